@@ -1,0 +1,35 @@
+# Two commands: `make reproduce` and `make test`. `make lab` opens the notebooks, `make bench` prints the benchmarks.
+PYTHON ?= python3
+PRESET ?= demo
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: reproduce test lab bench figures clean help
+
+help:
+	@echo "make reproduce [PRESET=smoke|demo|paper]   every notebook, in order, through papermill"
+	@echo "make test                                  the tests"
+	@echo "make lab                                   JupyterLab on notebooks/"
+	@echo "make bench                                 the benchmarks"
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and 'Python 3.11 to 3.13 is needed, this is ' + sys.version.split()[0] + '; say make PYTHON=python3.12, for instance')"
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[reproduce,test]"
+	touch $@
+
+reproduce: $(VENV)/installed
+	$(RUN) -m lib run --preset $(PRESET)
+
+test: $(VENV)/installed
+	$(RUN) -m pytest
+
+lab: $(VENV)/installed
+	$(RUN) -m jupyterlab notebooks
+
+bench: $(VENV)/installed
+	$(RUN) tests/bench_sampler.py
+	$(RUN) tests/bench_metrics.py
+
+clean:
+	rm -rf results/runs results/cache results/notebooks results/figures results/tables data/twins

@@ -1,0 +1,84 @@
+"""The command line: `python -m lib run | table | verify`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from lib import tables
+
+VERIFIABLE = ("gazecapture",)
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", default="demo", help="smoke, demo (default) or paper")
+    parser.add_argument("--dataset", default="twin", help="twin (default), or the name of the real data set")
+    parser.add_argument("--data", dest="data_dir", help="folder of the real data set")
+    parser.add_argument("--rows", help="names of rows, separated by commas; all by default")
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    parser.add_argument("--results", dest="results_dir", default="results", help="folder for records, tables and figures")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lib", description="Reproduce the tables of the papers.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run notebooks in order with papermill")
+    run.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="all of them by default")
+    _common(run)
+    table = commands.add_parser("table", help="compute a table's rows without a notebook")
+    table.add_argument("name", help=", ".join(tables.NAMES))
+    _common(table)
+    verify = commands.add_parser("verify", help="check a data set on disk against its published layout")
+    verify.add_argument("name", metavar="DATASET", help=", ".join(VERIFIABLE))
+    verify.add_argument("folder", metavar="DIR", type=Path)
+    return parser
+
+
+def _parameters(arguments: argparse.Namespace) -> dict:
+    names = ("preset", "dataset", "data_dir", "rows", "seeds", "device", "results_dir")
+    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+
+
+def _table(arguments: argparse.Namespace) -> None:
+    from lib.tables import frames
+    from lib.tables.engine import Run, settings
+
+    table = tables.get(arguments.name)
+    run = Run(table, settings(table, **_parameters(arguments))).run()
+    paths = frames.write(run)
+    print(f"\n{paths[0].read_text()}\n{', '.join(map(str, paths))}")
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    import importlib
+
+    if arguments.name not in VERIFIABLE:
+        raise ValueError(f"there is no data set {arguments.name!r} to verify; there are {', '.join(VERIFIABLE)}")
+    report = importlib.import_module(f"lib.data.{arguments.name}_verify").verify(arguments.folder)
+    print("\n".join(report.lines))
+    return 0 if report.ok else 1
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command; a bad input is one line on standard error and exit status 2."""
+    arguments = _parser().parse_args(words)
+    try:
+        if arguments.command == "run":
+            from lib import batch
+
+            batch.run(arguments.notebooks, _parameters(arguments))
+        elif arguments.command == "table":
+            _table(arguments)
+        else:
+            return _verify(arguments)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

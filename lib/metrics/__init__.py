@@ -1,0 +1,1 @@
+"""Metrics as pure functions, one value per sample: `saliency`, `gaze` and `classification`."""

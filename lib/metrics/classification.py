@@ -1,0 +1,33 @@
+"""Top-k accuracy, one value per image, so that intervals can be computed over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+
+def top_k(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike, k: Sequence[int] = (1, 5)) -> dict[int, Tensor]:
+    """Whether the label is among the k highest logits, for each k.
+
+    `logits`: (N, C); `labels`: (N,) integers, 0 to C - 1. Returns {k: (N,) bool}; `result[1].double().mean()` is the accuracy.
+    Ties count against the label (every class that scores as much as the label ranks before it), so that a constant
+    prediction is right for no k < C, whatever the order of the classes; `torch.topk` would let the order decide. NaN at the
+    label is wrong, NaN elsewhere ranks before the label. ValueError for other shapes, labels out of range, k < 1 or k > C.
+    """
+    logits, labels = torch.as_tensor(logits).detach(), torch.as_tensor(labels)
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ValueError(f"logits must be (N, C) and labels (N,), got {tuple(logits.shape)} and {tuple(labels.shape)}")
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(f"labels must be integers, got {labels.dtype}")
+    labels, classes = labels.to(logits.device, torch.int64), logits.shape[1]
+    for each in k:
+        if not 1 <= each <= classes:
+            raise ValueError(f"k must lie between 1 and the number of classes, {classes}, got {each}")
+    if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(f"labels must lie between 0 and {classes - 1}, got {int(labels.min())} to {int(labels.max())}")
+    own = logits.gather(1, labels[:, None])  # (N, 1)
+    before = (~(logits < own)).sum(1) - 1  # classes that are not below the label, but for itself
+    return {each: (before < each) & ~own[:, 0].isnan() for each in k}

@@ -1,0 +1,200 @@
+"""Maps for the saliency metrics: built from fixations, and checked before anything is computed.
+
+Conventions are in the package's docstring. Deviation: MIT blurs fixations with a Fourier low-pass of 8 cycles per image;
+`density_map` is a Gaussian, as SALICON (sigma 19 px) and OSIE (24 px) publish theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+Maps = Tensor | ArrayLike
+
+# One map of 600x800 at a time stays in a CPU's cache; a GPU wants more of them.
+CHUNK_PIXELS = {"cpu": 2**19, "cuda": 2**24}
+COUNT_MAX = 2**15 - 1  # count maps are int16: half of a metric's time goes into reading maps from memory
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread; decorates every metric.
+
+    Their passes over a map take a tenth of a millisecond each, so a second thread gains little, and where another process
+    keeps it waiting each pass waits along: on two busy cores an AUC took 55 ms with two threads, and 4 ms with one.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
+def fixation_map(xy: Maps, size: tuple[int, int]) -> Tensor:
+    """Count map of fixations.
+
+    `xy`: (n, 2) integers, 0-based pixels, x first; `size`: (height, width). Returns (height, width) int16, on the device of
+    `xy`. ValueError for coordinates that are not integers or lie outside the image, and for counts above 32767.
+    """
+    xy, (height, width) = _coordinates([xy]), size
+    outside = ((xy < 0) | (xy >= xy.new_tensor([width, height]))).any(1)
+    if outside.any():
+        x, y = xy[outside][0].tolist()
+        raise ValueError(f"{int(outside.sum())} fixations outside the image of {width} x {height}, the first at x={x}, y={y}")
+    counts = torch.bincount(xy[:, 1] * width + xy[:, 0], minlength=height * width)
+    if len(xy) > COUNT_MAX and int(counts.max()) > COUNT_MAX:
+        raise ValueError(f"{int(counts.max())} fixations on one pixel, a count map holds {COUNT_MAX}")
+    return counts.to(torch.int16).reshape(height, width)
+
+
+@one_thread()
+def shuffled_map(
+    fixations: Sequence[Maps], sizes: Sequence[tuple[int, int]], index: int, *, others: Sequence[int] | None = None
+) -> Tensor:
+    """Negatives for shuffled AUC, and a baseline for information gain: where people looked in other images.
+
+    `fixations`: for each image (n, 2) integers, 0-based pixels, x first; `sizes`: each image's (height, width); `index`: the
+    image to be scored; `others`: the images to pool, by default all but `index` (MIT takes 10 at random). Returns a count
+    map int16 of the size of image `index`, the other images' coordinates stretched to it and rounded down, as pysaliency
+    does, but in integers (its x * (W / w) may fall one pixel short). The image's own pixels are not excluded, nor are they
+    in MIT and pysaliency. ValueError where `others` names `index` itself.
+    """
+    if len(fixations) != len(sizes):
+        raise ValueError(f"fixations of {len(fixations)} images, but {len(sizes)} sizes")
+    others = [i for i in range(len(sizes)) if i != index] if others is None else list(others)
+    if index in others:
+        raise ValueError(f"image {index} cannot be its own negative")
+    height, width = sizes[index]
+    by_size: dict[tuple[int, int], list[Maps]] = {}
+    for i in others:
+        by_size.setdefault((sizes[i][0], sizes[i][1]), []).append(fixations[i])
+    stretched = [torch.zeros(0, 2, dtype=torch.int64)]
+    for (h, w), group in by_size.items():
+        xy = _coordinates(group)
+        same = (h, w) == (height, width)
+        stretched.append(xy if same else torch.stack([xy[:, 0] * width // w, xy[:, 1] * height // h], dim=1))
+    return fixation_map(torch.cat([xy.to(stretched[-1].device) for xy in stretched]), (height, width))
+
+
+def density_map(fixations: Maps, *, sigma: float) -> Tensor:
+    """Fixations blurred with a Gaussian.
+
+    `fixations`: count map (H, W) or (B, H, W), or any weights, such as durations; `sigma`: pixels. Returns float64 of the same
+    shape. The Gaussian is cut at 4 sigma and sums to 1; outside the image there is nothing, so that mass is lost at the
+    border: `scipy.ndimage.gaussian_filter(..., mode="constant")`. Not normalised: no metric here depends on the scale.
+    """
+    if not sigma > 0:
+        raise ValueError(f"sigma must be above 0 pixels, got {sigma}")
+    counts = as_tensor(fixations, "fixations").to(torch.float64)
+    rows, columns = (_blur_matrix(n, float(sigma)).to(counts.device) for n in counts.shape[-2:])
+
+    blurred = torch.zeros_like(counts)
+    for image, out in zip(counts.reshape(-1, *counts.shape[-2:]), blurred.reshape(-1, *counts.shape[-2:]), strict=True):
+        hit = nonzero((image != 0).any(1))  # most rows have no fixation
+        out.copy_(rows[:, hit] @ (image[hit] @ columns))  # a separable blur is one matrix product per axis
+    return blurred
+
+
+@lru_cache(maxsize=8)
+def _blur_matrix(cells: int, sigma: float) -> Tensor:
+    """(cells, cells): the Gaussian around each cell, zero outside the image."""
+    radius = int(4 * sigma + 0.5)
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    total = torch.exp(-0.5 * (offsets / sigma) ** 2).sum()
+    at = torch.arange(cells, dtype=torch.float64)
+    distance = (at[:, None] - at).abs()
+    return torch.where(distance <= radius, torch.exp(-0.5 * (distance / sigma) ** 2), 0.0) / total
+
+
+def _coordinates(images: Sequence[Maps]) -> Tensor:
+    """(n, 2) int64, the images' fixations one after the other."""
+    parts = [xy for xy in (torch.as_tensor(_writable(image)) for image in images) if xy.numel()]
+    for xy in parts:
+        if xy.ndim != 2 or xy.shape[1] != 2:
+            raise ValueError(f"fixations must be (n, 2), x first, got {tuple(xy.shape)}")
+        if xy.is_floating_point() or xy.dtype == torch.bool:
+            raise ValueError(f"fixations must be integer pixels, got {xy.dtype}: round them first")
+    return torch.cat(parts).to(torch.int64) if parts else torch.zeros(0, 2, dtype=torch.int64)
+
+
+def _writable(values: Any) -> Any:
+    """NumPy arrays that torch can take: images read by PIL are read-only, flipped ones have negative strides."""
+    return np.require(values, requirements=["C", "W"]) if isinstance(values, np.ndarray) else values
+
+
+def as_tensor(values: Maps, name: str) -> Tensor:
+    """A map or a batch of maps as a tensor, (H, W) or (B, H, W); the values as they are."""
+    tensor = torch.as_tensor(_writable(values)).detach()
+    if tensor.ndim not in (2, 3) or 0 in tensor.shape[-2:]:
+        raise ValueError(f"{name} must be (H, W) or (B, H, W) and not empty, got {tuple(tensor.shape)}")
+    return tensor
+
+
+def as_float(tensor: Tensor) -> Tensor:
+    """The narrowest of float32 and float64 that holds the dtype's values exactly (int64 and uint64: up to 2^53)."""
+    narrow = (torch.float16, torch.bfloat16, torch.float32, torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16)
+    return tensor.to(torch.float32 if tensor.dtype in narrow else torch.float64)
+
+
+def match(saliency_map: Maps, other: Maps, name: str, *, shared: bool = False) -> tuple[Tensor, Tensor]:
+    """The prediction and the map that it is compared with: tensors of one shape on the prediction's device.
+
+    `shared`: one (H, W) map may serve a whole batch. ValueError where the shapes differ.
+    """
+    saliency_map, other = as_tensor(saliency_map, "saliency_map"), as_tensor(other, name)
+    if shared and other.ndim == 2:
+        other = other.expand(saliency_map.shape[:-2] + other.shape)
+    if saliency_map.shape != other.shape:
+        a, b = tuple(saliency_map.shape), tuple(other.shape)
+        raise ValueError(f"saliency_map {a} and {name} {b} must have one size: resize the prediction first")
+    return saliency_map, other.to(saliency_map.device)
+
+
+def fixated(flat: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """The pixels of a flat count map that are not 0, and their counts, both int64 (n,).
+
+    ValueError for counts that are negative, not whole, or NaN.
+    """
+    pixels = nonzero(flat)
+    values = flat[pixels]
+    counts = values.to(torch.int64)
+    if values.is_floating_point() and not torch.equal(counts.to(values.dtype), values):
+        raise ValueError(f"{name} must be a count map of whole numbers, got fractions or NaN: is it a blurred map?")
+    if (counts < 0).any():
+        raise ValueError(f"{name} must be a count map, got negative counts")
+    return pixels, counts
+
+
+def nonzero(flat: Tensor) -> Tensor:
+    """Indices of the non-zero elements of a vector; NumPy finds the few of a sparse mask five times as fast as torch."""
+    mask = flat.to(torch.bool)
+    return torch.from_numpy(np.flatnonzero(mask.numpy())) if mask.device.type == "cpu" else mask.nonzero().squeeze(1)
+
+
+def rows(maps: Tensor) -> Tensor:
+    """(H, W) or (B, H, W) -> (B, H W)."""
+    return maps.reshape(-1, maps.shape[-2] * maps.shape[-1])
+
+
+def chunks(*maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The batch in parts that suit the device, each map as (b, N)."""
+    flat = [rows(m) for m in maps]
+    step = max(1, CHUNK_PIXELS.get(flat[0].device.type, CHUNK_PIXELS["cuda"]) // flat[0].shape[1])
+    for start in range(0, len(flat[0]), step):
+        yield tuple(m[start : start + step] for m in flat)
+
+
+def per_image(metric: Callable[..., Tensor], *maps: Tensor) -> Tensor:
+    """`metric` of each chunk, (b, N) maps -> (b,), put together: (B,), or 0-d for single maps."""
+    values = [metric(*part).to(torch.float64) for part in chunks(*maps)]
+    batch = maps[0].shape[:-2]
+    return torch.cat(values).reshape(batch) if values else torch.empty(batch, dtype=torch.float64, device=maps[0].device)

@@ -1,0 +1,413 @@
+"""The saliency sampler: a layer that zooms an image where a saliency map is high.
+
+Recasens, Kellnhofer, Stent, Matusik, Torralba: "Learning to Zoom: a Saliency-Based Sampling Layer for Neural Networks",
+ECCV 2018, section 3.2. Each cell (x', y') of the saliency map S attracts the samples with the force S(x', y') k(., .):
+
+    u(x, y) = sum S k x' / sum S k        v(x, y) = sum S k y' / sum S k        (equations 2 and 3)
+
+and the network sees J(x, y) = I(u(x, y), v(x, y)). This file needs torch and nothing else: copy it into your project.
+
+Conventions, everywhere in this file
+    images      (B, C, H, W), uint8 or float; uint8 counts as [0, 255] and comes out of `resample` as float in [0, 1]
+    grids       (B, h, w, 2), x first, the image is [-1, 1], pixel centres of the border pixels lie at -1 and 1
+                (`align_corners=True`); a grid maps output pixels to input positions; border padding
+    saliency    (B, 1, H, W), non-negative, scale does not matter
+
+Deviations from the paper, and from the released code (github.com/recasens/Saliency-Sampler)
+    - The Gaussian is separable and padding is linear, so the 61x61 convolutions are two small constant matrices per axis;
+      the result is the same to rounding, and some hundred times as fast.
+    - `align_corners=True` throughout, so that uniform saliency is the identity. The release ran on PyTorch 0.4, where the
+      two resizings had False and the sampling True. `legacy=True` brings that back, its clamped grid included.
+    - sigma: the paper says a third of the map's width "in all our experiments", the release has a full width at half
+      maximum of 13 cells, sigma = 13 / 2.355. Which of the two made the published tables is unknown; the release's is the
+      default here, `sigma=31 / 3` is the paper's.
+    - The kernel is a constant. In the release it is a trainable convolution that its training script leaves out.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+RELEASED_SIGMA = 13 / (2 * math.sqrt(2 * math.log(2)))  # cells of a 31x31 map
+PADDING = ("replicate", "reflect", "zeros")
+
+
+class Sampled(NamedTuple):
+    """What every spatial sampler hands on."""
+
+    image: Tensor  # (B, C, h, w) float, the resampled image
+    grid: Tensor  # (B, h, w, 2), x first, where each of its pixels came from
+    saliency: Tensor | None = None  # (B, 1, H, W), where the sampler has one
+
+
+def pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    """`size` as (height, width); an int is a square."""
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def identity_grid(size: int | tuple[int, int], *, like: Tensor) -> Tensor:
+    """The grid that samples uniformly, (1, h, w, 2), on `like`'s device, float32 at least."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    height, width = pair(size)
+    y = torch.linspace(-1, 1, height, dtype=dtype, device=like.device)
+    x = torch.linspace(-1, 1, width, dtype=dtype, device=like.device)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None]
+
+
+def _attraction(cells: int, sigma: float, padding: str, *, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The two (cells, cells) matrices of one axis: A sums the attraction, B the attraction times its position.
+
+    The map is padded by cells - 1 on both sides and the kernel reaches equally far, as in the release (30 and 61x61 for a
+    31x31 map). Row i of T is the Gaussian around cell i; R copies the map's cells into the padding; A = T R, B = T diag(x) R.
+    """
+    pad = cells - 1
+    inner = torch.arange(cells, device=like.device)
+    outer = torch.arange(-pad, cells + pad, device=like.device)
+    distance = outer[None, :] - inner[:, None]  # (cells, cells + 2 pad)
+    gauss = torch.exp(-0.5 * (distance.double() / sigma) ** 2) * (distance.abs() <= pad)
+    if padding == "reflect":
+        source = pad - (pad - outer.abs()).abs()
+    else:
+        source = outer.clamp(0, pad)
+    copies = (source[:, None] == inner[None, :]).double()  # (cells + 2 pad, cells)
+    if padding == "zeros":
+        copies = copies * ((outer >= 0) & (outer <= pad))[:, None]
+    position = outer.double() * (2 / pad) - 1
+    return (gauss @ copies).to(like.dtype), ((gauss * position) @ copies).to(like.dtype)
+
+
+def saliency_grid(saliency: Tensor, *, sigma: float, padding: str = "replicate", clamp: bool = False) -> Tensor:
+    """The sampling grid that a saliency map pulls towards itself: equations 2 and 3.
+
+    saliency: (B, 1, H, W) or (B, H, W), non-negative, H and W at least 2; a map that is zero everywhere counts as uniform.
+    sigma: standard deviation of the Gaussian attraction, in cells of the map.
+    padding: how the map goes on outside. "replicate" is the paper's; "reflect" also pins the image's border; "zeros" shows
+        the bias towards the centre that the paper avoids.
+    clamp: limit the grid to the image, as the release does. Unclamped, some border points reach beyond it.
+
+    Returns (B, H, W, 2), x first, `align_corners=True`, one point for each cell, in float32 at least. Uniform saliency
+    gives the identity (replicate, reflect). Unclamped, the map is the gradient of a convex potential: it never folds.
+    """
+    if padding not in PADDING:
+        raise ValueError(f"padding {padding!r} is not one of {', '.join(PADDING)}")
+    if saliency.dim() == 4 and saliency.shape[1] == 1:
+        saliency = saliency[:, 0]
+    if saliency.dim() != 3 or min(saliency.shape[1:]) < 2:
+        raise ValueError(f"saliency has shape {tuple(saliency.shape)}, expected (B, 1, H, W) or (B, H, W), H and W at least 2")
+    if not sigma > 0:
+        raise ValueError(f"sigma is {sigma}, expected a positive number of cells")
+    saliency = saliency.to(torch.promote_types(saliency.dtype, torch.float32))
+    with torch.autocast(saliency.device.type, enabled=False):
+        peak = saliency.amax(dim=(1, 2), keepdim=True)  # (B, 1, 1)
+        mass = torch.where(peak > 0, saliency, torch.ones_like(saliency))
+        mass = mass / mass.detach().amax(dim=(1, 2), keepdim=True)  # the scale cancels, but must not underflow
+        a_y, b_y = _attraction(mass.shape[1], sigma, padding, like=mass)
+        a_x, b_x = _attraction(mass.shape[2], sigma, padding, like=mass)
+        rows = a_y @ mass  # (B, H, W)
+        total = rows @ a_x.T
+        grid = torch.stack((rows @ b_x.T / total, (b_y @ mass) @ a_x.T / total), dim=-1)  # (B, H, W, 2)
+    return grid.clamp(-1, 1) if clamp else grid
+
+
+def resize_grid(grid: Tensor, size: int | tuple[int, int], *, align_corners: bool = True) -> Tensor:
+    """`grid` (B, H, W, 2) interpolated bilinearly to `size`: (B, h, w, 2)."""
+    channels_first = grid.permute(0, 3, 1, 2)  # (B, 2, H, W)
+    resized = F.interpolate(channels_first, pair(size), mode="bilinear", align_corners=align_corners)
+    return resized.permute(0, 2, 3, 1)
+
+
+def resample(image: Tensor, grid: Tensor, *, oversample: int = 1) -> Tensor:
+    """`image` (B, C, H, W) at the positions of `grid` (B, h, w, 2): (B, C, h, w), float32 at least.
+
+    Bilinear, border padding, `align_corners=True`. A uint8 image comes out scaled to [0, 1], and only the pixels that are
+    read are converted. oversample: sample that many times as densely per axis and average, against aliasing where the
+    grid is coarser than the image; the paper and the release do not (1).
+    """
+    if grid.dim() != 4 or grid.shape[-1] != 2 or grid.shape[0] not in (1, image.shape[0]):
+        raise ValueError(f"grid has shape {tuple(grid.shape)}, expected ({image.shape[0]}, h, w, 2)")
+    grid = grid.expand(image.shape[0], -1, -1, -1)
+    if oversample > 1:
+        height, width = grid.shape[1] * oversample, grid.shape[2] * oversample
+        dense = resample(image, resize_grid(grid, (height, width), align_corners=False))
+        return F.avg_pool2d(dense, oversample)
+    with torch.autocast(grid.device.type, enabled=False):
+        if image.dtype == torch.uint8:
+            return _resample_bytes(image, grid.to(torch.promote_types(grid.dtype, torch.float32)))
+        dtype = torch.promote_types(torch.promote_types(image.dtype, grid.dtype), torch.float32)
+        return F.grid_sample(image.to(dtype), grid.to(dtype), padding_mode="border", align_corners=True)
+
+
+def _resample_bytes(image: Tensor, grid: Tensor) -> Tensor:
+    """`grid_sample` for uint8: gathers the four neighbours of every sample; differentiable in the grid."""
+    batch, channels, height, width = image.shape
+    flat = image.permute(0, 2, 3, 1).reshape(batch * height * width, channels)  # no copy for channels_last memory
+    x = ((grid[..., 0] + 1) * ((width - 1) / 2)).clamp(0, width - 1)  # (B, h, w), in pixels
+    y = ((grid[..., 1] + 1) * ((height - 1) / 2)).clamp(0, height - 1)
+    left, top = x.detach().floor().clamp(max=max(width - 2, 0)), y.detach().floor().clamp(max=max(height - 2, 0))
+    weight_x, weight_y = (x - left)[..., None], (y - top)[..., None]  # (B, h, w, 1)
+    first = torch.arange(batch, device=image.device).view(-1, 1, 1) * (height * width)
+    corner = first + top.long() * width + left.long()
+    right, below = min(width - 1, 1), min(height - 1, 1) * width
+
+    def pixels(index: Tensor) -> Tensor:  # index_select copies rows: four times as fast here as indexing
+        return flat.index_select(0, index.flatten()).view(*index.shape, channels).to(grid.dtype)  # (B, h, w, C)
+
+    upper = torch.lerp(pixels(corner), pixels(corner + right), weight_x)
+    lower = torch.lerp(pixels(corner + below), pixels(corner + below + right), weight_x)
+    return (torch.lerp(upper, lower, weight_y) / 255).permute(0, 3, 1, 2)
+
+
+def low_resolution(image: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """The anti-aliased low-resolution view of `image`: (B, C, h, w), float; uint8 is scaled to [0, 1]."""
+    scale = 255 if image.dtype == torch.uint8 else 1
+    image = image.to(torch.promote_types(image.dtype, torch.float32))
+    return F.interpolate(image, pair(size), mode="bilinear", antialias=True) / scale
+
+
+def magnification(grid: Tensor) -> Tensor:
+    """How much larger than under uniform sampling each output pixel shows things: linear zoom (B, h, w), 1 = uniform.
+
+    The square root of the area ratio, from central differences of `grid` (B, h, w, 2), one-sided at the border. A fold
+    counts by its area (`folds` finds it); a point where all pixels converge is infinite.
+    """
+    dy, dx = torch.gradient(grid, dim=(1, 2))  # (B, h, w, 2), per pixel
+    area = (dx[..., 0] * dy[..., 1] - dx[..., 1] * dy[..., 0]).abs()
+    uniform = (2 / (grid.shape[1] - 1)) * (2 / (grid.shape[2] - 1))
+    return (uniform / area).sqrt()
+
+
+def folds(grid: Tensor) -> Tensor:
+    """Share of the cells of `grid` (B, h, w, 2) that are turned over or have no area: (B,), 0 for a proper zoom."""
+    right, down = grid[:, :, 1:] - grid[:, :, :-1], grid[:, 1:] - grid[:, :-1]
+    corners = [(right[:, :-1], down[:, :, :-1]), (right[:, :-1], down[:, :, 1:]), (right[:, 1:], down[:, :, :-1]),
+               (right[:, 1:], down[:, :, 1:])]  # the two edges that meet at each corner of a cell
+    areas = torch.stack([r[..., 0] * d[..., 1] - r[..., 1] * d[..., 0] for r, d in corners])  # (4, B, h-1, w-1)
+    return (areas <= 0).any(dim=0).double().mean(dim=(1, 2))
+
+
+@torch.no_grad()
+def inverse(grid: Tensor, size: int | tuple[int, int] | None = None, *, points: Tensor | None = None,
+            steps: int = 40, tolerance: float = 1e-5) -> Tensor:
+    """Where the zoom takes each original position: original position -> zoomed position, NaN where the grid does not reach.
+
+    grid: (B, h, w, 2), taken as piecewise bilinear. points: (B, N, 2) original positions, x first, in [-1, 1]; without
+    them a raster of `size` (default: the grid's) over the image, which makes the result a grid that undoes the zoom.
+    Returns float64, of the points' or the raster's shape; no gradient. Damped Newton steps from the nearest grid point; a
+    position counts as reached when it is met to `tolerance`. A grid that folds has several answers; one of them is given.
+    """
+    grid = grid.double()
+    if points is None:
+        raster = identity_grid(size or tuple(grid.shape[1:3]), like=grid).expand(grid.shape[0], -1, -1, -1)
+        return inverse(grid, points=raster.flatten(1, 2), steps=steps, tolerance=tolerance).view_as(raster)
+    goal = points.double()
+    coarse = resize_grid(grid, 32).flatten(1, 2)  # (B, 1024, 2)
+    nearest = torch.cdist(goal, coarse).argmin(dim=2)  # (B, N)
+    place = identity_grid(32, like=grid).flatten(1, 2)[0][nearest]  # (B, N, 2)
+    value, jacobian = _cell(grid, place)
+    damping = torch.ones_like(goal[..., :1])
+    for _ in range(steps):
+        (a, b), (c, d) = (row.unbind(-1) for row in jacobian.unbind(-2))
+        gap_x, gap_y = (goal - value).unbind(-1)
+        step = torch.stack((d * gap_x - b * gap_y, a * gap_y - c * gap_x), dim=-1) / (a * d - b * c)[..., None]
+        tried = (place + damping * step.nan_to_num(0, 0, 0)).clamp(-1, 1)
+        tried_value, tried_jacobian = _cell(grid, tried)
+        better = (tried_value - goal).norm(dim=-1, keepdim=True) < (value - goal).norm(dim=-1, keepdim=True)
+        place, value = torch.where(better, tried, place), torch.where(better, tried_value, value)
+        jacobian = torch.where(better[..., None], tried_jacobian, jacobian)
+        damping = torch.where(better, (2 * damping).clamp(max=1), damping / 2)
+    reached = (value - goal).norm(dim=-1, keepdim=True) <= tolerance
+    return torch.where(reached, place, torch.full_like(place, float("nan")))
+
+
+def _cell(grid: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """Value (B, N, 2) and Jacobian (B, N, 2, 2) of the piecewise bilinear `grid` at `place` (B, N, 2)."""
+    batch, height, width, _ = grid.shape
+    x, y = (place[..., 0] + 1) * ((width - 1) / 2), (place[..., 1] + 1) * ((height - 1) / 2)
+    left, top = x.floor().clamp(0, width - 2).long(), y.floor().clamp(0, height - 2).long()
+    x, y = (x - left)[..., None], (y - top)[..., None]  # (B, N, 1), in the cell
+    which = torch.arange(batch, device=grid.device)[:, None]
+    a, b = grid[which, top, left], grid[which, top, left + 1]
+    c, d = grid[which, top + 1, left], grid[which, top + 1, left + 1]
+    along_x = torch.lerp(b - a, d - c, y) * ((width - 1) / 2)
+    along_y = torch.lerp(c - a, d - b, x) * ((height - 1) / 2)
+    return torch.lerp(torch.lerp(a, b, x), torch.lerp(c, d, x), y), torch.stack((along_x, along_y), dim=-1)
+
+
+def warp(image: Tensor, heatmap: Tensor, *, size: int | tuple[int, int] | None = None, strength: float = 1.0,
+         sigma: float = RELEASED_SIGMA, padding: str = "replicate", map_size: int | tuple[int, int] = 31) -> Tensor:
+    """Zoom any image by any heat map, no network needed.
+
+    image: (C, H, W) or (B, C, H, W), uint8 or float. heatmap: (h, w), (B, h, w) or (B, 1, h, w), non-negative, any size.
+    size: of the output (height, width), by default the image's. strength: the exponent of the heat map; 0 is plain
+    resizing, larger is a stronger zoom (smooth maps want 4 or more). An all-zero heat map is uniform.
+    sigma, padding: see `saliency_grid`; sigma counts in cells of the `map_size` map that the heat map is resized to.
+
+    Returns the zoomed image in the image's own dtype and number of dimensions, anti-aliased where it shrinks.
+    """
+    batch = image if image.dim() == 4 else image[None]
+    grid = warp_grid(heatmap.to(batch.device), strength=strength, sigma=sigma, padding=padding, map_size=map_size)
+    size = pair(size if size is not None else tuple(batch.shape[-2:]))
+    stride = max(batch.shape[-2] / size[0], batch.shape[-1] / size[1])
+    zoomed = resample(batch, resize_grid(grid, size), oversample=max(1, math.ceil(stride)))
+    if image.dtype == torch.uint8:
+        zoomed = (zoomed * 255).round().to(torch.uint8)
+    zoomed = zoomed.to(image.dtype)
+    return zoomed if image.dim() == 4 else zoomed[0]
+
+
+def warp_grid(heatmap: Tensor, *, strength: float = 1.0, sigma: float = RELEASED_SIGMA, padding: str = "replicate",
+              map_size: int | tuple[int, int] = 31) -> Tensor:
+    """The grid of `warp`, one point per cell of the map: (B, *map_size, 2). Arguments as there."""
+    heatmap = heatmap.to(torch.promote_types(heatmap.dtype, torch.float32))
+    heatmap = heatmap.reshape(-1, 1, *heatmap.shape[-2:])
+    if not torch.isfinite(heatmap).all() or (heatmap < 0).any():
+        raise ValueError("the heat map has negative, infinite or NaN values; make it non-negative first")
+    small = low_resolution(heatmap, map_size).clamp(min=0)
+    peak = small.amax(dim=(2, 3), keepdim=True)
+    small = torch.where(peak > 0, small / peak.clamp(min=torch.finfo(small.dtype).tiny), torch.ones_like(small))
+    return saliency_grid(small**strength, sigma=sigma, padding=padding)
+
+
+class SpatialSampler(nn.Module):
+    """What every row of the paper's tables puts before its task network: an image goes in, a resampled one comes out.
+
+    A sampler looks at the anti-aliased low-resolution view and gives a grid (and a saliency map, where it has one);
+    sampling the full image there is the same for all. Subclasses write `locate`.
+
+    task_size: of the resampled image; view_size: of the low-resolution view; both int or (height, width).
+    normalize: (mean, std) of the view's channels, where its network wants that (the image is handed on as it came).
+    """
+
+    looks_at = "view"  # which part of a batch goes in beside the image
+
+    def __init__(self, task_size: int | tuple[int, int], view_size: int | tuple[int, int], *, oversample: int = 1,
+                 normalize: tuple | None = None):
+        super().__init__()
+        self.task_size, self.view_size, self.oversample = pair(task_size), pair(view_size), oversample
+        self.normalize = Normalize(*normalize) if normalize else nn.Identity()
+
+    def locate(self, view: Tensor) -> tuple[Tensor, Tensor | None]:
+        """view (B, C, *view_size) -> grid (B, *task_size, 2), saliency or None."""
+        raise TypeError(f"{type(self).__name__} does not say where to sample: write its locate()")
+
+    def forward(self, image: Tensor, view: Tensor | None = None) -> Sampled:
+        """image (B, C, H, W), uint8 or float; view: its `low_resolution`, where that is at hand already."""
+        if view is None or tuple(view.shape[-2:]) != self.view_size:
+            view = low_resolution(image, self.view_size)
+        view = view / 255 if view.dtype == torch.uint8 else view
+        grid, saliency = self.locate(self.normalize(view))
+        return Sampled(resample(image, grid, oversample=self.oversample), grid, saliency)
+
+
+class SaliencyZoom(SpatialSampler):
+    """The paper's sampler: saliency network, ReLU, 1x1 convolution, resize, softmax, attraction, grid.
+
+    saliency_network: any module that turns (B, 3, *view_size) into a feature map (B, C, h, w); C is found out.
+    sigma, padding, clamp: see `saliency_grid`. map_size: cells of the saliency map. temperature divides the logits.
+    channels: of the image. legacy: the release's resizings and clamp, and average pooling for the view.
+    """
+
+    def __init__(self, saliency_network: nn.Module, task_size: int | tuple[int, int], view_size: int | tuple[int, int], *,
+                 sigma: float = RELEASED_SIGMA, padding: str = "replicate", clamp: bool = False, channels: int = 3,
+                 map_size: int | tuple[int, int] = 31, temperature: float = 1.0, legacy: bool = False, **options):
+        super().__init__(task_size, view_size, **options)
+        self.saliency_network, self.map_size, self.temperature = saliency_network, pair(map_size), temperature
+        self.sigma, self.padding, self.clamp, self.legacy = sigma, padding, clamp or legacy, legacy
+        self.head = nn.Conv2d(feature_channels(saliency_network, (channels, *self.view_size)), 1, kernel_size=1)
+        self.head.to(next((p.device for p in saliency_network.parameters()), torch.device("cpu")))
+
+    def saliency(self, view: Tensor) -> Tensor:
+        """view (B, C, *view_size) -> (B, 1, *map_size), positive, sums to 1."""
+        logits = self.head(F.relu(self.saliency_network(view)))  # (B, 1, h, w)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = F.interpolate(logits, self.map_size, mode="bilinear", align_corners=not self.legacy)
+        return (logits / self.temperature).flatten(1).softmax(dim=1).view_as(logits)
+
+    def locate(self, view: Tensor) -> tuple[Tensor, Tensor]:
+        saliency = self.saliency(view)
+        grid = saliency_grid(saliency, sigma=self.sigma, padding=self.padding, clamp=self.clamp)
+        return resize_grid(grid, self.task_size, align_corners=not self.legacy), saliency
+
+    def forward(self, image: Tensor, view: Tensor | None = None) -> Sampled:
+        if self.legacy and view is None:
+            scale = 255 if image.dtype == torch.uint8 else 1
+            view = F.adaptive_avg_pool2d(image.float() / scale, self.view_size)
+        return super().forward(image, view)
+
+
+class SampledNetwork(nn.Module):
+    """A task network behind a spatial sampler: one row of a table.
+
+    normalize: (mean, std) per channel of what the task network sees. `blur` is True during the first epochs, where the
+    training loop sets it: the resampled image is then scaled down and up again by a random factor while training
+    (section 3.3: "It forces the saliency sampler to zoom deeper").
+    """
+
+    def __init__(self, sampler: SpatialSampler, task_network: nn.Module, *, normalize: tuple | None = None):
+        super().__init__()
+        self.sampler, self.task_network, self.blur = sampler, task_network, False
+        self.normalize = Normalize(*normalize) if normalize else nn.Identity()
+        self.inputs = ("image", sampler.looks_at)  # the parts of a batch that forward takes
+
+    def forward(self, image: Tensor, view: Tensor | None = None, *, return_maps: bool = False):
+        """The task network's output for `image` (B, C, H, W); with `return_maps` also the `Sampled` it saw."""
+        sampled = self.sampler(image, view)
+        seen = random_blur(sampled.image) if self.blur and self.training else sampled.image
+        output = self.task_network(self.normalize(seen))
+        return (output, sampled) if return_maps else output
+
+
+class SaliencySampler(SampledNetwork):
+    """The paper's model: `task_network(zoomed image)`, both networks trained together. Calling it gives the task's output.
+
+    model = SaliencySampler(resnet101(), saliency_network_resnet18(), 224, 224)
+    output = model(image)                                # (B, C, H, W) at any resolution
+    output, maps = model(image, return_maps=True)        # maps.image, maps.grid, maps.saliency
+
+    Sizes are int or (height, width). normalize: (mean, std) for both networks, when images are not normalised before.
+    Options: sigma, padding, clamp, map_size, temperature, oversample, channels, legacy (see `SaliencyZoom`).
+    """
+
+    def __init__(self, task_network: nn.Module, saliency_network: nn.Module, task_input_size: int | tuple[int, int],
+                 saliency_input_size: int | tuple[int, int], *, normalize: tuple | None = None, **options):
+        zoom = SaliencyZoom(saliency_network, task_input_size, saliency_input_size, normalize=normalize, **options)
+        super().__init__(zoom, task_network, normalize=normalize)
+
+
+Saliency_Sampler = SaliencySampler  # the released name
+
+
+class Normalize(nn.Module):
+    """(x - mean) / std per channel; constants, not in the state_dict."""
+
+    def __init__(self, mean: tuple, std: tuple):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+def feature_channels(network: nn.Module, shape: tuple[int, int, int]) -> int:
+    """How many channels `network`'s feature map has, by one forward pass over zeros (1, *shape) that changes nothing."""
+    parameter = next(network.parameters(), torch.zeros(1))
+    training = {name: module.training for name, module in network.named_modules()}
+    network.eval()
+    with torch.no_grad():
+        features = network(torch.zeros(1, *shape, dtype=parameter.dtype, device=parameter.device))
+    for name, module in network.named_modules():
+        module.training = training[name]
+    if not isinstance(features, Tensor) or features.dim() != 4:
+        raise ValueError("the saliency network must return a feature map (B, C, h, w): cut its pooling and classifier off")
+    return features.shape[1]
+
+
+def random_blur(image: Tensor, *, smallest: float = 64 / 224) -> Tensor:
+    """`image` (B, C, h, w) scaled down by a random factor and up again; the release draws 64 to 224 of 224 pixels."""
+    factor = smallest + (1 - smallest) * torch.rand(()).item()  # from torch's generator, so that seeds and resuming cover it
+    small = [max(1, round(side * factor)) for side in image.shape[-2:]]
+    return F.interpolate(F.adaptive_avg_pool2d(image, small), image.shape[-2:], mode="bilinear", align_corners=True)

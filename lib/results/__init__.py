@@ -1,0 +1,1 @@
+"""Records of finished rows, where each came from, and the statistics over them."""

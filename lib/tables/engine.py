@@ -1,0 +1,213 @@
+"""Runs the rows of a table: finds them finished, or trains, evaluates and records them.
+
+A table is data: its rows build networks, its `open_task` gives a data set with an objective, its presets say how large
+everything is. Nothing here knows which table it runs.
+"""
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lib.results.dependencies import code_of, key_of
+from lib.results.records import Record, RecordStore, provenance
+from lib.training.checkpoint import load_weights, save_weights, seed_everything
+from lib.training.loop import Recipe, Task, Trainer, evaluate
+from lib.training.progress import Progress
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of a table: a network (built for a preset) and what the paper reports for it, per column."""
+
+    name: str
+    label: str
+    build: Callable[[Any], nn.Module]
+    published: dict[str, float] = field(default_factory=dict)
+    variant: str = "main"  # which data set: the table's own, or its negative "control"
+    trained: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of a paper. columns: name -> function of a row's per-sample values that gives the samples it is over."""
+
+    name: str
+    title: str
+    paper: str
+    rows: tuple[Row, ...]
+    reference: str  # the row that others are compared with
+    columns: tuple[str, ...]
+    metric: str  # which per-sample value the cells are about
+    unit: str
+    clusters: str | None  # the per-sample value that groups samples, "subject" say
+    column_of: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]  # values -> column -> mask over samples
+    presets: dict[str, Any]
+    open_task: Callable[..., tuple[Task, dict]]
+    datasets: tuple[str, ...]
+    over: str = "images"
+    lower_is_better: bool = True
+
+    def row(self, name: str) -> Row:
+        return next(row for row in self.rows if row.name == name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The parameters of a notebook or command line, checked."""
+
+    preset: str
+    dataset: str
+    data_dir: Path | None
+    rows: tuple[str, ...]
+    seeds: int
+    device: torch.device
+    results_dir: Path
+
+
+def settings(table: Table, *, preset: str = "demo", dataset: str = "twin", data_dir: str | Path | None = None,
+             rows: str | list[str] | None = None, seeds: int = 1, device: str = "auto",
+             results_dir: str | Path = "results") -> Settings:
+    """`Settings` from plain values; each wrong one is a one-line error that lists the right ones."""
+    def choose(what: str, value: str, allowed) -> str:
+        if value not in allowed:
+            raise ValueError(f"{what} {value!r} is not one of {', '.join(allowed)}")
+        return value
+
+    names = tuple(row.name for row in table.rows)
+    wanted = rows.replace(",", " ").split() if isinstance(rows, str) else rows
+    chosen = tuple(choose("row", name, names) for name in wanted) if wanted else names
+    if seeds < 1:
+        raise ValueError(f"seeds is {seeds}, expected the number of seeds to run, 1 or more")
+    if dataset != "twin" and data_dir is None:
+        raise ValueError(f"dataset {dataset!r} needs data_dir, the folder that it lies in (data/{table.name}.md says where to get it)")
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r}: torch sees no CUDA device here; use device 'cpu'")
+    return Settings(preset=choose("preset", preset, table.presets), dataset=choose("dataset", dataset, table.datasets),
+                    data_dir=Path(data_dir).expanduser() if data_dir else None, seeds=seeds, device=torch.device(device),
+                    rows=tuple(name for name in names if name in chosen), results_dir=resolve(results_dir))
+
+
+def resolve(path: str | Path) -> Path:
+    """A relative path counts from the repository's root, wherever the notebook runs."""
+    path = Path(path).expanduser()
+    return path if path.is_absolute() else ROOT / path
+
+
+@dataclass
+class Result:
+    """A finished row: its record, per-sample values, and whether it was computed in this call."""
+
+    row: Row
+    record: Record
+    values: dict[str, np.ndarray]
+    weights: Path
+    computed: bool
+
+
+class Run:
+    """A table being filled: `results[row name]` is one `Result` per seed."""
+
+    def __init__(self, table: Table, chosen: Settings):
+        self.table, self.settings = table, chosen
+        self.preset = table.presets[chosen.preset]
+        self.store = RecordStore(chosen.results_dir, table=table.name, dataset=chosen.dataset, preset=chosen.preset)
+        self.results: dict[str, list[Result]] = {}
+        self._tasks: dict[str, tuple[Task, dict]] = {}
+
+    def task(self, variant: str = "main") -> tuple[Task, dict]:
+        """The data set of `variant` with what is known about it, opened once."""
+        if variant not in self._tasks:
+            self._tasks[variant] = self.table.open_task(self.settings, self.preset, variant, Progress(f"{self.table.name}: "))
+        return self._tasks[variant]
+
+    def depends(self, row: Row, seed: int) -> dict:
+        """Everything that the result of `row` depends on."""
+        _, data = self.task(row.variant)
+        return {"row": row.name, "seed": seed, "preset": asdict(self.preset), "data": data["fingerprint"],
+                "code": code_of(row.build, type(self.task(row.variant)[0]), Trainer, self.table.open_task),
+                "torch": torch.__version__, "device": self.settings.device.type}
+
+    def recipe(self, row: Row) -> Recipe:
+        return self.preset.recipe if row.trained else Recipe(epochs=0, batch_size=self.preset.recipe.batch_size)
+
+    def build(self, row: Row, seed: int) -> nn.Module:
+        """The row's untrained network, the same for the same seed."""
+        seed_everything(seed)
+        model = row.build(self.preset)
+        if hasattr(model, "prepare"):
+            model.prepare(self.task(row.variant)[0])
+        return model
+
+    def network(self, name: str, seed: int = 0) -> nn.Module:
+        """The trained network of a finished row, in evaluation mode on the CPU, for figures."""
+        result = self.results[name][seed]
+        model = self.build(result.row, seed)
+        load_weights(result.weights, model)
+        return model.eval()
+
+    def rows(self) -> list[Row]:
+        """The chosen rows that this data set has (only twins have a negative control)."""
+        chosen = [self.table.row(name) for name in self.settings.rows]
+        return [row for row in chosen if row.variant == "main" or self.settings.dataset == "twin"]
+
+    def run(self) -> "Run":
+        """Fill the table; finished rows are read, interrupted ones go on where they stopped."""
+        todo = [(row, seed) for seed in range(self.settings.seeds) for row in self.rows()]
+        for i, (row, seed) in enumerate(todo, start=1):
+            results = self.results.setdefault(row.name, [])
+            result = self.finish(row, seed, f"row {i}/{len(todo)} {row.name}")
+            results.append(result)
+            state = f"{result.record.provenance['seconds']:.0f} s" if result.computed else "read from its record"
+            print(f"{self.table.name} {i}/{len(todo)}  {row.label}, seed {seed}: {state}", flush=True)
+        return self
+
+    def finish(self, row: Row, seed: int, label: str) -> Result:
+        """One row and seed: its record if there is one that holds, else trained, evaluated and recorded."""
+        depends = self.depends(row, seed)
+        key = key_of(depends)
+        where = (row.name, seed, key)
+        with _locked(self.store.path(*where, "lock")):
+            found, computed = self.store.load(*where), False
+            if found is None:
+                found, computed = self._compute(row, seed, key, depends, label), True
+        return Result(row, *found, self.store.path(*where, "safetensors"), computed)
+
+    def _compute(self, row: Row, seed: int, key: str, depends: dict, label: str) -> tuple[Record, dict[str, np.ndarray]]:
+        started = time.monotonic()
+        task, data = self.task(row.variant)
+        model, recipe, device = self.build(row, seed), self.recipe(row), self.settings.device
+        trainer = Trainer(model, task, recipe, seed=seed, device=device)
+        history = trainer.run(checkpoint=self.store.path(row.name, seed, key, "ckpt"), label=label,
+                              progress=Progress(f"{self.table.name}: "))
+        values = evaluate(model, task, "test", device=device)
+        values |= {name: np.asarray(column) for name, column in data["identify"].items()}
+        save_weights(self.store.path(row.name, seed, key, "safetensors"), model)
+        summary = {self.table.metric: float(np.nanmean(values[self.table.metric])), "epochs": recipe.epochs,
+                   "parameters": sum(p.numel() for p in model.parameters())}
+        record = Record(table=self.table.name, row=row.name, seed=seed, preset=self.settings.preset, dataset=self.settings.dataset,
+                        is_twin=data["is_twin"], n=data["n"], unit=data["unit"], summary=summary, history=history, depends=depends,
+                        provenance=provenance(device, time.monotonic() - started), notes=data["notes"] + getattr(model, "notes", []))
+        self.store.save(record, key, values)
+        return record, values
+
+
+@contextlib.contextmanager
+def _locked(path: Path):
+    """Two batches on one results folder: the second waits for the first's row, then finds it finished."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+        path.unlink(missing_ok=True)

@@ -1,0 +1,82 @@
+"""Seeds, atomic files, and checkpoints that make an interrupted run end with the numbers of an uninterrupted one."""
+
+import json
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch (all devices), NumPy and Python."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def rng_state() -> dict:
+    """Every generator's state, in types that `torch.load(weights_only=True)` reads."""
+    name, keys, *rest = np.random.get_state()
+    return {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *rest], "python": json.dumps(random.getstate())}
+
+
+def restore_rng(state: dict) -> None:
+    """Undo everything that was drawn since `rng_state`."""
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    version, internal, gauss = json.loads(state["python"])
+    random.setstate((version, tuple(internal), gauss))
+
+
+def replace_atomically(path: Path, write) -> None:
+    """Call `write(temporary path)`, then rename: `path` is never half-written, whatever kills the process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_checkpoint(path: Path, state: dict) -> None:
+    replace_atomically(path, lambda temporary: torch.save(state, temporary))
+
+
+def load_checkpoint(path: Path) -> dict | None:
+    """The checkpoint at `path`, None where there is none. Nothing in the file is executed."""
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file makes the unpickler raise
+        raise ValueError(f"{path}: not a readable checkpoint ({type(error).__name__}); delete it to start that row again") from None
+
+
+def save_weights(path: Path, model: torch.nn.Module) -> None:
+    """`model`'s state_dict as safetensors."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    replace_atomically(path, lambda temporary: save_file(tensors, temporary))
+
+
+def load_weights(path: Path, model: torch.nn.Module) -> None:
+    """Load safetensors into `model`; keys or shapes that differ are an error that lists them."""
+    try:
+        tensors = load_file(path)
+    except Exception as error:
+        raise ValueError(f"{path}: not a readable safetensors file ({error})") from None
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if wanted != found:
+        differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        raise ValueError(f"{path}: does not fit this network; differing: {', '.join(differing[:8])} ({len(differing)} in all)")
+    model.load_state_dict(tensors)

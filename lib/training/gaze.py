@@ -1,0 +1,110 @@
+"""Gaze estimation as a `Task`: GazeCapture's frames, the error in cm, and how much a sampler magnifies the eyes."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib.data.gaze_geometry import CameraTarget, GazeTarget
+from lib.data.gazecapture import GazeCapture
+from lib.data.store import ImageStore, Progress
+from lib.models.sampler import Sampled, identity_grid
+from lib.training.loop import Batch
+
+LABELS = ("camera_cm", "screen_points", "screen_size_points", "screen_size_cm")
+BOXES = ("face", "left_eye", "right_eye", "face_grid")
+SPLITS = ("train", "val", "test")
+
+
+class GazeTask:
+    """Splits of one GazeCapture (or its twin), the target mapping and the loss.
+
+    The paper states neither loss nor target scaling: here the loss is the mean Euclidean distance in cm, which is the
+    metric itself, and `target` says what the two sigmoids in [0, 1] mean (`CameraTarget` is the headline).
+    """
+
+    lower_is_better = True
+
+    def __init__(self, root: Path, *, view_size: int | tuple[int, int], target: GazeTarget | None = None,
+                 cache_dir: Path | None = None, progress: Progress | None = None):
+        self.target = target or CameraTarget()
+        self.data = {split: GazeCapture(root, split=split) for split in SPLITS}
+        self.fingerprints = {split: data.fingerprint for split, data in self.data.items()}
+        self.stores = {split: ImageStore(data.path, data.size, view_size, cache_dir=cache_dir, progress=progress,
+                                         fingerprint=self.fingerprints[split]) for split, data in self.data.items()}
+        self.columns = {split: self._columns(data) for split, data in self.data.items()}
+
+    def _columns(self, data: GazeCapture) -> dict[str, Tensor]:
+        """Everything about the frames but their pixels, (N, ...) each."""
+        columns = {name: torch.from_numpy(getattr(data, name)).double() for name in LABELS}
+        columns |= {name: torch.from_numpy(getattr(data, name)).float() for name in BOXES}
+        columns["target"] = torch.from_numpy(self.target.encode(data)).float()
+        if isinstance(self.target, CameraTarget):
+            columns["scale_cm"] = torch.full((len(data), 2), self.target.high - self.target.low)
+        else:
+            columns["scale_cm"] = columns["screen_size_cm"].float()
+        columns["tablet"] = torch.from_numpy(data.kind == "ipad").long()
+        columns["annotation"] = eye_map(data)
+        return columns
+
+    def length(self, split: str, batch_size: int) -> int:
+        return len(self.stores[split].index_batches(batch_size))
+
+    def batches(self, split: str, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+        store, columns = self.stores[split], self.columns[split]
+        for indices, image, view in store.batches(store.index_batches(batch_size, generator)):
+            index = torch.from_numpy(np.asarray(indices))
+            yield {"index": index, "image": image, "view": view, **{name: column[index] for name, column in columns.items()}}
+
+    def losses(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
+        missed = (output - batch["target"]) * batch["scale_cm"]  # (B, 2), cm
+        return {"distance_cm": (missed.square().sum(1) + 1e-6).sqrt().mean()}
+
+    def values(self, output: Tensor, batch: Batch, maps: Sampled | None) -> dict[str, Tensor]:
+        """prediction (B, 2) in [0, 1], error_cm (B,), and eye_magnification (B,) where the network has a sampler."""
+        labels = SimpleNamespace(**{name: batch[name].cpu().numpy() for name in LABELS})
+        values = {"prediction": output, "error_cm": torch.from_numpy(self.target.error_cm(output.cpu().numpy(), labels))}
+        if maps is not None:
+            boxes = torch.stack((batch["left_eye"], batch["right_eye"]), dim=1)  # (B, 2, 4)
+            values["eye_magnification"] = box_magnification(maps.grid, boxes, tuple(batch["image"].shape[-2:]))
+        return values
+
+    def headline(self, values: dict[str, np.ndarray]) -> float:
+        return float(values["error_cm"].mean())
+
+
+def eye_map(data: GazeCapture, *, cells: int = 31, spread: float = 0.05, floor: float = 0.01) -> Tensor:
+    """A heat map around both annotated eyes, (N, 1, cells, cells): what the oracle row zooms by.
+
+    Two Gaussians with a standard deviation of `spread` times the frame's sides, above a `floor` of their peak.
+    """
+    at = torch.linspace(0, 1, cells)
+    sides = torch.from_numpy(data.size[:, ::-1].copy()).float()  # (N, 2), as (W, H)
+    heat = torch.full((len(data), cells, cells), floor)
+    for boxes in (data.left_eye, data.right_eye):
+        box = torch.from_numpy(boxes)
+        centre = (box[:, :2] + box[:, 2:] / 2) / sides  # (N, 2), x first, in [0, 1]
+        falloff = torch.exp(-0.5 * ((at[None, :, None] - centre[:, None]) / spread) ** 2)  # (N, cells, 2)
+        heat = heat + falloff[:, :, 1].unsqueeze(2) * falloff[:, :, 0].unsqueeze(1)
+    return heat[:, None]
+
+
+def box_magnification(grid: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Linear magnification of `boxes` by `grid`: (B,), 1 = uniform, NaN where uniform sampling hits no box.
+
+    The square root of the number of output pixels that land in the boxes, over that number under uniform sampling of as
+    many pixels. grid: (B, h, w, 2); boxes: (B, K, 4) as (x, y, w, h) in pixels of an image of `size` (height, width).
+    """
+    def hits(grid: Tensor) -> Tensor:
+        x = (grid[..., 0] + 1) * ((size[1] - 1) / 2)  # (B, h, w)
+        y = (grid[..., 1] + 1) * ((size[0] - 1) / 2)
+        left, top, width, height = (boxes[..., i, None, None] for i in range(4))  # (B, K, 1, 1)
+        x, y = x.unsqueeze(1), y.unsqueeze(1)  # (B, 1, h, w)
+        inside = (x >= left) & (x < left + width) & (y >= top) & (y < top + height)  # (B, K, h, w)
+        return inside.any(1).double().sum(dim=(1, 2))
+
+    uniform = hits(identity_grid(tuple(grid.shape[1:3]), like=grid))
+    return (hits(grid) / uniform).sqrt().where(uniform > 0, torch.nan)

@@ -1,0 +1,197 @@
+"""The one training loop: every row of every table goes through `fit` and `evaluate`.
+
+What differs between tables is a `Task`: where batches come from, what the loss is, which values are kept for each sample.
+What differs between rows is the network. What a row is trained with is a `Recipe`, whole and immutable.
+
+On CUDA the networks run in channels_last and, where the recipe says so, under bfloat16 autocast; batches travel as uint8 and
+become float on the device. On one CPU, with one thread count, the same seed gives the same numbers bit for bit, also after
+an interruption: each epoch ends with a checkpoint of weights, optimiser and every generator.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lib.training.checkpoint import load_checkpoint, restore_rng, rng_state, save_checkpoint
+from lib.training.progress import Progress
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a row is trained. lr is the peak; rates are (prefix of parameter names, factor on lr) pairs, first match wins."""
+
+    epochs: int
+    batch_size: int
+    optimiser: str = "adamw"  # or "sgd"
+    lr: float = 2e-3
+    weight_decay: float = 1e-2
+    momentum: float = 0.9
+    schedule: str = "one_cycle"  # or "cosine", "step" (x0.1 every `step_epochs`), "constant"
+    step_epochs: int = 30
+    rates: tuple[tuple[str, float], ...] = ()
+    blur_epochs: int = 0  # section 3.3 of "Learning to Zoom": blur the resampled image in the first epochs
+    clip_norm: float | None = None
+    autocast: bool = False  # bfloat16, on CUDA only
+    keep_best: bool = False  # the epoch with the best validation score instead of the last one
+
+
+class Task(Protocol):
+    """A data set with its objective."""
+
+    lower_is_better: bool
+
+    def batches(self, split: str, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+        """Batches of `split` on the CPU, shuffled if there is a generator; each has "index" (B,)."""
+
+    def length(self, split: str, batch_size: int) -> int:
+        """How many batches that is."""
+
+    def losses(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The parts of the loss, scalars; the loss is their sum."""
+
+    def values(self, output: Tensor, batch: Batch, maps) -> dict[str, Tensor]:
+        """What is kept of each sample, (B, ...) each; `maps` is the network's `Sampled`, or None."""
+
+    def headline(self, values: dict[str, np.ndarray]) -> float:
+        """The score of an epoch on validation data."""
+
+
+def learning_rate(recipe: Recipe, progress: float) -> float:
+    """The learning rate at `progress` through training, 0 to 1."""
+    if recipe.schedule == "one_cycle":  # up for three tenths, then down along a cosine
+        rise = progress / 0.3
+        return recipe.lr * (0.04 + 0.96 * rise if rise < 1 else 0.5 * (1 + math.cos(math.pi * (progress - 0.3) / 0.7)))
+    if recipe.schedule == "cosine":
+        return recipe.lr * 0.5 * (1 + math.cos(math.pi * progress))
+    if recipe.schedule == "step":
+        return recipe.lr * 0.1 ** int(progress * recipe.epochs / recipe.step_epochs)
+    if recipe.schedule == "constant":
+        return recipe.lr
+    raise ValueError(f"schedule {recipe.schedule!r} is not one of one_cycle, cosine, step, constant")
+
+
+def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW or SGD over the trainable parameters, grouped by their factor on the learning rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            factor = next((factor for prefix, factor in recipe.rates if name.startswith(prefix)), 1.0)
+            groups.setdefault(factor, []).append(parameter)
+    parts = [{"params": parameters, "factor": factor} for factor, parameters in groups.items()]
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(parts, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(parts, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    raise ValueError(f"optimiser {recipe.optimiser!r} is not one of adamw, sgd")
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+
+def run_network(model: nn.Module, batch: Batch, *, maps: bool = False, autocast: bool = False):
+    """`model` on the parts of `batch` that it names in `inputs`; with `maps`, also its `Sampled` (or None)."""
+    device = batch["index"].device
+    with torch.autocast(device.type, torch.bfloat16, enabled=autocast and device.type == "cuda"):
+        inputs = [batch[name] for name in model.inputs]
+        if maps and getattr(model, "sampler", None) is not None:
+            output, sampled = model(*inputs, return_maps=True)
+            return output.float(), sampled
+        output = model(*inputs)
+    return (output.float(), None) if maps else output.float()
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, task: Task, split: str, *, device: torch.device, batch_size: int = 128) -> dict[str, np.ndarray]:
+    """Every sample's values, in the order of the split's index."""
+    model.to(device).eval()
+    parts: dict[str, list[np.ndarray]] = {}
+    for batch in task.batches(split, batch_size):
+        batch = to_device(batch, device)
+        output, sampled = run_network(model, batch, maps=True)
+        for name, value in {"index": batch["index"], **task.values(output, batch, sampled)}.items():
+            parts.setdefault(name, []).append(value.cpu().numpy())
+    merged = {name: np.concatenate(values) for name, values in parts.items()}
+    order = np.argsort(merged["index"], kind="stable")
+    return {name: value[order] for name, value in merged.items()}
+
+
+class Trainer:
+    """One row's training, resumable at each epoch's end."""
+
+    def __init__(self, model: nn.Module, task: Task, recipe: Recipe, *, seed: int, device: torch.device):
+        self.model = model.to(device, memory_format=torch.channels_last) if device.type == "cuda" else model.to(device)
+        self.task, self.recipe, self.seed, self.device = task, recipe, seed, device
+        self.optimiser = make_optimiser(model, recipe) if recipe.epochs else None
+        self.epoch, self.history, self.best = 0, [], None
+
+    def step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """One optimiser step; gives the loss's parts."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.recipe, progress) * group["factor"]
+        self.optimiser.zero_grad(set_to_none=True)
+        losses = self.task.losses(run_network(self.model, batch, autocast=self.recipe.autocast), batch)
+        sum(losses.values()).backward()
+        if self.recipe.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        self.optimiser.step()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def train_epoch(self, progress: Progress, label: str) -> dict[str, float]:
+        """One pass over the training split; the mean of each part of the loss."""
+        self.model.train()
+        if hasattr(self.model, "blur"):
+            self.model.blur = self.epoch < self.recipe.blur_epochs
+        order = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+        steps = self.task.length("train", self.recipe.batch_size)
+        total, parts = steps * self.recipe.epochs, []
+        for i, batch in enumerate(self.task.batches("train", self.recipe.batch_size, order)):
+            done = self.epoch * steps + i
+            parts.append(self.step(to_device(batch, self.device), done / total))
+            if i % 4 == 0 or i + 1 == steps:
+                progress(label, done + 1, total, f"epoch {self.epoch + 1}/{self.recipe.epochs}")
+        means = {name: torch.stack([part[name] for part in parts]).mean().item() for name in parts[0]}
+        if not all(math.isfinite(value) for value in means.values()):
+            raise FloatingPointError(f"{label}: the loss is {means} in epoch {self.epoch + 1}; lower the recipe's lr")
+        return means
+
+    def run(self, *, checkpoint: Path | None, progress: Progress, label: str) -> list[dict]:
+        """Train to the end, from the checkpoint where there is one; returns one dict per epoch."""
+        if checkpoint is not None and (state := load_checkpoint(checkpoint)) is not None:
+            self._restore(state)
+        while self.epoch < self.recipe.epochs:
+            entry = self.train_epoch(progress, label)
+            score = self.task.headline(evaluate(self.model, self.task, "val", device=self.device))
+            self.history.append({"epoch": self.epoch + 1, **entry, "val": score})
+            self._note_best(score)
+            self.epoch += 1
+            if checkpoint is not None:
+                save_checkpoint(checkpoint, self._state())
+        if self.recipe.keep_best and self.best is not None:
+            self.model.load_state_dict(self.best["model"])
+        return self.history
+
+    def _note_best(self, score: float) -> None:
+        if not self.recipe.keep_best or not math.isfinite(score):
+            return
+        if self.best is None or (score < self.best["score"]) == self.task.lower_is_better:
+            weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+            self.best = {"score": score, "model": weights}
+
+    def _state(self) -> dict:
+        return {"epoch": self.epoch, "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(),
+                "history": self.history, "best": self.best, "rng": rng_state()}
+
+    def _restore(self, state: dict) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
+        restore_rng(state["rng"])
