@@ -36,9 +36,7 @@ def test_dot_error_is_the_error_for_one_frame_each_and_at_most_the_mean_error():
     torch.testing.assert_close(dot_error_cm(prediction, target, torch.arange(120)), error_cm(prediction, target))
     assert (dot_error_cm(prediction, target, dots) <= error_cm(prediction, target).reshape(30, 4).mean(1) + 1e-12).all()
     order = torch.randperm(120, generator=g)
-    torch.testing.assert_close(
-        dot_error_cm(prediction[order], target[order], dots[order]), dot_error_cm(prediction, target, dots)
-    )
+    torch.testing.assert_close(dot_error_cm(prediction[order], target[order], dots[order]), dot_error_cm(prediction, target, dots))
 
 
 def test_dot_ids_that_mix_recordings_are_noticed():

@@ -226,6 +226,22 @@ def test_nss_and_cc_ignore_scale_and_offset():
     torch.testing.assert_close(m.kl_divergence(9 * maps, fixations), m.kl_divergence(maps, 4 * fixations))
 
 
+def test_nss_keeps_its_precision_on_a_large_offset_and_beside_one():
+    maps, fixations = example(batch=2)
+    raised = torch.stack([maps[0], maps[1] + 1e6])
+    values = m.nss(raised, fixations)
+    torch.testing.assert_close(values, m.nss(maps, fixations), rtol=1e-8, atol=0)
+    assert values[0] == m.nss(maps[0], fixations[0])
+
+
+def test_a_map_of_one_pixel_has_nothing_to_say():
+    one = torch.ones(1, 1)
+    assert m.nss(one, one) == 0
+    assert m.auc(one, one).isnan()
+    assert m.cc(one, one).isnan()
+    assert m.sim(one, one) == 1
+
+
 def test_duplicates_count_only_where_asked():
     maps, fixations = example()
     once = (fixations > 0).int()

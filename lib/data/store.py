@@ -8,6 +8,7 @@ A batch has one image size. Images of other sizes go to other batches: indices a
 batches, and the batches shuffled again.
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -65,26 +66,27 @@ class ImageStore:
         self.images: dict[tuple[int, int], Tensor] | None = None
         if cache_dir is not None and self.bytes <= cache_limit:
             folder = cache_dir / f"{fingerprint}-{self.view_size[0]}x{self.view_size[1]}"
-            if not (folder / "complete.json").exists():
-                self._decode_all(folder, progress)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits, then finds it decoded
+                if not (folder / "complete.json").exists():
+                    self._decode_all(folder, progress)
             self._open(folder)
-            self.how = f"decoded once into {self.bytes / 1e9:.1f} GB at {cache_dir}"
+            self.how = f"decoded once into {self.bytes / 1e9:.1f} GB on disk"
         else:
             self.how = f"decoded each epoch by {self.workers} processes ({self.bytes / 1e9:.1f} GB would not be cached)"
 
     def _decode_all(self, folder: Path, progress: Progress | None) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = folder.with_name(f"{folder.name}.partial")
+        for left_over in (partial, folder):  # by a run that was killed
+            shutil.rmtree(left_over, ignore_errors=True)
         free = shutil.disk_usage(folder.parent).free
         if free < self.bytes * 1.1:
             raise OSError(f"{folder.parent}: {self.bytes / 1e9:.1f} GB are needed for decoded images, {free / 1e9:.1f} GB are free")
-        partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-        partial.mkdir(exist_ok=True)
+        partial.mkdir()
         try:
             self._write(partial, progress)
-            if folder.exists():  # left without complete.json, or written by another process meanwhile
-                shutil.rmtree(folder if not (folder / "complete.json").exists() else partial)
-            if partial.exists():
-                partial.rename(folder)
+            partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -99,7 +101,7 @@ class ImageStore:
             view = low_resolution(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None], self.view_size)
             views[index] = (view[0] * 255).round().to(torch.uint8).numpy()
 
-        with ThreadPoolExecutor(min(4, self.workers)) as pool:
+        with ThreadPoolExecutor(max(1, min(4, self.workers))) as pool:
             for done, _ in enumerate(pool.map(decode, range(len(self.paths))), start=1):
                 if progress:
                     progress("decode", done, len(self.paths))
@@ -143,9 +145,12 @@ class ImageStore:
                 yield indices, *self.fetch(indices)
             return
         loader = torch.utils.data.DataLoader(_Plan(self, plan), batch_size=None, num_workers=self.workers,
-                                             pin_memory=torch.cuda.is_available())
-        for indices, (image, view) in zip(plan, loader, strict=True):
-            yield indices, image, view
+                                             pin_memory=torch.cuda.is_available(),
+                                             generator=torch.Generator())  # else it draws from the one that dropout uses
+        for indices, found in zip(plan, loader, strict=True):
+            if isinstance(found, Exception):
+                raise found
+            yield indices, *found
 
 
 class _Plan(torch.utils.data.Dataset):
@@ -157,5 +162,8 @@ class _Plan(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.plan)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.store.fetch(self.plan[index])
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor] | Exception:
+        try:
+            return self.store.fetch(self.plan[index])
+        except (OSError, ValueError) as error:
+            return error  # raised by `batches`, one line: a worker would raise it with its whole traceback in the message

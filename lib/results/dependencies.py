@@ -1,7 +1,7 @@
 """What a result depends on, as hashes: so that editing prose does not retrain, and editing the sampler does.
 
-A row's code is the function that builds its network, the functions of the same module that this one calls, and every module
-of this package that those come from or import. Comments, docstrings and layout do not count.
+A row's code is the function that builds its network, the functions of the same module that this one calls, the plain constants
+that they read, and every module of this package that those come from or import. Comments, docstrings and layout do not count.
 """
 
 import ast
@@ -12,7 +12,7 @@ import json
 import textwrap
 from functools import cache
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 
 
 def normalised(source: str) -> str:
@@ -73,11 +73,18 @@ def _names(code: CodeType) -> set[str]:
     return set(code.co_names).union(*(_names(inner) for inner in nested))
 
 
+def _is_plain(value: object) -> bool:
+    """Whether `value` is a constant whose repr says all of it, the same in every process."""
+    if isinstance(value, tuple | list | dict):
+        return all(map(_is_plain, value)) and (not isinstance(value, dict) or all(map(_is_plain, value.values())))
+    return value is None or isinstance(value, bool | int | float | str | bytes)
+
+
 def code_of(*parts: FunctionType | type) -> dict[str, str]:
     """Digests of everything that `parts` run.
 
-    A function counts by itself, with the functions of its module that it uses: the rest of its module is not its business.
-    A class, and whatever comes from another module of this package, counts with its whole module and all imports.
+    A function counts by itself, with the functions and plain constants of its module that it uses: the rest of its module is
+    not its business. A class, and whatever comes from another module of this package, counts with its whole module and all imports.
     """
     waiting, functions, modules = list(parts), {}, set()
     while waiting:
@@ -86,8 +93,12 @@ def code_of(*parts: FunctionType | type) -> dict[str, str]:
             modules.add(part.__module__)
         elif (name := f"{part.__module__}:{part.__qualname__}") not in functions:
             functions[name] = digest(normalised(inspect.getsource(part)))
-            used = [part.__globals__[name] for name in sorted(_names(part.__code__)) if name in part.__globals__]
-            used = [value for value in used if str(getattr(value, "__module__", "")).startswith("lib.")]
-            waiting += [value for value in used if value.__module__ == part.__module__ and isinstance(value, FunctionType)]
+            known = {name: part.__globals__[name] for name in sorted(_names(part.__code__)) if name in part.__globals__}
+            functions |= {f"{part.__module__}:{name}": digest(repr(value)) for name, value in known.items()
+                          if _is_plain(value) and not name.startswith("__")}
+            modules |= {value.__name__ for value in known.values()
+                        if isinstance(value, ModuleType) and value.__name__.startswith("lib.")}
+            used = [value for value in known.values() if str(getattr(value, "__module__", "")).startswith("lib.")]
+            waiting += [value for value in used if value.__module__ == part.__module__ and isinstance(value, FunctionType | type)]
             modules |= {value.__module__ for value in used if value.__module__ != part.__module__}
     return dict(sorted(functions.items())) | module_digests(modules)

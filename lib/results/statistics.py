@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 RESAMPLES = 4000
+CHUNK = 2**22  # indices drawn at a time: memory stays bounded however many samples there are
 LEVEL = 0.95
 
 
@@ -47,8 +48,10 @@ def bootstrap(values: np.ndarray, clusters: np.ndarray | None = None, *, over: s
         mean = float(values.mean()) if len(values) else float("nan")
         return Interval(mean, float("nan"), float("nan"), count, over)
     sums, sizes = np.bincount(member, values), np.bincount(member)
-    draws = np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
-    means = sums[draws].sum(1) / sizes[draws].sum(1)
+    means, rng, rows = np.empty(RESAMPLES), np.random.default_rng(seed), max(1, CHUNK // count)
+    for start in range(0, RESAMPLES, rows):  # the stream of draws is the same for every chunk size
+        draws = rng.integers(count, size=(min(rows, RESAMPLES - start), count))
+        means[start:start + rows] = sums[draws].sum(1) / sizes[draws].sum(1)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(values.mean()), float(low), float(high), count, over)
 

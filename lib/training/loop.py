@@ -72,7 +72,7 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
     if recipe.schedule == "cosine":
         return recipe.lr * 0.5 * (1 + math.cos(math.pi * progress))
     if recipe.schedule == "step":
-        return recipe.lr * 0.1 ** int(progress * recipe.epochs / recipe.step_epochs)
+        return recipe.lr * 0.1 ** int(progress * recipe.epochs / recipe.step_epochs + 1e-9)  # 1/49 of 49 epochs is 1
     if recipe.schedule == "constant":
         return recipe.lr
     raise ValueError(f"schedule {recipe.schedule!r} is not one of one_cycle, cosine, step, constant")
@@ -182,7 +182,8 @@ class Trainer:
     def _note_best(self, score: float) -> None:
         if not self.recipe.keep_best or not math.isfinite(score):
             return
-        if self.best is None or (score < self.best["score"]) == self.task.lower_is_better:
+        sign = 1 if self.task.lower_is_better else -1
+        if self.best is None or sign * score < sign * self.best["score"]:  # the first of equals
             weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
             self.best = {"score": score, "model": weights}
 

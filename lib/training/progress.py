@@ -52,6 +52,9 @@ class Progress:
     def _draw(self, done: int, total: int, note: str) -> None:
         if self.bar is None:
             self.bar = tqdm(total=total, initial=done, desc=f"{self.prefix}{self.stage}", leave=False)
+        elif time.monotonic() - self.shown < 0.2 and done < total:
+            return
+        self.shown = time.monotonic()
         self.bar.n = done
         self.bar.set_postfix_str(note, refresh=False)
         self.bar.refresh()

@@ -28,7 +28,7 @@ def one_thread() -> Iterator[None]:
     """torch on one thread; decorates every metric.
 
     Their passes over a map take a tenth of a millisecond each, so a second thread gains little, and where another process
-    keeps it waiting each pass waits along: on two busy cores an AUC took 55 ms with two threads, and 4 ms with one.
+    keeps it waiting each pass waits along: on two busy cores an AUC took 55 ms with two threads, and 2.4 ms with one.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -57,9 +57,7 @@ def fixation_map(xy: Maps, size: tuple[int, int]) -> Tensor:
 
 
 @one_thread()
-def shuffled_map(
-    fixations: Sequence[Maps], sizes: Sequence[tuple[int, int]], index: int, *, others: Sequence[int] | None = None
-) -> Tensor:
+def shuffled_map(fixations: Sequence[Maps], sizes: Sequence[tuple[int, int]], index: int, *, others: Sequence[int] | None = None) -> Tensor:
     """Negatives for shuffled AUC, and a baseline for information gain: where people looked in other images.
 
     `fixations`: for each image (n, 2) integers, 0-based pixels, x first; `sizes`: each image's (height, width); `index`: the

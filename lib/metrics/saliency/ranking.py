@@ -29,9 +29,7 @@ JITTER = 1e-7  # MIT's AUC_Judd.m: rand(size(saliencyMap))/10000000
 
 
 @one_thread()
-def auc(
-    saliency_map: Maps, fixations: Maps, *, negatives: Literal["unfixated", "all"] = "unfixated", duplicates: bool = False
-) -> Tensor:
+def auc(saliency_map: Maps, fixations: Maps, *, negatives: Literal["unfixated", "all"] = "unfixated", duplicates: bool = False) -> Tensor:
     """Exact area under the ROC curve of fixated against unfixated pixels; Mann-Whitney, ties count half.
 
     `saliency_map`, `fixations` (a count map): (H, W) or (B, H, W), in any units: only the order of values matters.
@@ -86,9 +84,7 @@ def auc_judd(
 
 
 @one_thread()
-def auc_borji(
-    saliency_map: Maps, fixations: Maps, *, splits: int = 100, step: float = 0.1, duplicates: bool = False, seed: int = 0
-) -> Tensor:
+def auc_borji(saliency_map: Maps, fixations: Maps, *, splits: int = 100, step: float = 0.1, duplicates: bool = False, seed: int = 0) -> Tensor:
     """AUC-Borji of the MIT benchmark: fixated pixels against as many random ones, averaged over `splits` draws.
 
     The map is min-max normalised and cut at 0, `step`, 2 `step`, ...; random pixels are drawn from all, with replacement.

@@ -28,7 +28,6 @@ def nss(saliency_map: Maps, fixations: Maps, *, duplicates: bool = False, ddof: 
     """
     saliency_map, fixations = match(saliency_map, fixations, "fixations")
     resolution = _resolution(saliency_map)
-
     saliency_map = as_float(saliency_map)
     moments = [_moments(part, ddof) for (part,) in chunks(saliency_map)]
     mean, deviation = torch.cat([torch.zeros(2, 0, dtype=torch.float64, device=saliency_map.device), *moments], dim=1)  # (B,)
@@ -141,9 +140,11 @@ def _moments(maps: Tensor, ddof: int) -> Tensor:
     mean = maps.mean(1)
     power = torch.stack([torch.dot(row, row) for row in maps]) / pixels
     variance = power - mean.square()
-    if (variance < 1e-3 * power).any():  # too little is left of the difference: for constant maps only rounding
-        variance = torch.linalg.vector_norm(maps - mean[:, None], dim=1).square() / pixels
-    return torch.stack([mean, (variance * (pixels / (pixels - ddof))).sqrt()])
+    cancelled = variance < 1e-3 * power  # too little is left of the difference: for constant maps only rounding
+    if cancelled.any():
+        exact = torch.linalg.vector_norm(maps - mean[:, None], dim=1).square() / pixels
+        variance = torch.where(cancelled, exact, variance)
+    return torch.stack([mean, (variance * (pixels / max(pixels - ddof, 1))).sqrt()])
 
 
 def _centred(maps: Tensor, resolution: float) -> tuple[Tensor, Tensor, Tensor]:

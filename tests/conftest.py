@@ -1,0 +1,27 @@
+"""What all tests share: one thread, figures without a display, and where real data lie."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports matplotlib, in subprocesses too
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """On a busy machine OpenMP threads wait for one another spinning; bit-for-bit tests need a fixed count anyway."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets that ZOOM_REAL_DATA names; without one the test is skipped."""
+    folder = os.environ.get("ZOOM_REAL_DATA")
+    if not folder:
+        pytest.skip("needs real data: set ZOOM_REAL_DATA to the folder that holds it")
+    if not Path(folder).is_dir():
+        pytest.fail(f"ZOOM_REAL_DATA is {folder!r}, which is no folder")
+    return Path(folder)

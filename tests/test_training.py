@@ -1,0 +1,401 @@
+"""The training loop: the same numbers from the same seed, also after an interruption, and files that are whole or not there."""
+
+import multiprocessing
+import os
+import random
+import signal
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from lib.models.backbones import small_saliency_network
+from lib.models.sampler import SaliencySampler
+from lib.training.checkpoint import (load_checkpoint, load_weights, replace_atomically, restore_rng, rng_state, save_checkpoint,
+                                     save_weights, seed_everything)
+from lib.training.loop import Recipe, Trainer, evaluate, learning_rate, make_optimiser, run_network
+from lib.training.progress import Progress
+
+CPU = torch.device("cpu")
+QUIET = Progress(quiet=True)
+EPOCHS = 3
+RECIPE = Recipe(epochs=EPOCHS, batch_size=8, lr=5e-3, blur_epochs=2, clip_norm=1.0)
+
+
+class Blobs:
+    """20 training images of 40x40 whose target is their mean colour; the batches of any other `Task`."""
+
+    lower_is_better = True
+
+    def __init__(self, *, poison: int | None = None):
+        generator = torch.Generator().manual_seed(5)
+        self.images = torch.rand(30, 3, 40, 40, generator=generator)
+        self.targets = self.images.mean((2, 3)) * 8 - 4
+        if poison is not None:
+            self.targets[poison] = torch.nan
+        self.rows = {"train": torch.arange(20), "val": torch.arange(20, 24), "test": torch.arange(24, 30)}
+
+    def length(self, split, batch_size):
+        return -(-len(self.rows[split]) // batch_size)
+
+    def batches(self, split, batch_size, generator=None):
+        rows = self.rows[split]
+        if generator is not None:
+            rows = rows[torch.randperm(len(rows), generator=generator)]
+        for chosen in rows.split(batch_size):
+            yield {"index": chosen, "image": self.images[chosen], "view": self.images[chosen], "target": self.targets[chosen]}
+
+    def losses(self, output, batch):
+        return {"squares": (output - batch["target"]).square().mean(), "size": 1e-4 * output.square().mean()}
+
+    def values(self, output, batch, maps):
+        return {"error": (output - batch["target"]).norm(dim=1), "prediction": output}
+
+    def headline(self, values):
+        return float(values["error"].mean())
+
+
+def network(seed=0):
+    """A saliency sampler with dropout behind it, so that both of the loop's random streams matter."""
+    seed_everything(seed)
+    task = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Dropout(0.4), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 3))
+    return SaliencySampler(task, small_saliency_network(width=8), 16, 40)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def train(*, seed=0, recipe=RECIPE, checkpoint=None, stop_after_steps=None, stop=None):
+    """A whole run: (history, weights, test values). With stop_after_steps the step after that many is never finished."""
+    def progress(stage, done, total, note=""):
+        if stop_after_steps is not None and done > stop_after_steps:
+            stop()
+
+    trainer = Trainer(network(seed), Blobs(), recipe, seed=seed, device=CPU)
+    history = trainer.run(checkpoint=checkpoint, progress=progress, label="row")
+    return history, trainer.model.state_dict(), evaluate(trainer.model, Blobs(), "test", device=CPU)
+
+
+def assert_same(one, other):
+    """Bit for bit."""
+    assert one[0] == other[0]
+    assert one[1].keys() == other[1].keys() and all(torch.equal(one[1][name], other[1][name]) for name in one[1])
+    assert one[2].keys() == other[2].keys()
+    for name in one[2]:
+        np.testing.assert_array_equal(one[2][name], other[2][name])
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """The uninterrupted run."""
+    return train()
+
+
+# ------------------------------------------------------------------------------------------------------------------ the loop
+
+
+def test_training_lowers_the_loss_and_the_validation_error():
+    history, _, _ = train(recipe=Recipe(epochs=12, batch_size=8, lr=2e-2))
+    assert history[-1]["squares"] < 0.7 * history[0]["squares"]
+    assert history[-1]["val"] < history[0]["val"]
+    assert [entry["epoch"] for entry in history] == list(range(1, 13))
+
+
+def test_history_holds_each_part_of_the_loss_and_the_validation_score(whole):
+    assert [set(entry) for entry in whole[0]] == [{"epoch", "squares", "size", "val"}] * EPOCHS
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(whole):
+    assert_same(train(), whole)
+    other = train(seed=1)
+    assert other[0] != whole[0]
+
+
+@pytest.mark.parametrize("steps", range(0, 3 * EPOCHS, 3))
+def test_resuming_after_any_epoch_gives_the_same_bits(tmp_path, whole, steps):
+    """Interrupted in the middle of each epoch in turn; dropout and the random blur must go on where they were."""
+    def stop():
+        raise Interrupted
+
+    path = tmp_path / "row.ckpt"
+    with pytest.raises(Interrupted):
+        train(checkpoint=path, stop_after_steps=steps, stop=stop)
+    assert path.exists() == (steps > 0)
+    torch.rand(7), np.random.rand(3), random.random()  # whatever else the process draws in between
+    assert_same(train(checkpoint=path), whole)
+
+
+def test_resuming_a_finished_training_changes_nothing(tmp_path, whole):
+    path = tmp_path / "row.ckpt"
+    train(checkpoint=path)
+    assert_same(train(checkpoint=path), whole)
+
+
+def _train_and_die(path):
+    """Runs in a process of its own, which is killed in the second epoch."""
+    torch.set_num_threads(1)
+    train(checkpoint=path, stop_after_steps=4, stop=lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def test_a_killed_process_resumes_to_the_same_bits(tmp_path, whole):
+    path = tmp_path / "row.ckpt"
+    process = multiprocessing.get_context("spawn").Process(target=_train_and_die, args=(path,))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+    assert [file.name for file in tmp_path.iterdir()] == ["row.ckpt"]
+    assert load_checkpoint(path)["epoch"] == 1
+    assert_same(train(checkpoint=path), whole)
+
+
+def test_blur_is_on_during_its_epochs_only():
+    seen = []
+
+    class Watch(Blobs):
+        def losses(self, output, batch):
+            seen.append(trainer.model.blur)
+            return super().losses(output, batch)
+
+    trainer = Trainer(network(), Watch(), RECIPE, seed=0, device=CPU)
+    trainer.run(checkpoint=None, progress=QUIET, label="row")
+    assert seen == [True] * 6 + [False] * 3
+
+
+def test_the_order_of_samples_differs_between_epochs_and_covers_all():
+    orders = []
+
+    class Watch(Blobs):
+        def losses(self, output, batch):
+            orders.append(batch["index"].tolist())
+            return super().losses(output, batch)
+
+    Trainer(network(), Watch(), RECIPE, seed=0, device=CPU).run(checkpoint=None, progress=QUIET, label="row")
+    epochs = [sum(orders[start:start + 3], []) for start in range(0, 9, 3)]
+    assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_a_loss_that_is_not_finite_names_row_epoch_and_remedy():
+    trainer = Trainer(network(), Blobs(poison=3), RECIPE, seed=0, device=CPU)
+    with pytest.raises(FloatingPointError, match=r"^row 2/5 sampler: the loss is .*nan.* in epoch 1; lower the recipe's lr$"):
+        trainer.run(checkpoint=None, progress=QUIET, label="row 2/5 sampler")
+
+
+def test_evaluate_gives_samples_in_order_without_dropout_and_draws_nothing():
+    model, before = network().train(), rng_state()["torch"]
+    one = evaluate(model, Blobs(), "test", device=CPU, batch_size=4)
+    other = evaluate(model, Blobs(), "test", device=CPU, batch_size=6)
+    assert one["index"].tolist() == list(range(24, 30))
+    np.testing.assert_allclose(one["prediction"], other["prediction"], rtol=1e-5, atol=1e-6)
+    assert torch.equal(rng_state()["torch"], before)
+
+
+def test_run_network_gives_the_maps_of_a_sampler_and_none_without_one():
+    batch = next(Blobs().batches("val", 4))
+    output, maps = run_network(network().eval(), batch, maps=True)
+    assert output.shape == (4, 3) and maps.grid.shape == (4, 16, 16, 2)
+    simple = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    simple.inputs = ("image",)
+    assert run_network(simple, batch, maps=True)[1] is None
+
+
+# ---------------------------------------------------------------------------------------------------------------- keep_best
+
+
+class Scripted(Blobs):
+    """Validation scores as written down; everything else as ever."""
+
+    def __init__(self, scores, *, lower_is_better):
+        super().__init__()
+        self.scores, self.lower_is_better, self.weights = iter(scores), lower_is_better, []
+
+    def headline(self, values):
+        self.weights.append(self.model.task_network[-1].bias.detach().clone())
+        return next(self.scores)
+
+
+@pytest.mark.parametrize(("lower", "scores", "best"), [
+    (True, [3, 1, 2, 1], 1), (False, [1, 3, 3, 2], 1), (True, [2, float("nan"), 3, 2.5], 0), (False, [1, 2, 3, 4], 3)])
+def test_keep_best_ends_with_the_first_of_the_best_epochs(tmp_path, lower, scores, best):
+    """Also when the run was interrupted after the best epoch, and whichever way the score goes."""
+    recipe = Recipe(epochs=4, batch_size=8, keep_best=True)
+    task = Scripted(scores, lower_is_better=lower)
+    task.model = network()
+    trainer = Trainer(task.model, task, recipe, seed=0, device=CPU)
+    trainer.run(checkpoint=tmp_path / "row.ckpt", progress=QUIET, label="row")
+    assert torch.equal(task.model.task_network[-1].bias, task.weights[best])
+    again = Trainer(network(), task, recipe, seed=0, device=CPU)
+    again.run(checkpoint=tmp_path / "row.ckpt", progress=QUIET, label="row")
+    assert torch.equal(again.model.task_network[-1].bias, task.weights[best])
+
+
+def test_without_keep_best_the_last_epoch_stays():
+    task = Scripted([1, 2, 3], lower_is_better=True)
+    task.model = network()
+    Trainer(task.model, task, RECIPE, seed=0, device=CPU).run(checkpoint=None, progress=QUIET, label="row")
+    assert torch.equal(task.model.task_network[-1].bias, task.weights[-1])
+
+
+# ------------------------------------------------------------------------------------------------------ schedule, optimiser
+
+
+@pytest.mark.parametrize(("schedule", "golden"), [
+    ("one_cycle", {0: 0.04, 0.15: 0.52, 0.3: 1.0, 0.65: 0.5, 1: 0.0}),
+    ("cosine", {0: 1.0, 1 / 3: 0.75, 0.5: 0.5, 1: 0.0}),
+    ("constant", {0: 1.0, 0.4: 1.0, 1: 1.0}),
+    ("step", {0: 1.0, 0.33: 1.0, 1 / 3: 0.1, 0.66: 0.1, 2 / 3: 0.01, 0.99: 0.01})])
+def test_learning_rate_has_its_golden_values(schedule, golden):
+    recipe = Recipe(epochs=90, batch_size=1, lr=0.2, schedule=schedule)
+    for progress, factor in golden.items():
+        assert learning_rate(recipe, progress) == pytest.approx(0.2 * factor, abs=1e-12)
+
+
+@pytest.mark.parametrize("epochs", [7, 23, 49, 90])
+def test_step_schedule_drops_at_the_first_batch_of_an_epoch(epochs):
+    """1 / 49 * 49 is less than 1 in floating point."""
+    recipe = Recipe(epochs=epochs, batch_size=1, lr=1.0, schedule="step", step_epochs=1)
+    for epoch in range(min(epochs, 8)):
+        for batch in range(3):
+            assert learning_rate(recipe, (epoch * 3 + batch) / (epochs * 3)) == pytest.approx(0.1**epoch)
+
+
+@pytest.mark.parametrize("field", ["schedule", "optimiser"])
+def test_unknown_names_in_a_recipe_are_listed_with_the_right_ones(field):
+    recipe = Recipe(epochs=1, batch_size=1, **{field: "bogus"})
+    with pytest.raises(ValueError, match=f"{field} 'bogus' is not one of .*{'cosine' if field == 'schedule' else 'sgd'}"):
+        learning_rate(recipe, 0)
+        make_optimiser(network(), recipe)
+
+
+def test_rates_scale_the_learning_rate_of_the_parameters_they_name():
+    """First match wins, frozen parameters are left alone, and a step moves a plain SGD parameter by lr * factor * gradient."""
+    model = network()
+    model.task_network[0].bias.requires_grad_(False)
+    recipe = Recipe(epochs=2, batch_size=8, optimiser="sgd", momentum=0, weight_decay=0, lr=0.1, schedule="constant",
+                    rates=(("sampler.head", 5.0), ("sampler", 0.1), ("sampler.saliency_network", 7.0)))
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    trainer = Trainer(model, Blobs(), recipe, seed=0, device=CPU)
+    trainer.step(next(Blobs().batches("train", 8)), 0.0)
+    assert {group["factor"]: group["lr"] for group in trainer.optimiser.param_groups} == pytest.approx({5.0: 0.5, 0.1: 0.01, 1.0: 0.1})
+    grouped = sum(len(group["params"]) for group in trainer.optimiser.param_groups)
+    assert grouped == sum(parameter.requires_grad for parameter in model.parameters()) == len(before) - 1
+    for name, parameter in model.named_parameters():
+        factor = 5.0 if name.startswith("sampler.head") else 0.1 if name.startswith("sampler") else 1.0
+        moved = torch.zeros_like(parameter) if parameter.grad is None else 0.1 * factor * parameter.grad
+        torch.testing.assert_close(before[name] - parameter.detach(), moved, rtol=1e-4, atol=1e-7)
+
+
+def test_clip_norm_bounds_the_gradient():
+    trainer = Trainer(network(), Blobs(), Recipe(epochs=1, batch_size=8, clip_norm=1e-3), seed=0, device=CPU)
+    trainer.step(next(Blobs().batches("train", 8)), 0.5)
+    norms = torch.stack([parameter.grad.norm() for parameter in trainer.model.parameters() if parameter.grad is not None])
+    assert norms.norm().item() == pytest.approx(1e-3, rel=1e-3)
+
+
+# -------------------------------------------------------------------------------------------------------------------- files
+
+
+def test_rng_state_round_trips_through_a_file(tmp_path):
+    seed_everything(3)
+    random.gauss(0, 1), np.random.randn()  # leaves half a pair of normals in either generator's memory
+    save_checkpoint(tmp_path / "rng", rng_state())
+
+    def draw():
+        numpy, python = np.random, random
+        return torch.rand(3).tolist(), torch.randn(3).tolist(), numpy.randn(), numpy.rand(), python.gauss(0, 1), python.random()
+
+    first = draw()
+    assert draw() != first
+    restore_rng(load_checkpoint(tmp_path / "rng"))
+    assert draw() == first
+
+
+def test_checkpoints_load_without_executing_anything(tmp_path):
+    """A real checkpoint needs no more than weights_only allows, and one that would run code is refused."""
+    path = tmp_path / "row.ckpt"
+    train(checkpoint=path)
+    assert set(torch.load(path, weights_only=True)) == {"epoch", "model", "optimiser", "history", "best", "rng"}
+
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    torch.save({"epoch": 1, "model": Evil()}, path)
+    with pytest.raises(ValueError, match="not a readable checkpoint"):
+        load_checkpoint(path)
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "text"])
+def test_a_damaged_checkpoint_is_one_line_that_says_what_to_do(tmp_path, damage):
+    path = tmp_path / "row.ckpt"
+    save_checkpoint(path, {"weights": torch.rand(100)})
+    data = path.read_bytes()
+    path.write_bytes({"empty": b"", "truncated": data[:len(data) // 2], "text": b"not a checkpoint"}[damage])
+    with pytest.raises(ValueError, match=r"row\.ckpt: not a readable checkpoint \(\w+\); delete it") as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_checkpoint_is_none(tmp_path):
+    assert load_checkpoint(tmp_path / "none.ckpt") is None
+
+
+def test_a_writer_that_fails_leaves_the_old_file_whole(tmp_path):
+    path = tmp_path / "deep" / "file.json"
+    replace_atomically(path, lambda temporary: temporary.write_text("old"))
+
+    def fail(temporary):
+        temporary.write_text("half of the ne")
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        replace_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_file_is_never_seen_half_written(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def write(temporary):
+        temporary.write_text("new")
+        assert path.read_text() == "old" and temporary.parent == path.parent  # one file system: the rename is atomic
+
+    replace_atomically(path, write)
+    assert path.read_text() == "new"
+
+
+def test_weights_round_trip_and_errors_list_the_differing_keys(tmp_path):
+    path, model, other = tmp_path / "row.safetensors", network(0), network(1)
+    save_weights(path, model)
+    load_weights(path, other)
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
+
+    tensors = model.state_dict()
+    del tensors["sampler.head.bias"]
+    tensors["extra"] = torch.zeros(1)
+    tensors["task_network.0.bias"] = torch.zeros(9)
+    save_file(tensors, path)
+    with pytest.raises(ValueError, match=r"differing: extra, sampler\.head\.bias, task_network\.0\.bias \(3 in all\)"):
+        load_weights(path, other)
+    path.write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match=r"row\.safetensors: not a readable safetensors file"):
+        load_weights(path, other)
+
+
+# ----------------------------------------------------------------------------------------------------------------- progress
+
+
+def test_progress_lines_go_to_the_runners_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ZOOM_PROGRESS", str(tmp_path / "lines"))
+    progress = Progress("gazecapture: ")
+    for done in (1, 2, 3):
+        progress("train", done, 3, "epoch 1/1")
+    lines = (tmp_path / "lines").read_text().splitlines()
+    assert lines[-1] == "gazecapture: train 3/3, epoch 1/1"
+    assert capsys.readouterr() == ("", "")
