@@ -278,7 +278,7 @@ def aliasing(picture: Picture, *, size: int | tuple[int, int] = 96, dense: int =
     figure, axes = style.panels([2.4] * 3, [2.4], right=0.6)
     zoom.show_image(axes[0, 0], point)
     zoom.show_image(axes[0, 1], mean)
-    shown = axes[0, 2].imshow(difference, vmin=0, vmax=float(difference.quantile(0.995)), cmap=style.SALIENCY)
+    shown = axes[0, 2].imshow(difference.numpy(), vmin=0, vmax=float(difference.quantile(0.995)), cmap=style.SALIENCY)
     style.bare(axes[0, 2])
     place = axes[0, 2].get_position()
     bar = figure.colorbar(shown, cax=figure.add_axes((place.x1 + 0.01, place.y0, 0.012, place.height)), extend="max")

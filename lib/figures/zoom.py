@@ -13,7 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Polygon, Rectangle
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -126,6 +126,7 @@ def _label_magnification(bar, limit: float, label: str = "linear zoom, 1× = uni
     ticks, texts = style.magnification_ticks(limit)
     bar.set_ticks(ticks, labels=texts)
     bar.minorticks_off()
+    bar.ax.tick_params(labelsize=7)
     bar.set_label(label)
     bar.outline.set_linewidth(0.5)
 
@@ -202,11 +203,10 @@ def carry_boxes(ax: Axes, grid: Tensor, boxes: Boxes, size: tuple[int, int]) -> 
         outline = np.concatenate([np.stack(points, axis=1) for points in (
             (x + w * side, y + 0 * side), (x + w + 0 * side, y + h * side),
             (x + w - w * side, y + h + 0 * side), (x + 0 * side, y + h - h * side))])
-        outline = np.clip(outline, 0, [size[1] - 1, size[0] - 1])
+        outline = np.clip(np.concatenate([outline, outline[:1]]), 0, [size[1] - 1, size[0] - 1])
         carried = inverse(grid.reshape(1, *grid.shape[-3:]).detach().cpu(), points=from_pixels(outline, size)[None])[0]
-        carried = carried[torch.isfinite(carried).all(1)]
-        if len(carried) > 2:
-            ax.add_patch(Polygon(in_pixels(carried, (height, width)), fill=False, linewidth=0.9, edgecolor=box_colour(name)))
+        ax.plot(*in_pixels(carried, (height, width)).T, color=box_colour(name), linewidth=0.9)  # NaN leaves a gap
+    ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
 
 
 def label_row(ax: Axes, label: str, caption: str = "") -> None:

@@ -84,7 +84,7 @@ def numbers(run: Run) -> pd.DataFrame:
         {"row": cell.row.name, "label": cell.row.label, "variant": cell.row.variant, "column": cell.column, "unit": run.table.unit,
          "paper": cell.paper, **bounds("ours", cell.ours), **bounds("versus_reference", cell.versus),
          "paper_versus_reference": cell.paper_versus, "n": cell.ours.n, "interval_over": cell.ours.over,
-         "seeds": len(run.results[cell.row.name])} for cell in cells(run)])
+         "seeds": len(run.results[cell.row.name])} for cell in cells(run)]).astype({"paper": float, "paper_versus_reference": float})
 
 
 def caption(run: Run) -> str:

@@ -18,11 +18,7 @@ from lib.data.synthetic.gaze_scene import EYE_SCALE, OPENING_CM, Colour, Look, S
 
 @dataclass(frozen=True)
 class _Eyes:
-    """One frame's eyes, all of it drawn without regard to where they look.
-
-    Shaded corners, blots of shadow and make-up, lids and a pale iris are as strong as the iris itself once an eye is a few
-    pixels wide: its mean, or its dark side, then tells little. From nearby the pupil and the iris' dark rim are still there.
-    """
+    """One frame's eyes, all of it drawn without regard to where they look."""
 
     iris_cm: float
     pupil: float  # of the iris' radius
@@ -33,17 +29,15 @@ class _Eyes:
     glint: NDArray[np.float64]  # where the light is mirrored, of the iris' radius
     lids: NDArray[np.float64]  # (2, 2): for each eye how far the upper and the lower lid are open, cm
     corners: NDArray[np.float64]  # (2, 2): for each eye the shade of its left and right end in the picture
-    blots: NDArray[np.float64]  # (2, n, 4): for each eye x, y, radius in cm and shade
 
 
 def _sample_eyes(rng: np.random.Generator, look: Look) -> _Eyes:
     openness = rng.uniform(0.85, 1.15)
     return _Eyes(
-        iris_cm=rng.uniform(0.5, 0.68), pupil=rng.uniform(0.34, 0.5), iris=np.minimum(look.iris * rng.uniform(0.7, 1.5), 190),
-        white=np.array([238.0, 234, 230]) * rng.uniform(0.66, 1.0) * rng.uniform(0.97, 1.0, 3), lid=rng.uniform(0.65, 0.98),
-        lash=rng.uniform(0.1, 0.8), glint=rng.uniform(-0.55, 0.55, 2),
-        lids=np.array([0.6, 0.48]) * openness + rng.uniform(-0.1, 0.1, (2, 2)), corners=rng.uniform(0.0, 0.8, (2, 2)),
-        blots=rng.uniform((-1.2, -0.8, 0.25, -0.2), (1.2, 0.8, 0.6, 0.65), (2, 6, 4)),
+        iris_cm=rng.uniform(0.5, 0.68), pupil=rng.uniform(0.34, 0.5), iris=look.iris * rng.uniform(0.35, 0.6),
+        white=np.array([240.0, 238, 235]) * rng.uniform(0.9, 1.0), lid=rng.uniform(0.8, 0.98), lash=rng.uniform(0.3, 0.7),
+        glint=rng.uniform(-0.55, 0.55, 2), lids=np.array([0.6, 0.48]) * openness + rng.uniform(-0.1, 0.1, (2, 2)),
+        corners=rng.uniform(0.0, 0.16, (2, 2)),
     )
 
 
@@ -80,9 +74,6 @@ def _draw_eye(frame: Image.Image, scene: Scene, which: int, eyes: _Eyes, look: L
     patch, half = _Patch(frame, scene, which), OPENING_CM / 2
     x, y = patch.x, patch.y
     shift = scene.limited_shift_cm()[which].astype(np.float32)
-    left, top, radius, shade = eyes.blots[which].astype(np.float32).T[..., None, None]
-    spread = np.clip(1 - ((x - left) ** 2 + (y - top) ** 2) / radius**2, 0, 1)  # (n, h, w)
-    patch.pixels *= np.prod(1 - shade * spread**2, axis=0)[..., None]
     lids = eyes.lids[which].astype(np.float32)
     arch = np.clip(1 - (x / half) ** 2, 0, None)
     upper = -(lids[0] - 0.7 * shift[1]) * arch  # lids follow the iris

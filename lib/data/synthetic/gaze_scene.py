@@ -14,16 +14,17 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 FOCAL_PX = 520.0  # both ways of holding the device; about the field of view of these phones' front cameras
+LENS_PX = 2.5  # standard deviation of the blur of a small fixed-focus lens; it also keeps noise out of the samplers' gradients
 PUPIL_DISTANCE_CM = 6.3
 EYEBALL_CM = 1.2
-GAIN = 1.4  # the iris moves this much further than the eyeball's radius allows, as drawn faces do
+GAIN = 2.2  # the iris moves this much further than the eyeball's radius allows, as drawn faces do
 OPENING_CM = 3.0  # width of an eye between its corners
-EYE_SCALE = {"small": 1.0, "large": 3.5}  # "large" is the negative control: nothing about these eyes is lost by downsampling
-HEAD_SCALE = {"small": 1.0, "large": 1.85}  # wide enough for two large eyes side by side
-_IRIS_LIMIT_CM = (0.85, 0.5)  # along and across the opening: an iris stays in it
+EYE_SCALE = {"small": 1.6, "large": 3.2}  # "large" is the negative control: nothing about these eyes is lost by downsampling
+HEAD_SCALE = {"small": 1.1, "large": 1.85}  # wide enough for two large eyes side by side
+_IRIS_LIMIT_CM = (0.95, 0.7)  # along and across the opening: an iris stays in it
 _EYE_BOX_CM, _FACE_BOX_CM = 4.0, 15.0  # squares, as Apple's detectors give
 
 Box = tuple[int, int, int, int]  # (x, y, w, h) in pixels of the frame
@@ -173,7 +174,7 @@ def _noise_sheet() -> NDArray[np.int16]:
 
 
 def expose(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """One frame's lighting: a gain for each channel, falling off across the frame, and noise. In integers, for speed."""
+    """One frame's lighting: a gain for each channel, falling off across the frame, noise, and the lens. In integers, for speed."""
     corners = Image.fromarray((255 * rng.uniform(0.78, 1.0, (2, 2))).astype(np.uint8))
     fall = corners.resize(image.size, Image.Resampling.BILINEAR)
     gains = (rng.uniform(0.85, 1.12) * rng.uniform(0.95, 1.0, 3)).tolist()
@@ -182,6 +183,6 @@ def expose(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     light = (product // 204).astype(np.int16)  # 204 is 0.8 of 255: room for gains above 1
     x, y = rng.integers(0, 900 - image.width), rng.integers(0, 900 - image.height)
     light += _noise_sheet()[y : y + image.height, x : x + image.width]
-    return Image.fromarray(np.clip(light, 0, 255).astype(np.uint8))
+    return Image.fromarray(np.clip(light, 0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(LENS_PX))
 
 

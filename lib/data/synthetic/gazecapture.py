@@ -36,9 +36,9 @@ SIZES: dict[str, dict[str, Any]] = {
     "smoke": {"train_subjects": 8, "val_subjects": 4, "test_subjects": 40, "frames": (12, 8, 3)},
     "demo": {"train_subjects": 108, "val_subjects": 10, "test_subjects": 44, "frames": (20, 20, 20)},
 }
-DISTANCE_CM = (28.0, 55.0)  # from the screen to the eyes
-SCATTER_CM = 7.0  # of heads around the screen's centre, one standard deviation each way
-ROLL_DEGREES = 15.0
+DISTANCE_CM = (24.0, 38.0)  # from the screen to the eyes
+SCATTER_CM = 3.0  # of heads around the screen's centre, one standard deviation each way
+ROLL_DEGREES = 8.0
 PUPIL_DISTANCE_SD_CM = 0.12  # between subjects; small, so that the distance can be told from the picture
 EMPTY_SHARE = 0.04  # frames that show a wall and nobody
 JPEG_QUALITY = 90

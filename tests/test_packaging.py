@@ -1,0 +1,156 @@
+"""The checkout: pins that agree, packages that are all listed, commands that exist, nothing of one machine in the files."""
+
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+def git(*words: str, check: bool = True) -> list[str]:
+    """Output lines of a git command in the checkout; outside of one the test is skipped."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("needs git and a checkout")
+    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 or not check, done.stderr
+    return done.stdout.splitlines()
+
+
+def pins(lines: list[str]) -> dict[str, str]:
+    found = [re.fullmatch(r"([A-Za-z0-9_.-]+)==([0-9][0-9a-z.]*)", line) for line in lines]
+    assert all(found), f"not pinned: {[line for line, match in zip(lines, found, strict=True) if not match]}"
+    return {match[1].lower(): match[2] for match in found}
+
+
+def environment() -> tuple[list[str], list[str]]:
+    """environment.yml's conda packages, and what pip is to install."""
+    conda, pip = [], []
+    for line in (ROOT / "environment.yml").read_text().partition("\ndependencies:\n")[2].splitlines():
+        if match := re.fullmatch(r"( +)- (.+?)", line.split(" #")[0].rstrip()):
+            (conda if len(match[1]) == 2 else pip).append(match[2])
+    return conda, pip
+
+
+# --------------------------------------------------------------------------------------------------------------------- pins
+
+
+def test_environment_has_the_pins_of_pyproject():
+    """conda and make give the same versions, those that the committed results were made with."""
+    pip = environment()[1]
+    assert pins([line for line in pip if not line.startswith("--")]) == pins(PROJECT["project"]["optional-dependencies"]["reproduce"])
+    assert "--editable ." in pip
+
+
+def test_every_dependency_is_pinned_for_reproduction():
+    reproduce = pins(PROJECT["project"]["optional-dependencies"]["reproduce"])
+    for requirement in PROJECT["project"]["dependencies"]:
+        name, _, least = requirement.partition(">=")
+        pinned, wanted = ([int(part) for part in version.split(".")] for version in (reproduce[name.lower()], least))
+        assert pinned >= wanted, requirement
+
+
+def test_environments_python_is_one_that_pyproject_allows():
+    (python,) = [line for line in environment()[0] if line.startswith("python=")]
+    version = tuple(map(int, python.removeprefix("python=").split(".")))
+    least, below = (tuple(map(int, part.split("."))) for part in re.findall(r"\d+\.\d+", PROJECT["project"]["requires-python"]))
+    assert least <= version < below
+    bounds = re.search(r"\((\d+), (\d+)\) <= sys.version_info\[:2\] <= \((\d+), (\d+)\)", MAKEFILE)
+    assert tuple(map(int, bounds.groups())) == (*least, below[0], below[1] - 1)
+
+
+# ----------------------------------------------------------------------------------------------------------------- packages
+
+
+def test_every_module_of_lib_is_in_a_listed_package():
+    """Else an installed copy lacks it, while every test here passes from the checkout."""
+    listed = PROJECT["tool"]["setuptools"]["packages"]
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "lib").rglob("*.py")}
+    assert found == set(listed) and len(listed) == len(set(listed))
+    missing = [name for name in listed if not ROOT.joinpath(*name.split("."), "__init__.py").exists()]
+    assert missing == []
+
+
+def test_every_notebook_is_found_by_the_runner():
+    from lib import batch
+
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    assert sorted(batch.find([])) == notebooks
+    assert len({path.stem.split("_")[0] for path in notebooks}) == len(notebooks)  # so that `run 01` means one
+
+
+# ----------------------------------------------------------------------------------------------------------------- Makefile
+
+
+def rules() -> dict[str, str]:
+    """Target -> its recipe."""
+    return {match[1]: match[2] for match in re.finditer(r"^([a-z]+):[^=\n]*\n((?:\t.*\n)*)", MAKEFILE, re.MULTILINE)}
+
+
+def test_makefiles_targets_exist():
+    phony = re.search(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE)[1].split()
+    assert {"reproduce", "test", "lab", "bench", "clean", "help"} <= set(phony)
+    assert set(phony) == set(rules())
+    assert all(recipe for recipe in rules().values())
+
+
+def test_help_names_what_there_is():
+    named = set(re.findall(r"make ([a-z]+)", rules()["help"]))
+    assert named <= set(rules())
+
+
+def test_scripts_that_the_makefile_runs_exist():
+    scripts = re.findall(r"\S+\.py\b", "".join(rules().values()))
+    assert scripts and all((ROOT / script).is_file() for script in scripts)
+
+
+def test_clean_keeps_what_is_committed():
+    """It removes caches and runs, and never the reference results."""
+    removed = re.search(r"rm -rf (.+)", rules()["clean"])[1].split()
+    assert git("ls-files", "--", *removed) == []
+    for path in removed:
+        assert git("check-ignore", "--no-index", f"{path}/anything") == [f"{path}/anything"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------- git
+
+
+@pytest.mark.parametrize("path", [
+    "lib/data/store.py", "lib/data/synthetic/faces.py", "lib/models/sampler.py", "lib/results/records.py", "data/gazecapture.md",
+    "results/reference/any.json", "notebooks/01_any.ipynb", "tests/conftest.py", "environment.yml", "README.md", ".ci/run"])
+def test_what_belongs_to_the_project_is_not_ignored(path):
+    """`/data/` or `results/` written carelessly would hide code: lib has folders of the same names."""
+    assert git("check-ignore", "--no-index", path, check=False) == []
+
+
+@pytest.mark.parametrize("path", [
+    "data/twins/any/00001/info.json", "data/real/any.jpg", "results/runs/any.json", "results/cache/any.npy", ".venv/bin/python",
+    "results/notebooks/any.ipynb", "results/figures/any.png", "results/tables/any.md", "lib/__pycache__/any.pyc"])
+def test_what_is_made_here_is_ignored(path):
+    assert git("check-ignore", "--no-index", path) == [path]
+
+
+def project_files() -> list[Path]:
+    """Tracked, and new ones that git does not ignore."""
+    return [ROOT / name for name in git("ls-files", "--cached", "--others", "--exclude-standard") if (ROOT / name).is_file()]
+
+
+def test_no_file_holds_a_path_of_some_machine():
+    places = [f"/{folder}/" for folder in ("home", "root", "tmp", "Users")]
+    found = []
+    for path in project_files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # a picture or an archive
+        found += [f"{path.relative_to(ROOT)}: {place}" for place in places if place in text]
+    assert found == []
+
+
+def test_tracked_files_stay_under_20_megabytes_together():
+    assert sum(path.stat().st_size for path in project_files()) < 20e6
