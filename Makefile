@@ -4,7 +4,7 @@ PRESET ?= demo
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: reproduce test lab bench figures clean help
+.PHONY: help reproduce test lab bench clean
 
 help:
 	@echo "make reproduce [PRESET=smoke|demo|paper]   every notebook, in order, through papermill"

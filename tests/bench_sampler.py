@@ -3,9 +3,9 @@
     python tests/bench_sampler.py [--quick] [--threads 2]
 
 Everything is timed within one run on one machine, the sides of a comparison in turns, so that whatever else the machine does
-hits both; a time is the best of several, since other processes only ever add to it. Peak memory is that of a fresh process each: how far its resident memory rises
-above what it was after a warm-up with a batch of one (VmHWM of /proc/self/status, so on Linux only). On CUDA it is
-torch.cuda.max_memory_allocated above what was allocated before.
+hits both; a time is the best of several, since other processes only ever add to it. Peak memory is that of a fresh process
+each: how far its resident memory rises above what it was after a warm-up with a batch of one (VmHWM of /proc/self/status, so
+on Linux only). On CUDA it is torch.cuda.max_memory_allocated above what was allocated before.
 
 With a CUDA device the same parts run there as well, and after them ResNet-101 at 227 px with and without the sampler before it.
 """
@@ -21,6 +21,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a busy machine's threads sleep while they wait: spinning costs 20 times the work
 
 import torch
 import torch.nn.functional as F
@@ -237,7 +239,8 @@ def report_sizes(device: torch.device, repeats: int, sides: tuple[int, ...]) -> 
     first = times[sides[0], "view"] + times[sides[0], "rest"]
     for side in sides:
         view, rest = times[side, "view"], times[side, "rest"]
-        print(f"   {side:<10}{(side / sides[0]) ** 2:7.1f}x{1e3 * view:12.2f}{1e3 * rest:15.2f}{1e3 * (view + rest):15.2f}{(view + rest) / first:17.2f}")
+        ratios = f"{1e3 * (view + rest):15.2f}{(view + rest) / first:17.2f}"
+        print(f"   {side:<10}{(side / sides[0]) ** 2:7.1f}x{1e3 * view:12.2f}{1e3 * rest:15.2f}{ratios}")
 
 
 # ---------------------------------------------------------------------------------------------------------------- 4: CUDA

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from lib.data import store as module
@@ -107,7 +108,24 @@ def test_order_depends_on_the_generator_alone(folder, tmp_path):
     assert all((np.diff(batch) > 0).all() for batch in plain)
 
 
+@pytest.mark.parametrize("factor", [2, 3])
+def test_reduced_images_are_averages_and_say_so_in_their_sizes(folder, tmp_path, factor):
+    """48x64 by 3 is 16x22: what is left over at the border is averaged too."""
+    store, full = make(folder, reduce=factor), make(folder)
+    for indices, image, _ in epoch(store):
+        assert tuple(image.shape[-2:]) == tuple(-(-side // factor) for side in full.sizes[indices[0]])
+        original = full.fetch(indices)[0].float()
+        rows, columns = (side // factor for side in original.shape[-2:])  # whole blocks
+        assert (image[..., :rows, :columns] - F.avg_pool2d(original, factor)).abs().max() <= 1
+    assert_same(epoch(make(folder, tmp_path, reduce=factor)), epoch(store))
+    assert store.bytes < full.bytes / (factor**2 - 1)
+
+
 # -------------------------------------------------------------------------------------------------------------------- cache
+
+
+def folders(where: Path) -> list[str]:
+    return sorted(path.name for path in where.iterdir() if path.is_dir())
 
 
 def tree(where: Path) -> list[str]:
@@ -129,7 +147,7 @@ def test_the_cache_is_written_once_and_read_afterwards(folder, tmp_path):
 @pytest.mark.parametrize("left", ["no complete.json", "partial folder", "both"])
 def test_an_interrupted_cache_is_rebuilt(folder, tmp_path, left):
     whole = epoch(make(folder, tmp_path / "one"))
-    name = f"f-{VIEW[0]}x{VIEW[1]}"
+    (name,) = folders(tmp_path / "one")
     wanted = tree(tmp_path / "one")
     for interrupted in {"no complete.json": [name], "partial folder": [f"{name}.partial"], "both": [name, f"{name}.partial"]}[left]:
         shutil.copytree(tmp_path / "one" / name, tmp_path / "two" / interrupted)
@@ -149,10 +167,13 @@ def test_a_failure_while_decoding_leaves_nothing_that_looks_finished(folder, tmp
     assert_same(epoch(make(images, tmp_path / "cache")), epoch(make(folder)))
 
 
-def test_content_and_view_size_have_caches_of_their_own(folder, tmp_path):
-    make(folder, tmp_path, fingerprint="one"), make(folder, tmp_path, fingerprint="two")
-    ImageStore(paths(folder), sizes(), 8, cache_dir=tmp_path, fingerprint="one")
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["one-12x16", "one-8x8", "two-12x16"]
+def test_content_view_size_and_reduction_have_caches_of_their_own(folder, tmp_path):
+    """Made in one folder, each still gives what it gives without a cache."""
+    kinds = [{}, {"fingerprint": "two"}, {"reduce": 2}]
+    for options in kinds * 2:
+        assert_same(epoch(make(folder, tmp_path, **options)), epoch(make(folder, **options)))
+    assert ImageStore(paths(folder), sizes(), 8, cache_dir=tmp_path, fingerprint="f").fetch(np.array([0]))[1].shape == (1, 3, 8, 8)
+    assert len(folders(tmp_path)) == 4
 
 
 def _build(folder, cache, start, queue):
@@ -180,7 +201,7 @@ def test_processes_that_build_one_cache_at_once_do_no_harm(folder, tmp_path):
     wanted = [(i.tolist(), image.sum().item(), view.sum().item()) for i, image, view in epoch(make(folder))]
     assert [sums for _, sums in found] == [wanted] * 3, found
     assert sorted(count for count, _ in found) == [0, 0, 12]
-    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["f-12x16"]
+    assert len(folders(tmp_path)) == 1 and not folders(tmp_path)[0].endswith(".partial")
 
 
 def test_what_does_not_fit_the_limit_is_not_cached(folder, tmp_path):
@@ -188,7 +209,8 @@ def test_what_does_not_fit_the_limit_is_not_cached(folder, tmp_path):
     over = make(folder, tmp_path, cache_limit=total - 1)
     assert over.images is None and tree(tmp_path) == []
     assert make(folder, tmp_path, cache_limit=total).images is not None
-    assert json.loads((tmp_path / "f-12x16" / "complete.json").read_text()) == {"images": 12, "bytes": total}
+    (name,) = folders(tmp_path)
+    assert json.loads((tmp_path / name / "complete.json").read_text()) == {"images": 12, "bytes": total}
 
 
 def test_how_says_what_was_chosen(folder, tmp_path):
@@ -238,14 +260,14 @@ CASES = [("missing", FileNotFoundError, "the file is missing; unpack the data se
          ("another size", ValueError, r"is 20x10, expected \d+x\d+$")]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(("workers", "reduce"), [(0, 1), (1, 1), (0, 2)])
 @pytest.mark.parametrize(("how", "kind", "text"), CASES)
-def test_a_wrong_file_is_one_line_that_names_it(folder, tmp_path, how, kind, text, workers):
-    """Also when a worker process read it."""
+def test_a_wrong_file_is_one_line_that_names_it(folder, tmp_path, how, kind, text, workers, reduce):
+    """Also when a worker process read it; sizes are those of the files."""
     images = Path(shutil.copytree(folder, tmp_path / "images"))
     damage(images / "07.jpg", how)
     with pytest.raises(kind, match=rf"07\.jpg: {text}") as caught:
-        epoch(make(images, workers=workers))
+        epoch(make(images, workers=workers, reduce=reduce))
     assert "\n" not in str(caught.value)
 
 

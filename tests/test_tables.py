@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.nn.functional import avg_pool2d
 
 from lib import tables
 from lib.__main__ import main
@@ -302,13 +303,14 @@ def test_the_loss_is_the_mean_euclidean_distance_in_cm(run, results, target):
 
 def test_every_column_of_a_batch_belongs_to_its_images(run):
     task = run.task()[0]
-    data = task.data["train"]
+    data, scale = task.data["train"], task.reduce
     for batch in task.batches("train", 16, torch.Generator().manual_seed(0)):
         index = batch["index"].numpy()
-        assert tuple(batch["image"].shape[-2:]) == tuple(data.size[index[0]])
-        np.testing.assert_array_equal(batch["image"][0].permute(1, 2, 0).numpy(), data.image(int(index[0])))
+        pixels = torch.from_numpy(data.image(int(index[0])).copy()).permute(2, 0, 1).float()
+        assert (batch["image"][0] - avg_pool2d(pixels, scale)).abs().max() <= 1
         np.testing.assert_array_equal(batch["camera_cm"].numpy(), data.camera_cm[index])
-        np.testing.assert_allclose(batch["left_eye"].numpy(), data.left_eye[index])
+        np.testing.assert_allclose(batch["left_eye"].numpy() * scale, data.left_eye[index])  # in the batch's pixels
+        np.testing.assert_array_equal(batch["face_grid"].numpy(), data.face_grid[index])  # in cells, whatever the pixels
         np.testing.assert_array_equal(batch["tablet"].numpy(), data.kind[index] == "ipad")
 
 

@@ -13,8 +13,16 @@ from torch import nn
 
 from lib.models.backbones import small_saliency_network
 from lib.models.sampler import SaliencySampler
-from lib.training.checkpoint import (load_checkpoint, load_weights, replace_atomically, restore_rng, rng_state, save_checkpoint,
-                                     save_weights, seed_everything)
+from lib.training.checkpoint import (
+    load_checkpoint,
+    load_weights,
+    replace_atomically,
+    restore_rng,
+    rng_state,
+    save_checkpoint,
+    save_weights,
+    seed_everything,
+)
 from lib.training.loop import Recipe, Trainer, evaluate, learning_rate, make_optimiser, run_network
 from lib.training.progress import Progress
 
@@ -244,6 +252,7 @@ def test_without_keep_best_the_last_epoch_stays():
 
 @pytest.mark.parametrize(("schedule", "golden"), [
     ("one_cycle", {0: 0.04, 0.15: 0.52, 0.3: 1.0, 0.65: 0.5, 1: 0.0}),
+    ("wsd", {0: 0.04, 0.05: 0.52, 0.1: 1.0, 0.6: 1.0, 0.8: 0.5, 1: 0.0}),
     ("cosine", {0: 1.0, 1 / 3: 0.75, 0.5: 0.5, 1: 0.0}),
     ("constant", {0: 1.0, 0.4: 1.0, 1: 1.0}),
     ("step", {0: 1.0, 0.33: 1.0, 1 / 3: 0.1, 0.66: 0.1, 2 / 3: 0.01, 0.99: 0.01})])

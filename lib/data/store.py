@@ -27,35 +27,38 @@ CACHE_LIMIT = 8 * 2**30  # bytes of decoded images on disk
 Progress = Callable[[str, int, int], None]
 
 
-def read_rgb(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
+def read_rgb(path: Path, size: tuple[int, int] | None = None, *, reduce: int = 1) -> np.ndarray:
     """The image at `path` as (H, W, 3) uint8 RGB; greyscale, CMYK and palette images are converted.
 
-    Raises ValueError with one line for a file that cannot be decoded, or whose (height, width) is not `size`.
+    reduce: average this many pixels each way into one. Raises ValueError with one line for a file that cannot be decoded, or whose (height, width) is not `size`.
     """
     try:
         with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
+            found = (image.height, image.width)
+            pixels = np.asarray(image.convert("RGB").reduce(reduce))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: the file is missing; unpack the data set again") from None
     except (OSError, SyntaxError) as error:
         raise ValueError(f"{path}: cannot be decoded ({error}); replace the file or unpack it again") from None
-    if size is not None and pixels.shape[:2] != tuple(size):
-        raise ValueError(f"{path}: is {pixels.shape[1]}x{pixels.shape[0]}, expected {size[1]}x{size[0]}")
+    if size is not None and found != tuple(size):
+        raise ValueError(f"{path}: is {found[1]}x{found[0]}, expected {size[1]}x{size[0]}")
     return pixels
 
 
 class ImageStore:
     """Images of one split: `fetch` gives a batch, `batches` an epoch.
 
-    paths: image files. sizes: (N, 2) their (height, width). view_size: of the low-resolution view.
+    paths: image files. sizes: (N, 2) their (height, width). view_size: of the low-resolution view. reduce: hand images on at
+    this fraction of their size, averaged, which small networks lose nothing by.
     cache_dir: where the decoded images may go, None for nowhere. fingerprint: names the content, so that a cache is never
     taken for another's. workers: processes that decode when there is no cache.
     """
 
     def __init__(self, paths: Sequence[Path], sizes: np.ndarray, view_size: int | tuple[int, int], *,
                  cache_dir: Path | None, fingerprint: str, cache_limit: int = CACHE_LIMIT, workers: int | None = None,
-                 progress: Progress | None = None):
-        self.paths, self.sizes, self.view_size = list(paths), np.asarray(sizes), pair(view_size)
+                 reduce: int = 1, progress: Progress | None = None):
+        self.paths, self.files, self.view_size, self.reduce = list(paths), np.asarray(sizes), pair(view_size), reduce
+        self.sizes = -(-self.files // reduce)  # as `Image.reduce` rounds
         self.groups = {tuple(map(int, size)): np.flatnonzero((self.sizes == size).all(1))
                        for size in np.unique(self.sizes, axis=0)}
         self.slot = np.zeros(len(self.paths), dtype=np.int64)  # position within its size's cache file
@@ -65,7 +68,7 @@ class ImageStore:
         self.bytes = int(self.sizes.astype(np.int64).prod(1).sum() * 3)
         self.images: dict[tuple[int, int], Tensor] | None = None
         if cache_dir is not None and self.bytes <= cache_limit:
-            folder = cache_dir / f"{fingerprint}-{self.view_size[0]}x{self.view_size[1]}"
+            folder = cache_dir / f"{fingerprint}-{self.view_size[0]}x{self.view_size[1]}-{reduce}"
             folder.parent.mkdir(parents=True, exist_ok=True)
             with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits, then finds it decoded
@@ -97,7 +100,7 @@ class ImageStore:
 
         def decode(index: int) -> None:
             size = tuple(map(int, self.sizes[index]))
-            images[size][self.slot[index]] = pixels = read_rgb(self.paths[index], size)
+            images[size][self.slot[index]] = pixels = self.read(index)
             view = low_resolution(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None], self.view_size)
             views[index] = (view[0] * 255).round().to(torch.uint8).numpy()
 
@@ -116,10 +119,14 @@ class ImageStore:
         self.images = {size: mapped(folder / f"{size[0]}x{size[1]}.npy") for size in self.groups}
         self.views = mapped(folder / "views.npy")
 
+    def read(self, index: int) -> np.ndarray:
+        """Image `index` decoded from its file, (H, W, 3) uint8."""
+        return read_rgb(self.paths[index], self.files[index], reduce=self.reduce)
+
     def fetch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
         """The images (B, 3, H, W) and views (B, 3, h, w) of `indices`, uint8; all of one size."""
         if self.images is None:
-            pixels = [read_rgb(self.paths[i], self.sizes[i]) for i in indices]
+            pixels = [self.read(i) for i in indices]
             image = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
             view = (low_resolution(image, self.view_size) * 255).round().to(torch.uint8)
             return image, view

@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from lib.data.gazecapture import GazeCapture
+from lib.data.store import read_rgb
 from lib.figures import style, tables, zoom
 from lib.models.sampler import Sampled, SpatialSampler, low_resolution
 from lib.results.statistics import summarise
 from lib.tables.engine import Run
-from lib.training.gaze import GazeTask
+from lib.training.gaze import EYES, GazeTask
 
 KINDS = {"ipad": "iPad", "iphone": "iPhone"}
 HELD = {1: "portrait", 2: "upside down", 3: "landscape, home button right", 4: "landscape, home button left"}
-EYES = ("left_eye", "right_eye")
 HIGHLIGHT = ("mean", "itracker", "plain", "stn_affine", "grid_estimator", "sampler", "oracle")  # of the curves of errors
 
 
@@ -37,10 +37,13 @@ class Frame:
         return self.image.shape[2], self.image.shape[3]
 
 
-def frame(data: GazeCapture, index: int, annotation: torch.Tensor | None = None, what: str = "") -> Frame:
-    """Frame `index` of a split; annotation (1, 1, 31, 31): the eyes' heat map, uniform without one."""
-    image = torch.from_numpy(data.image(index)).permute(2, 0, 1)[None]
-    boxes = {name: tuple(getattr(data, name)[index].tolist()) for name in ("face", *EYES)} if data.valid[index] else {}
+def frame(task: GazeTask, data: GazeCapture, index: int, annotation: torch.Tensor | None = None, what: str = "") -> Frame:
+    """Frame `index` of `data` at the size that the task reads; annotation (1, 1, 31, 31): the eyes' heat map, uniform without one."""
+    pixels = read_rgb(data.path[index], data.size[index], reduce=task.reduce)
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    boxes = {}
+    if data.valid[index]:
+        boxes = {name: tuple((getattr(data, name)[index] / task.reduce).tolist()) for name in ("face", *EYES)}
     held = HELD.get(int(data.orientation[index]), "")
     return Frame(image, torch.ones(1, 1, 31, 31) if annotation is None else annotation, boxes, what or f"{data.device[index]}, {held}")
 
@@ -48,7 +51,7 @@ def frame(data: GazeCapture, index: int, annotation: torch.Tensor | None = None,
 def frame_of_test(run: Run, index: int, what: str = "", variant: str = "main") -> Frame:
     """Test frame `index` of the run's data."""
     task: GazeTask = run.task(variant)[0]
-    return frame(task.data["test"], index, task.columns["test"]["annotation"][index:index + 1], what)
+    return frame(task, task.data["test"], index, task.columns["test"]["annotation"][index:index + 1], what)
 
 
 # ----------------------------------------------------------------------------------------------------------------- data
@@ -152,7 +155,7 @@ def three_cases(run: Run, name: str = "sampler") -> Figure:
     everything = GazeCapture(data.root, split="test", valid_only=False)
     empty = np.flatnonzero(~everything.valid)
     if len(empty):
-        shown.append(frame(everything, int(empty[len(empty) // 2]), what="nobody detected"))
+        shown.append(frame(run.task()[0], everything, int(empty[len(empty) // 2]), what="nobody detected"))
     sampler = run.network(name).sampler
     maps = [apply(sampler, one) for one in shown]
     captions = [f"saliency from {float(m.saliency.min() / m.saliency.max()):.2g} to 1" if m.saliency is not None else "" for m in maps]

@@ -17,7 +17,7 @@ from torch import nn
 
 from lib.data.gaze_geometry import CameraTarget, ScreenTarget
 from lib.data.synthetic import gazecapture as twin
-from lib.models.backbones import (alexnet_regressor, localisation_network, pretrained, saliency_network_resnet18, small_alexnet,
+from lib.models.backbones import (IMAGENET_NORMALIZATION as IMAGENET, alexnet_regressor, localisation_network, pretrained, saliency_network_resnet18, small_alexnet,
                                   small_saliency_network)
 from lib.models.baselines import TrainMean
 from lib.models.deformable import deform_last
@@ -29,7 +29,6 @@ from lib.training.gaze import GazeTask
 from lib.training.loop import Recipe
 from lib.training.progress import Progress
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,20 +36,22 @@ class Preset:
     """Sizes, networks and recipe; the same recipe for every row, so that all had the same tuning."""
 
     network: str  # "small" or "paper"
+    reduce: int  # frames are read at this fraction of their size: 2 for small networks, whose zoom needs no more
     task_size: int
     view_size: int
     recipe: Recipe
     crop_size: int  # of iTracker's inputs
     twin: str  # key of lib.data.synthetic.gazecapture.SIZES
+    control: str  # the same for the negative control
     target: str = "camera"  # or "screen": what the sigmoids mean
 
 
 PRESETS = {
-    "smoke": Preset(network="small", task_size=32, view_size=32, crop_size=24, twin="smoke",
+    "smoke": Preset(network="small", reduce=2, task_size=32, view_size=32, crop_size=24, twin="smoke", control="smoke",
                     recipe=Recipe(epochs=2, batch_size=32)),
-    "demo": Preset(network="small", task_size=64, view_size=64, crop_size=40, twin="demo",
-                   recipe=Recipe(epochs=12, batch_size=64)),
-    "paper": Preset(network="paper", task_size=227, view_size=227, crop_size=224, twin="demo",
+    "demo": Preset(network="small", reduce=2, task_size=64, view_size=64, crop_size=40, twin="demo", control="control",
+                   recipe=Recipe(epochs=15, batch_size=32, schedule="wsd")),
+    "paper": Preset(network="paper", reduce=1, task_size=227, view_size=227, crop_size=224, twin="demo", control="control",
                     recipe=Recipe(epochs=20, batch_size=128, lr=1e-4, autocast=True, schedule="cosine", blur_epochs=4)),
 }
 
@@ -136,21 +137,17 @@ ROWS = (
 # --- data ---------------------------------------------------------------------------------------------------------------
 
 
-def twin_dir(p: Preset, variant: str) -> Path:
-    return ROOT / "data" / "twins" / f"gazecapture-{p.twin}{'-control' if variant == 'control' else ''}"
-
-
 def write_twin(p: Preset, variant: str, progress: Progress) -> Path:
     """The synthetic twin of this preset, written now unless it lies there finished."""
-    sizes = twin.SIZES[p.twin]
-    return twin.write(twin_dir(p, variant), eyes="large" if variant == "control" else "small", **sizes,
+    size, eyes = (p.control, "large") if variant == "control" else (p.twin, "small")
+    return twin.write(ROOT / "data" / "twins" / f"gazecapture-{size}-{eyes}", eyes=eyes, **twin.SIZES[size],
                       progress=lambda done, total: progress("write twin, subjects", done, total))
 
 
 def open_task(chosen: Settings, p: Preset, variant: str, progress: Progress) -> tuple[GazeTask, dict]:
     root = chosen.data_dir or write_twin(p, variant, progress)
     target = CameraTarget() if p.target == "camera" else ScreenTarget()
-    task = GazeTask(root, view_size=p.view_size, target=target, cache_dir=chosen.results_dir / "cache", progress=progress)
+    task = GazeTask(root, view_size=p.view_size, target=target, reduce=p.reduce, cache_dir=chosen.results_dir / "cache", progress=progress)
     test = task.data["test"]
     _, subject = np.unique(test.subject, return_inverse=True)
     return task, {"fingerprint": task.fingerprints, "is_twin": test.is_twin, "n": len(test), "unit": "frames",

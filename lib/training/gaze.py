@@ -14,8 +14,9 @@ from lib.data.store import ImageStore, Progress
 from lib.models.sampler import Sampled, identity_grid
 from lib.training.loop import Batch
 
+EYES = ("left_eye", "right_eye")
 LABELS = ("camera_cm", "screen_points", "screen_size_points", "screen_size_cm")
-BOXES = ("face", "left_eye", "right_eye", "face_grid")
+BOXES = ("face", *EYES)
 SPLITS = ("train", "val", "test")
 
 
@@ -23,24 +24,26 @@ class GazeTask:
     """Splits of one GazeCapture (or its twin), the target mapping and the loss.
 
     The paper states neither loss nor target scaling: here the loss is the mean Euclidean distance in cm, which is the
-    metric itself, and `target` says what the two sigmoids in [0, 1] mean (`CameraTarget` is the headline).
+    metric itself, and `target` says what the two sigmoids in [0, 1] mean (`CameraTarget` is the headline). reduce: frames
+    are handed on at this fraction of their size; boxes in a batch count in its pixels.
     """
 
     lower_is_better = True
 
     def __init__(self, root: Path, *, view_size: int | tuple[int, int], target: GazeTarget | None = None,
-                 cache_dir: Path | None = None, progress: Progress | None = None):
-        self.target = target or CameraTarget()
+                 reduce: int = 1, cache_dir: Path | None = None, progress: Progress | None = None):
+        self.target, self.reduce = target or CameraTarget(), reduce
         self.data = {split: GazeCapture(root, split=split) for split in SPLITS}
         self.fingerprints = {split: data.fingerprint for split, data in self.data.items()}
-        self.stores = {split: ImageStore(data.path, data.size, view_size, cache_dir=cache_dir, progress=progress,
+        self.stores = {split: ImageStore(data.path, data.size, view_size, cache_dir=cache_dir, progress=progress, reduce=reduce,
                                          fingerprint=self.fingerprints[split]) for split, data in self.data.items()}
         self.columns = {split: self._columns(data) for split, data in self.data.items()}
 
     def _columns(self, data: GazeCapture) -> dict[str, Tensor]:
         """Everything about the frames but their pixels, (N, ...) each."""
         columns = {name: torch.from_numpy(getattr(data, name)).double() for name in LABELS}
-        columns |= {name: torch.from_numpy(getattr(data, name)).float() for name in BOXES}
+        columns |= {name: torch.from_numpy(getattr(data, name)).float() / self.reduce for name in BOXES}
+        columns["face_grid"] = torch.from_numpy(data.face_grid).float()
         columns["target"] = torch.from_numpy(self.target.encode(data)).float()
         if isinstance(self.target, CameraTarget):
             columns["scale_cm"] = torch.full((len(data), 2), self.target.high - self.target.low)
@@ -68,7 +71,7 @@ class GazeTask:
         labels = SimpleNamespace(**{name: batch[name].cpu().numpy() for name in LABELS})
         values = {"prediction": output, "error_cm": torch.from_numpy(self.target.error_cm(output.cpu().numpy(), labels))}
         if maps is not None:
-            boxes = torch.stack((batch["left_eye"], batch["right_eye"]), dim=1)  # (B, 2, 4)
+            boxes = torch.stack([batch[name] for name in EYES], dim=1)  # (B, 2, 4)
             values["eye_magnification"] = box_magnification(maps.grid, boxes, tuple(batch["image"].shape[-2:]))
         return values
 
@@ -84,8 +87,8 @@ def eye_map(data: GazeCapture, *, cells: int = 31, spread: float = 0.05, floor: 
     at = torch.linspace(0, 1, cells)
     sides = torch.from_numpy(data.size[:, ::-1].copy()).float()  # (N, 2), as (W, H)
     heat = torch.full((len(data), cells, cells), floor)
-    for boxes in (data.left_eye, data.right_eye):
-        box = torch.from_numpy(boxes)
+    for name in EYES:
+        box = torch.from_numpy(getattr(data, name))
         centre = (box[:, :2] + box[:, 2:] / 2) / sides  # (N, 2), x first, in [0, 1]
         falloff = torch.exp(-0.5 * ((at[None, :, None] - centre[:, None]) / spread) ** 2)  # (N, cells, 2)
         heat = heat + falloff[:, :, 1].unsqueeze(2) * falloff[:, :, 0].unsqueeze(1)

@@ -34,7 +34,7 @@ class Recipe:
     lr: float = 2e-3
     weight_decay: float = 1e-2
     momentum: float = 0.9
-    schedule: str = "one_cycle"  # or "cosine", "step" (x0.1 every `step_epochs`), "constant"
+    schedule: str = "one_cycle"  # or "wsd" (warm-up, stable, decay), "cosine", "step" (x0.1 every `step_epochs`), "constant"
     step_epochs: int = 30
     rates: tuple[tuple[str, float], ...] = ()
     blur_epochs: int = 0  # section 3.3 of "Learning to Zoom": blur the resampled image in the first epochs
@@ -69,13 +69,16 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
     if recipe.schedule == "one_cycle":  # up for three tenths, then down along a cosine
         rise = progress / 0.3
         return recipe.lr * (0.04 + 0.96 * rise if rise < 1 else 0.5 * (1 + math.cos(math.pi * (progress - 0.3) / 0.7)))
+    if recipe.schedule == "wsd":  # up for a tenth, constant until six tenths, then down along a cosine
+        decay = 0.5 * (1 + math.cos(math.pi * (progress - 0.6) / 0.4)) if progress > 0.6 else 1.0
+        return recipe.lr * min(0.04 + 0.96 * progress / 0.1, decay)
     if recipe.schedule == "cosine":
         return recipe.lr * 0.5 * (1 + math.cos(math.pi * progress))
     if recipe.schedule == "step":
         return recipe.lr * 0.1 ** int(progress * recipe.epochs / recipe.step_epochs + 1e-9)  # 1/49 of 49 epochs is 1
     if recipe.schedule == "constant":
         return recipe.lr
-    raise ValueError(f"schedule {recipe.schedule!r} is not one of one_cycle, cosine, step, constant")
+    raise ValueError(f"schedule {recipe.schedule!r} is not one of one_cycle, wsd, cosine, step, constant")
 
 
 def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 FOCAL_PX = 520.0  # both ways of holding the device; about the field of view of these phones' front cameras
-LENS_PX = 2.5  # standard deviation of the blur of a small fixed-focus lens; it also keeps noise out of the samplers' gradients
+LENS_PX = 1.5  # standard deviation of the blur of a small fixed-focus lens; it also keeps noise out of the samplers' gradients
 PUPIL_DISTANCE_CM = 6.3
 EYEBALL_CM = 1.2
 GAIN = 2.2  # the iris moves this much further than the eyeball's radius allows, as drawn faces do
