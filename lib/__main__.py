@@ -28,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     table = commands.add_parser("table", help="compute a table's rows without a notebook")
     table.add_argument("name", help=", ".join(tables.NAMES))
     _common(table)
+    table.add_argument("--helper", type=int, help=argparse.SUPPRESS)  # see lib/tables/helpers.py
     verify = commands.add_parser("verify", help="check a data set on disk against its published layout")
     verify.add_argument("name", metavar="DATASET", help=", ".join(VERIFIABLE))
     verify.add_argument("folder", metavar="DIR", type=Path)
@@ -40,11 +41,15 @@ def _parameters(arguments: argparse.Namespace) -> dict:
 
 
 def _table(arguments: argparse.Namespace) -> None:
-    from lib.tables import frames
+    from lib.tables import frames, helpers
     from lib.tables.engine import Run, settings
 
     table = tables.get(arguments.name)
-    run = Run(table, settings(table, **_parameters(arguments))).run()
+    run = Run(table, settings(table, **_parameters(arguments)))
+    if arguments.helper:
+        helpers.end_with_parent()
+        return run.help(arguments.helper)
+    run.run()
     paths = frames.write(run)
     print(f"\n{paths[0].read_text()}\n{', '.join(map(str, paths))}")
 

@@ -17,6 +17,7 @@ from lib.training.progress import clock
 
 NOTEBOOKS = ROOT / "notebooks"
 NAMES = ("preset", "dataset", "data_dir", "rows", "seeds", "device", "results_dir")
+QUIET = ["--IPKernelApp.log_level=40"]  # the kernel's remark that its socket on this machine is not encrypted
 
 
 def find(names: list[str]) -> list[Path]:
@@ -51,14 +52,15 @@ def _following(path: Path):
     over = threading.Event()
 
     def follow() -> None:
+        live, last = sys.stdout.isatty(), float("-inf")
         with path.open() as file:
-            while True:
-                finished = over.is_set()
-                for line in file:
-                    _show(line.rstrip())
-                if finished:
-                    return
-                time.sleep(0.5)
+            while not over.is_set():
+                lines = file.read().splitlines()
+                if lines and (live or time.monotonic() - last > 10):  # one live line in a terminal, one in ten seconds in a log
+                    last = time.monotonic()
+                    print(f"\r\033[K{lines[-1][:110]}" if live else lines[-1], end="" if live else "\n", flush=True)
+                over.wait(0.5)
+        print("\r\033[K" if live else "", end="", flush=True)
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
@@ -68,15 +70,6 @@ def _following(path: Path):
         over.set()
         thread.join()
         path.unlink(missing_ok=True)
-        _show("")
-
-
-def _show(line: str) -> None:
-    """One live line in a terminal; in a log, the line itself."""
-    if sys.stdout.isatty():
-        print(f"\r\033[K{line[:110]}", end="", flush=True)
-    elif line:
-        print(line, flush=True)
 
 
 def execute(notebook: Path, output: Path, parameters: dict) -> None:
@@ -87,7 +80,8 @@ def execute(notebook: Path, output: Path, parameters: dict) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.{os.getpid()}.ipynb")
     try:
-        papermill.execute_notebook(str(notebook), str(partial), parameters=parameters, cwd=str(ROOT), progress_bar=False)
+        papermill.execute_notebook(str(notebook), str(partial), parameters=parameters, cwd=str(ROOT), progress_bar=False,
+                                   extra_arguments=QUIET)
     except PapermillExecutionError as error:
         kept = output.with_name(f"{output.stem}.failed.ipynb")
         os.replace(partial, kept)

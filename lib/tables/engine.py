@@ -7,6 +7,7 @@ everything is. Nothing here knows which table it runs.
 import contextlib
 import fcntl
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import nn
 
 from lib.results.dependencies import code_of, key_of
 from lib.results.records import Record, RecordStore, provenance
+from lib.tables import helpers
 from lib.training.checkpoint import load_weights, save_weights, seed_everything
 from lib.training.loop import Recipe, Task, Trainer, evaluate
 from lib.training.progress import Progress
@@ -125,6 +127,7 @@ class Run:
         self.store = RecordStore(chosen.results_dir, table=table.name, dataset=chosen.dataset, preset=chosen.preset)
         self.results: dict[str, list[Result]] = {}
         self._tasks: dict[str, tuple[Task, dict]] = {}
+        self._computed: set[tuple[str, int, str]] = set()  # what this process trained itself
 
     def task(self, variant: str = "main") -> tuple[Task, dict]:
         """The data set of `variant` with what is known about it, opened once."""
@@ -145,7 +148,12 @@ class Run:
     def build(self, row: Row, seed: int) -> nn.Module:
         """The row's untrained network, the same for the same seed."""
         seed_everything(seed)
-        model = row.build(self.preset)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            model = row.build(self.preset)
+        model.notes = [str(warning.message) for warning in caught]  # weights that could not be loaded, say
+        for note in model.notes:
+            print(f"{row.name}: {note}", flush=True)
         if hasattr(model, "prepare"):
             model.prepare(self.task(row.variant)[0])
         return model
@@ -162,34 +170,82 @@ class Run:
         chosen = [self.table.row(name) for name in self.settings.rows]
         return [row for row in chosen if row.variant == "main" or self.settings.dataset == "twin"]
 
+    def todo(self) -> list[tuple[Row, int]]:
+        """Every row and seed of the table, in order."""
+        return [(row, seed) for seed in range(self.settings.seeds) for row in self.rows()]
+
     def run(self) -> "Run":
-        """Fill the table; finished rows are read, interrupted ones go on where they stopped."""
-        todo = [(row, seed) for seed in range(self.settings.seeds) for row in self.rows()]
-        for i, (row, seed) in enumerate(todo, start=1):
-            results = self.results.setdefault(row.name, [])
-            result = self.finish(row, seed, f"row {i}/{len(todo)} {row.name}")
-            results.append(result)
-            state = f"{result.record.provenance['seconds']:.0f} s" if result.computed else "read from its record"
-            print(f"{self.table.name} {i}/{len(todo)}  {row.label}, seed {seed}: {state}", flush=True)
+        """Fill the table; finished rows are read, interrupted ones go on where they stopped.
+
+        On a CPU each row is computed with one thread, so that its numbers do not depend on how many cores there are; helper
+        processes use the other cores for other rows.
+        """
+        with self._one_thread(), self._helpers():
+            for row, seed in self.todo():
+                self.finish(row, seed, wait=False)
+        with self._one_thread():  # whatever the helpers had locked, or left
+            for i, (row, seed) in enumerate(self.todo(), start=1):
+                result = self.finish(row, seed)
+                self.results.setdefault(row.name, []).append(result)
+                state = f"{result.record.provenance['seconds']:.0f} s" if result.computed else "read from its record"
+                print(f"{self.table.name} {i}/{len(self.todo())}  {row.label}, seed {seed}: {state}", flush=True)
         return self
 
-    def finish(self, row: Row, seed: int, label: str) -> Result:
-        """One row and seed: its record if there is one that holds, else trained, evaluated and recorded."""
-        depends = self.depends(row, seed)
-        key = key_of(depends)
-        where = (row.name, seed, key)
-        with _locked(self.store.path(*where, "lock")):
-            found, computed = self.store.load(*where), False
-            if found is None:
-                found, computed = self._compute(row, seed, key, depends, label), True
-        return Result(row, *found, self.store.path(*where, "safetensors"), computed)
+    def help(self, number: int) -> None:
+        """What helper `number` does: the rows that nobody works on, from its own end of the table."""
+        todo = self.todo()
+        start = len(todo) * number // (helpers.MOST + 1)
+        with self._one_thread():
+            for row, seed in (todo[start:] + todo[:start] if number > 1 else reversed(todo)):
+                self.finish(row, seed, wait=False)
 
-    def _compute(self, row: Row, seed: int, key: str, depends: dict, label: str) -> tuple[Record, dict[str, np.ndarray]]:
+    @contextlib.contextmanager
+    def _one_thread(self):
+        before = torch.get_num_threads()
+        if self.settings.device.type == "cpu":
+            torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(before)
+
+    def _helpers(self):
+        """As many helpers as there are other cores and rows that want training; none on a GPU, or where it would not pay."""
+        chosen = self.settings
+        missing = [row for row, seed in self.todo() if row.trained and self.store.load(row.name, seed, self.key(row, seed)) is None]
+        if chosen.device.type != "cpu" or self.preset.recipe.epochs < 5:
+            return contextlib.nullcontext()
+        words = [self.table.name, "--preset", chosen.preset, "--dataset", chosen.dataset, "--rows", ",".join(chosen.rows),
+                 "--seeds", str(chosen.seeds), "--device", "cpu", "--results", str(chosen.results_dir)]
+        words += ["--data", str(chosen.data_dir)] if chosen.data_dir else []
+        return helpers.started(min(helpers.cores(), len(missing), helpers.MOST) - 1, words)
+
+    def key(self, row: Row, seed: int) -> str:
+        """The cache key of a row's record."""
+        return key_of(self.depends(row, seed))
+
+    def finish(self, row: Row, seed: int, *, wait: bool = True) -> Result | None:
+        """One row and seed: its record if there is one that holds, else trained, evaluated and recorded.
+
+        wait: for another process that is at this very row; otherwise leave it to that one, and return None.
+        """
+        key = self.key(row, seed)
+        where = (row.name, seed, key)
+        found, computed = self.store.load(*where), False
+        if found is None:
+            with _locked(self.store.path(*where, "lock"), wait=wait) as ours:
+                if not ours:
+                    return None
+                found = self.store.load(*where)
+                if found is None:
+                    found, computed = self._compute(row, seed, key), True
+        self._computed |= {where} if computed else set()
+        return Result(row, *found, self.store.path(*where, "safetensors"), where in self._computed)
+
+    def _compute(self, row: Row, seed: int, key: str) -> tuple[Record, dict[str, np.ndarray]]:
         started = time.monotonic()
         task, data = self.task(row.variant)
         model, recipe, device = self.build(row, seed), self.recipe(row), self.settings.device
         trainer = Trainer(model, task, recipe, seed=seed, device=device)
-        history = trainer.run(checkpoint=self.store.path(row.name, seed, key, "ckpt"), label=label,
+        history = trainer.run(checkpoint=self.store.path(row.name, seed, key, "ckpt"), label=f"row {1 + self.rows().index(row)}/{len(self.rows())} {row.name}",
                               progress=Progress(f"{self.table.name}: "))
         values = evaluate(model, task, "test", device=device)
         values |= {name: np.asarray(column) for name, column in data["identify"].items()}
@@ -197,17 +253,21 @@ class Run:
         summary = {self.table.metric: float(np.nanmean(values[self.table.metric])), "epochs": recipe.epochs,
                    "parameters": sum(p.numel() for p in model.parameters())}
         record = Record(table=self.table.name, row=row.name, seed=seed, preset=self.settings.preset, dataset=self.settings.dataset,
-                        is_twin=data["is_twin"], n=data["n"], unit=data["unit"], summary=summary, history=history, depends=depends,
-                        provenance=provenance(device, time.monotonic() - started), notes=data["notes"] + getattr(model, "notes", []))
+                        is_twin=data["is_twin"], n=data["n"], unit=data["unit"], summary=summary, history=history, depends=self.depends(row, seed),
+                        provenance=provenance(device, time.monotonic() - started), notes=data["notes"] + model.notes)
         self.store.save(record, key, values)
         return record, values
 
 
 @contextlib.contextmanager
-def _locked(path: Path):
-    """Two batches on one results folder: the second waits for the first's row, then finds it finished."""
+def _locked(path: Path, *, wait: bool):
+    """Two batches on one results folder: gives True to one, and to the other once that is done, or False if not to `wait`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
         path.unlink(missing_ok=True)

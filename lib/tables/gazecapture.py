@@ -49,8 +49,8 @@ class Preset:
 PRESETS = {
     "smoke": Preset(network="small", reduce=2, task_size=32, view_size=32, crop_size=24, twin="smoke", control="smoke",
                     recipe=Recipe(epochs=2, batch_size=32)),
-    "demo": Preset(network="small", reduce=2, task_size=64, view_size=64, crop_size=40, twin="demo", control="control",
-                   recipe=Recipe(epochs=14, batch_size=16, schedule="wsd")),
+    "demo": Preset(network="small", reduce=2, task_size=64, view_size=64, crop_size=32, twin="demo", control="control",
+                   recipe=Recipe(epochs=16, batch_size=16, schedule="wsd")),
     "paper": Preset(network="paper", reduce=1, task_size=227, view_size=227, crop_size=224, twin="demo", control="control",
                     recipe=Recipe(epochs=20, batch_size=128, lr=1e-4, autocast=True, schedule="cosine", blur_epochs=4)),
 }
