@@ -40,7 +40,7 @@ class Frame:
 def frame(task: GazeTask, data: GazeCapture, index: int, annotation: torch.Tensor | None = None, what: str = "") -> Frame:
     """Frame `index` of `data` at the size that the task reads; annotation (1, 1, 31, 31): the eyes' heat map, uniform without one."""
     pixels = read_rgb(data.path[index], data.size[index], reduce=task.reduce)
-    image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
     boxes = {}
     if data.valid[index]:
         boxes = {name: tuple((getattr(data, name)[index] / task.reduce).tolist()) for name in ("face", *EYES)}

@@ -44,7 +44,7 @@ def cells(run: Run) -> list[Cell]:
     """Every cell of the rows that have been run."""
     made = []
     published = {row.name: row.published for row in run.table.rows}
-    for name, results in run.results.items():
+    for results in run.results.values():
         row = results[0].row
         reference = run.results.get(reference_of(run, row))
         for column in run.table.columns:
