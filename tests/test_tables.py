@@ -16,7 +16,7 @@ from lib.data.gaze_geometry import CameraTarget, ScreenTarget
 from lib.models.baselines import TrainMean
 from lib.models.sampler import identity_grid
 from lib.results.statistics import bootstrap, t_interval
-from lib.tables import engine, frames
+from lib.tables import engine, frames, gazecapture
 from lib.tables.engine import Run, settings
 from lib.training.gaze import GazeTask, box_magnification, eye_map
 from lib.training.loop import evaluate
@@ -382,3 +382,21 @@ def test_box_magnification_knows_width_from_height():
     grid = torch.cat((identity, identity * torch.tensor([0.5, 1.0])))
     found = box_magnification(grid, boxes, (81, 161))
     assert found[0] == 1 and found[1].item() == pytest.approx(2**0.5, rel=0.08)
+
+
+@pytest.mark.parametrize("row", gazecapture.TABLE.rows, ids=lambda row: row.name)
+def test_every_row_of_the_paper_preset_runs_on_a_full_frame(row, monkeypatch):
+    """AlexNet and ten layers of ResNet-18 at 227 px, iTracker at 224, without downloading weights: outputs in (0, 1), gradients everywhere."""
+    monkeypatch.setattr(gazecapture, "pretrained", lambda name: None)
+    torch.manual_seed(0)
+    model = row.build(gazecapture.PRESETS["paper"])
+    box = torch.tensor([[200.0, 150, 160, 160]])
+    batch = {"image": torch.randint(0, 256, (1, 3, 480, 640), dtype=torch.uint8), "annotation": torch.rand(1, 1, 31, 31), "face": box,
+             "view": torch.randint(0, 256, (1, 3, 227, 227), dtype=torch.uint8), "left_eye": box / 2, "right_eye": box / 2,
+             "face_grid": torch.tensor([[8.0, 8, 7, 7]]), "tablet": torch.tensor([0])}
+    output = model(*[batch[name] for name in model.inputs])
+    assert output.shape == (1, 2)
+    assert ((output >= 0) & (output <= 1)).all()
+    if row.trained:
+        output.sum().backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())
