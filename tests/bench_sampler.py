@@ -22,8 +22,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a busy machine's threads sleep while they wait: spinning costs 20 times the work
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
