@@ -9,7 +9,7 @@ Reached on the synthetic twin with the `demo` preset: see README.md. `paper` is 
 never published, so those are ours.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +60,9 @@ PRESETS = {
                     recipe=Recipe(epochs=20, batch_size=128, lr=1e-4, autocast=True, schedule="cosine", blur_epochs=4,
                                   rates=BEFORE_THE_TASK_NETWORK)),
 }
+
+# The other reading of the paper's two sigmoids: a position on the screen in the place of one around the camera.
+PRESETS["demo-screen"] = replace(PRESETS["demo"], target="screen")
 
 
 # --- networks -----------------------------------------------------------------------------------------------------------
