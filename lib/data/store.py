@@ -30,7 +30,8 @@ Progress = Callable[[str, int, int], None]
 def read_rgb(path: Path, size: tuple[int, int] | None = None, *, reduce: int = 1) -> np.ndarray:
     """The image at `path` as (H, W, 3) uint8 RGB; greyscale, CMYK and palette images are converted.
 
-    reduce: average this many pixels each way into one. Raises ValueError with one line for a file that cannot be decoded, or whose (height, width) is not `size`.
+    reduce: average this many pixels each way into one. Raises ValueError with one line for a file that cannot be decoded, or
+    whose (height, width) is not `size`.
     """
     try:
         with Image.open(path) as image:

@@ -18,13 +18,11 @@ import torch
 from torch import nn
 
 from lib.results.dependencies import code_of, key_of
-from lib.results.records import Record, RecordStore, provenance
+from lib.results.records import ROOT, Record, RecordStore, provenance
 from lib.tables import helpers
 from lib.training.checkpoint import load_weights, save_weights, seed_everything
 from lib.training.loop import Recipe, Task, Trainer, evaluate
 from lib.training.progress import Progress
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +125,6 @@ class Run:
         self.store = RecordStore(chosen.results_dir, table=table.name, dataset=chosen.dataset, preset=chosen.preset)
         self.results: dict[str, list[Result]] = {}
         self._tasks: dict[str, tuple[Task, dict]] = {}
-        self._computed: set[tuple[str, int, str]] = set()  # what this process trained itself
 
     def task(self, variant: str = "main") -> tuple[Task, dict]:
         """The data set of `variant` with what is known about it, opened once."""
@@ -152,8 +149,6 @@ class Run:
             warnings.simplefilter("always", UserWarning)
             model = row.build(self.preset)
         model.notes = [str(warning.message) for warning in caught]  # weights that could not be loaded, say
-        for note in model.notes:
-            print(f"{row.name}: {note}", flush=True)
         if hasattr(model, "prepare"):
             model.prepare(self.task(row.variant)[0])
         return model
@@ -180,15 +175,15 @@ class Run:
         On a CPU each row is computed with one thread, so that its numbers do not depend on how many cores there are; helper
         processes use the other cores for other rows.
         """
-        with self._one_thread(), self._helpers():
-            for row, seed in self.todo():
-                self.finish(row, seed, wait=False)
-        with self._one_thread():  # whatever the helpers had locked, or left
-            for i, (row, seed) in enumerate(self.todo(), start=1):
-                result = self.finish(row, seed)
+        todo = self.todo()
+        with self._one_thread():
+            with self._helpers():
+                found = [self.finish(row, seed, wait=False) for row, seed in todo]
+            for i, ((row, seed), result) in enumerate(zip(todo, found, strict=True), start=1):
+                result = result or self.finish(row, seed)  # what a helper, or another batch, had locked
                 self.results.setdefault(row.name, []).append(result)
                 state = f"{result.record.provenance['seconds']:.0f} s" if result.computed else "read from its record"
-                print(f"{self.table.name} {i}/{len(self.todo())}  {row.label}, seed {seed}: {state}", flush=True)
+                print(f"{self.table.name} {i}/{len(todo)}  {row.label}, seed {seed}: {state}", flush=True)
         return self
 
     def help(self, number: int) -> None:
@@ -204,8 +199,10 @@ class Run:
         before = torch.get_num_threads()
         if self.settings.device.type == "cpu":
             torch.set_num_threads(1)
-        yield
-        torch.set_num_threads(before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def _helpers(self):
         """As many helpers as there are other cores and rows that want training; none on a GPU, or where it would not pay."""
@@ -237,13 +234,14 @@ class Run:
                 found = self.store.load(*where)
                 if found is None:
                     found, computed = self._compute(row, seed, key), True
-        self._computed |= {where} if computed else set()
-        return Result(row, *found, self.store.path(*where, "safetensors"), where in self._computed)
+        return Result(row, *found, self.store.path(*where, "safetensors"), computed)
 
     def _compute(self, row: Row, seed: int, key: str) -> tuple[Record, dict[str, np.ndarray]]:
         started = time.monotonic()
         task, data = self.task(row.variant)
         model, recipe, device = self.build(row, seed), self.recipe(row), self.settings.device
+        for note in model.notes:
+            print(f"{row.name}: {note}", flush=True)
         trainer = Trainer(model, task, recipe, seed=seed, device=device)
         history = trainer.run(checkpoint=self.store.path(row.name, seed, key, "ckpt"), label=f"row {1 + self.rows().index(row)}/{len(self.rows())} {row.name}",
                               progress=Progress(f"{self.table.name}: "))

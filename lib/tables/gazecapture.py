@@ -31,7 +31,6 @@ from lib.training.loop import Recipe
 from lib.training.progress import Progress
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Preset:
     """Sizes, networks and recipe; the same recipe for every row, so that all had the same tuning."""

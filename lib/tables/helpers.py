@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import Iterator
 
+from lib.results.records import ROOT
+
 MOST = 4  # each holds a network and a share of the data in memory
 
 
@@ -25,7 +27,7 @@ def started(count: int, words: list[str]) -> Iterator[None]:
     """`count` helpers with the command line `words` at work; at its end they are waited for."""
     environment = os.environ | {"ZOOM_PARENT": str(os.getpid())}
     processes = [subprocess.Popen([sys.executable, "-m", "lib", "table", *words, "--helper", str(i + 1)], env=environment,
-                                  cwd=os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+                                  cwd=ROOT,
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for i in range(count)]
     try:
         yield
