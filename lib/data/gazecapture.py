@@ -16,7 +16,6 @@ info.json's, not a reference metadata.mat's.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -29,10 +28,10 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from lib.data import gaze_geometry
+from lib.data.files import TWIN_FILE, image_size, one_line, read_json
 
 SPLITS = ("train", "val", "test")
 GRID = 25  # cells of the face grid along each side
-TWIN_FILE = "TWIN.json"
 ARRAY_FILES: dict[str, tuple[str, ...]] = {
     "appleFace": ("X", "Y", "W", "H", "IsValid"),
     "appleLeftEye": ("X", "Y", "W", "H", "IsValid"),
@@ -48,16 +47,6 @@ _REFETCH = "unpack this subject's archive again"
 
 
 # -------------------------------------------------------------------------------------------------- reading one subject
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; a missing or broken one is a one-line error that names it."""
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: missing; {_REFETCH}") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: not readable as JSON ({error}); {_REFETCH}") from None
 
 
 def read_info(folder: Path) -> dict[str, Any]:
@@ -179,17 +168,6 @@ def _read_subject(folder: Path, info: dict[str, Any], *, valid_only: bool) -> _C
     )
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """(H, W) from the file's header; nothing is decoded."""
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: missing; {_REFETCH}") from None
-    except OSError as error:
-        raise ValueError(f"{path}: not readable as JPEG ({_one_line(error)}); {_REFETCH}") from None
-
-
 def _sizes(folder: Path, names: NDArray[np.str_], orientation: NDArray[np.float64]) -> NDArray[np.int64]:
     """(N, 2) as (H, W): the camera turns with the device, so one header per orientation tells; `image` notices exceptions."""
     sizes = np.zeros((len(names), 2), dtype=np.int64)
@@ -197,10 +175,6 @@ def _sizes(folder: Path, names: NDArray[np.str_], orientation: NDArray[np.float6
         where = np.flatnonzero(orientation == value)
         sizes[where] = image_size(folder / "frames" / names[where[0]])
     return sizes
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 # --------------------------------------------------------------------------------------------------------- the data set
@@ -280,7 +254,7 @@ class GazeCapture(_Columns):
         except FileNotFoundError:
             raise FileNotFoundError(f"{path}: missing; {_REFETCH}") from None
         except OSError as error:
-            raise ValueError(f"{path}: not readable as JPEG ({_one_line(error)}); {_REFETCH}") from None
+            raise ValueError(f"{path}: not readable as JPEG ({one_line(error)}); {_REFETCH}") from None
         if pixels.shape[:2] != tuple(self.size[index]):
             height, width = self.size[index]
             found = f"{pixels.shape[1]} x {pixels.shape[0]}, the subject's other frames in this orientation {width} x {height}"

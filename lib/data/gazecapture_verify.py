@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lib.data import gaze_geometry, gazecapture
-from lib.data.gazecapture import SPLITS, TWIN_FILE
+from lib.data.files import TWIN_FILE, read_json
+from lib.data.gazecapture import SPLITS
+from lib.data.report import Report
 
 # README of the release: 1474 subjects, 2,445,504 frames, 1,490,959 of them with Apple's detections of face and both eyes.
 PUBLISHED = {"subjects": 1474, "frames": 2_445_504, "valid_frames": 1_490_959}
@@ -27,31 +29,6 @@ PUBLISHED_SUBJECTS = {"train": 1271, "val": 50, "test": 150}
 # Quoted in the literature, not found in the release (they add up to its total): a difference is a warning.
 QUOTED_FRAMES = {"train": 1_251_983, "val": 59_480, "test": 179_496}
 _UNPACK = "unpack this subject's archive again"
-
-
-@dataclass
-class Report:
-    """What was checked (`lines`, in order) and whether all of it held (`ok`; warnings do not count against it)."""
-
-    lines: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems
-
-    def add(self, line: str, *, problem: bool = False, warning: bool = False) -> None:
-        self.lines.append(f"{'PROBLEM  ' if problem else 'warning  ' if warning else 'ok       '}{line}")
-        if problem or warning:
-            (self.problems if problem else self.warnings).append(line)
-
-    def compare(self, what: str, found: int, expected: int, *, only_warn: bool = False) -> None:
-        if found == expected:
-            self.add(f"{what}: {found:,}")
-        else:
-            difference = f"{expected - found:,} missing" if found < expected else f"{found - expected:,} too many"
-            self.add(f"{what}: {found:,}, expected {expected:,}: {difference}", problem=not only_warn, warning=only_warn)
 
 
 @dataclass
@@ -161,7 +138,7 @@ def _check_counts(root: Path, counts: dict[str, _Counts], report: Report) -> Non
 
 def _check_twin(root: Path, counts: dict[str, _Counts], report: Report) -> None:
     try:
-        twin = gazecapture.read_json(root / TWIN_FILE)
+        twin = read_json(root / TWIN_FILE)
         report.add(f"synthetic twin, seed {twin['seed']}: compared with its own {TWIN_FILE}, not with the published counts")
         for split in SPLITS:
             for key, expected in twin["counts"][split].items():

@@ -17,11 +17,8 @@ within minutes on a CPU can decide it: the first version, with smaller and shade
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import shutil
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from lib.data import gaze_geometry
-from lib.data.gazecapture import ARRAY_FILES, DETECTIONS, SPLITS, TWIN_FILE, read_json
-from lib.data.synthetic import faces, gaze_scene
+from lib.data.gazecapture import ARRAY_FILES, DETECTIONS, SPLITS
+from lib.data.synthetic import faces, folder, gaze_scene
 
 VERSION = 1  # raise it whenever the same parameters give other bytes
 SIZES: dict[str, dict[str, Any]] = {
@@ -76,45 +73,16 @@ def write(
     parameters alone, not on `workers`. Everything is written beside root first and renamed when complete, so a root with a
     TWIN.json is a finished twin. A root that holds anything else is a ValueError: nothing is ever overwritten.
     """
-    root = Path(root)
     if eyes not in gaze_scene.EYE_SCALE:
         raise ValueError(f"eyes {eyes!r}: one of {', '.join(gaze_scene.EYE_SCALE)}")
     subjects = (train_subjects, val_subjects, test_subjects)
     parameters = {"seed": seed, "eyes": eyes, "subjects": list(subjects), "frames": list(frames)}
-    if _already_there(root, parameters):
-        return root
-    partial = root.parent / f".{root.name}.partial-{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        _write_subjects(_tasks(partial, seed, eyes, subjects, frames), workers, progress)
-        _write_json(partial / TWIN_FILE, _description(partial, parameters), indent=1)
-        _move(partial, root, parameters)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return root
 
+    def fill(partial: Path) -> dict[str, Any]:
+        folder.in_parallel(_write_subject, _tasks(partial, seed, eyes, subjects, frames), workers=workers, progress=progress)
+        return _description(partial, seed)
 
-def _move(partial: Path, root: Path, parameters: dict[str, Any]) -> None:
-    """Into place, unless another process has finished the same twin in the meantime."""
-    try:
-        if root.is_dir():
-            root.rmdir()  # it was empty when write began
-        partial.rename(root)
-    except OSError:
-        if not _already_there(root, parameters):
-            raise
-
-
-def _already_there(root: Path, parameters: dict[str, Any]) -> bool:
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return False
-    twin = root / TWIN_FILE
-    found = read_json(twin) if twin.is_file() else {}
-    if found.get("version") == VERSION and found.get("parameters") == parameters:
-        return True
-    what = f"a twin with {found.get('parameters')}, version {found.get('version')}" if found else "something that is no twin"
-    raise ValueError(f"{root}: already holds {what}; choose another folder or remove it")
+    return folder.write_once(root, version=VERSION, parameters=parameters, fill=fill)
 
 
 def _tasks(root: Path, seed: int, eyes: str, subjects: tuple[int, ...], frames: tuple[int, ...]) -> list[_Task]:
@@ -135,19 +103,6 @@ def _devices(rng: np.random.Generator, count: int, *, phones: float) -> list[str
     names = [_PHONES[i % len(_PHONES)] for i in range(of_phones)]
     names += [_TABLETS[i % len(_TABLETS)] for i in range(count - of_phones)]
     return [names[i] for i in rng.permutation(count)]
-
-
-def _write_subjects(tasks: list[_Task], workers: int, progress: Callable[[int, int], object] | None) -> None:
-    report = progress or (lambda done, total: None)
-    if workers <= 1:
-        for done, task in enumerate(tasks, start=1):
-            _write_subject(task)
-            report(done, len(tasks))
-        return
-    # Not forked: the parent may hold threads (torch) or a CUDA context.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for done, _ in enumerate(pool.map(_write_subject, tasks, chunksize=4), start=1):
-            report(done, len(tasks))
 
 
 # ---------------------------------------------------------------------------------------------------------- one subject
@@ -238,14 +193,10 @@ def _write_metadata(task: _Task, rows: list[dict[str, Any]]) -> None:
     gravity = {"GravityX": 0.0, "GravityY": -1.0, "GravityZ": 0.0}
     files["motion"] = [{"DotNum": row["DotNum"], "Time": row["Time"], **gravity} for row in rows]
     for name, content in files.items():
-        _write_json(task.folder / f"{name}.json", content)
+        folder.write_json(task.folder / f"{name}.json", content)
 
 
-def _write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
-    path.write_text(json.dumps(content, indent=indent))
-
-
-def _description(root: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+def _description(root: Path, seed: int) -> dict[str, Any]:
     """TWIN.json: what this is and what a complete copy holds, counted from the files."""
     counts = {split: {"subjects": 0, "frames": 0, "valid_frames": 0} for split in SPLITS}
     for path in sorted(root.glob("*/info.json")):
@@ -255,8 +206,7 @@ def _description(root: Path, parameters: dict[str, Any]) -> dict[str, Any]:
         split["frames"] += info["TotalFrames"]
         split["valid_frames"] += info["NumEyeDetections"]
     return {
-        "synthetic": True, "statement": _STATEMENT, "stands_for": "GazeCapture", "generator": __name__, "version": VERSION,
-        "seed": parameters["seed"], "parameters": parameters, "counts": counts,
+        "statement": _STATEMENT, "stands_for": "GazeCapture", "generator": __name__, "seed": seed, "counts": counts,
         "scene": {
             "focal_px": gaze_scene.FOCAL_PX, "gain": gaze_scene.GAIN, "eyeball_cm": gaze_scene.EYEBALL_CM,
             "pupil_distance_cm": gaze_scene.PUPIL_DISTANCE_CM, "pupil_distance_sd_cm": PUPIL_DISTANCE_SD_CM,

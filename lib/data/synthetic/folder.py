@@ -1,0 +1,81 @@
+"""How every synthetic twin gets onto the disk: whole or not at all, once, its bytes the same on any number of processes."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from lib.data.files import TWIN_FILE, read_json
+
+Progress = Callable[[int, int], object]
+
+
+def write_once(root: str | os.PathLike[str], *, version: int, parameters: dict[str, Any], fill: Callable[[Path], dict[str, Any]]) -> Path:
+    """The twin with these parameters at `root`: found there, or written now; returns root.
+
+    fill(folder) writes everything and returns what TWIN.json is to say beside version and parameters (JSON types only, in
+    `parameters` too). It writes beside root, and the folder is renamed when complete: a root with a TWIN.json is a finished
+    twin. A root that holds anything else is a ValueError: nothing is ever overwritten.
+    """
+    root = Path(root)
+    if already_there(root, version, parameters):
+        return root
+    partial = root.parent / f".{root.name}.partial-{os.getpid()}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        description = {"synthetic": True, **fill(partial), "version": version, "parameters": parameters}
+        write_json(partial / TWIN_FILE, description, indent=1)
+        _move(partial, root, version, parameters)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return root
+
+
+def _move(partial: Path, root: Path, version: int, parameters: dict[str, Any]) -> None:
+    """Into place, unless another process has finished the same twin in the meantime."""
+    try:
+        if root.is_dir():
+            root.rmdir()  # it was empty when writing began
+        partial.rename(root)
+    except OSError:
+        if not already_there(root, version, parameters):
+            raise
+
+
+def already_there(root: Path, version: int, parameters: dict[str, Any]) -> bool:
+    """Whether `root` is this very twin; False where nothing is, ValueError where something else is."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    twin = root / TWIN_FILE
+    found = read_json(twin) if twin.is_file() else {}
+    if found.get("version") == version and found.get("parameters") == parameters:
+        return True
+    what = f"a twin with {found.get('parameters')}, version {found.get('version')}" if found else "something that is no twin"
+    raise ValueError(f"{root}: already holds {what}; choose another folder or remove it")
+
+
+def in_parallel(function: Callable[[Any], Any], tasks: Sequence[Any], *, workers: int, progress: Progress | None, chunk: int = 4) -> list[Any]:
+    """`function` of every task, in order, on `workers` processes; progress(done, total) after each. Both must pickle."""
+    report, results = progress or (lambda done, total: None), []
+    if workers <= 1:
+        for task in tasks:
+            results.append(function(task))
+            report(len(results), len(tasks))
+        return results
+    # Not forked: the parent may hold threads (torch) or a CUDA context.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for result in pool.map(function, tasks, chunksize=chunk):
+            results.append(result)
+            report(len(results), len(tasks))
+    return results
+
+
+def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
+    path.write_text(json.dumps(content, indent=indent))
