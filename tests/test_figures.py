@@ -32,7 +32,7 @@ def picture() -> anatomy.Picture:
 def numbers(rows=("plain", "sampler", "control_plain"), columns=("iPad", "iPhone")) -> pd.DataFrame:
     """What `lib.tables.frames.numbers` gives."""
     return pd.DataFrame([{
-        "row": row, "label": row.upper(), "variant": "control" if row.startswith("control") else "main", "column": column, "unit": "cm",
+        "row": row, "label": row.upper(), "variant": "control" if row.startswith("control") else "main", "column": column, "quantity": "error (cm)", "lower_is_better": True,
         "paper": 2.0 if row == "plain" else None, "ours": 3.0, "ours_low": 2.5, "ours_high": 3.6,
         "versus_reference": np.nan if row == "plain" else -0.5, "versus_reference_low": -0.7, "versus_reference_high": -0.3,
         "paper_versus_reference": np.nan} for row in rows for column in columns])
@@ -181,8 +181,8 @@ class TestInteractive:
 
 class TestTables:
     def test_intervals_and_differences(self):
-        check(tables.intervals(numbers(), columns=["iPad", "iPhone"], unit="cm", reference="plain"), 2)
-        figure = tables.differences(numbers(), columns=["iPad", "iPhone"], unit="cm")
+        check(tables.intervals(numbers(), columns=["iPad", "iPhone"], reference="plain"), 2)
+        figure = tables.differences(numbers(), columns=["iPad", "iPhone"])
         check(figure, 2)
         figure.canvas.draw()
         labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -193,12 +193,12 @@ class TestTables:
         assert at["sampler"] - at["plain"] == 1 and at["control_plain"] - at["sampler"] > 1
 
     def test_only_the_reference(self):
-        check(tables.intervals(numbers(["plain"]), columns=["iPad"], unit="cm", reference="plain"), 1)
-        check(tables.differences(numbers(["plain"]), columns=["iPad"], unit="cm"), 1)
+        check(tables.intervals(numbers(["plain"]), columns=["iPad"], reference="plain"), 1)
+        check(tables.differences(numbers(["plain"]), columns=["iPad"]), 1)
 
     @pytest.mark.parametrize("count, axes", [(1, 1), (3, 3), (5, 8)])
     def test_curves(self, count, axes):
-        figure = tables.curves({str(i): history() for i in range(count)} | {"untrained": []}, unit="cm")
+        figure = tables.curves({str(i): history() for i in range(count)} | {"untrained": []})
         check(figure, axes)
         assert sum(ax.get_visible() for ax in figure.axes) == count
 

@@ -55,7 +55,7 @@ class Blobs:
         for chosen in rows.split(batch_size):
             yield {"index": chosen, "image": self.images[chosen], "view": self.images[chosen], "target": self.targets[chosen]}
 
-    def losses(self, output, batch):
+    def losses(self, output, batch, loss=""):
         return {"squares": (output - batch["target"]).square().mean(), "size": 1e-4 * output.square().mean()}
 
     def values(self, output, batch, maps):
@@ -163,7 +163,7 @@ def test_blur_is_on_during_its_epochs_only():
     seen = []
 
     class Watch(Blobs):
-        def losses(self, output, batch):
+        def losses(self, output, batch, loss=""):
             seen.append(trainer.model.blur)
             return super().losses(output, batch)
 
@@ -176,7 +176,7 @@ def test_the_order_of_samples_differs_between_epochs_and_covers_all():
     orders = []
 
     class Watch(Blobs):
-        def losses(self, output, batch):
+        def losses(self, output, batch, loss=""):
             orders.append(batch["index"].tolist())
             return super().losses(output, batch)
 

@@ -15,7 +15,7 @@ from lib.data.store import read_rgb
 from lib.figures import style, tables, zoom
 from lib.models.sampler import Sampled, SpatialSampler, low_resolution
 from lib.results.statistics import summarise
-from lib.tables.engine import Run
+from lib.tables.engine import Column, Run
 from lib.training.gaze import EYES, GazeTask
 
 KINDS = {"ipad": "iPad", "iphone": "iPhone"}
@@ -86,7 +86,7 @@ def networks(run: Run) -> DataFrame:
         model = run.build(row, 0)
         count = sum(p.numel() for p in model.parameters())
         before = sum(p.numel() for p in model.sampler.parameters()) if hasattr(model, "sampler") else 0
-        reported = ", ".join(f"{column} {row.published[column]:.2f}" for column in run.table.columns if column in row.published)
+        reported = ", ".join(f"{column} {row.published[column.name]:.2f}" for column in run.table.columns if column.name in row.published)
         lines.append({"row": row.name, "label": row.label, "sampler": type(model.sampler).__name__ if hasattr(model, "sampler") else "–",
                       "parameters": f"{count:,}", "in the sampler": f"{before:,}", "paper (cm)": reported or "–"})
     return DataFrame(lines).set_index("row")
@@ -100,14 +100,14 @@ def histories(run: Run) -> dict[str, list[dict]]:
     return {results[0].row.label: results[0].record.history for results in run.results.values()}
 
 
-def errors(run: Run, column: str) -> Figure:
+def errors(run: Run, column: Column) -> Figure:
     """The distribution of the first seed's per-frame errors in `column`, main rows only (the control is another task)."""
-    found = {results[0].row.label: results[0].values[run.table.metric][run.table.column_of(results[0].values)[column]]
+    found = {results[0].row.label: column.samples(results[0].values)
              for results in run.results.values() if results[0].row.variant == "main"}
     if not found:
         return tables.note("none of the chosen rows is about the task itself")
     highlight = tuple(run.table.row(name).label for name in HIGHLIGHT)
-    return tables.errors(found, unit=run.table.unit, title=f"{column}, first seed", highlight=highlight)
+    return tables.errors(found, unit=column.unit, title=f"{column.name}, first seed", highlight=highlight)
 
 
 def sampled(run: Run, shown: Frame, variant: str = "main") -> dict[str, Sampled]:
@@ -170,16 +170,15 @@ def eye_magnification(run: Run) -> Figure:
         row, values = results[0].row, results[0].values
         if "eye_magnification" not in values:
             continue
-        for column, mask in run.table.column_of(values).items():
-            found = summarise([r.values["eye_magnification"][mask] for r in results], values[run.table.clusters][mask],
-                              over=run.table.over)
-            lines.append({"row": row.name, "label": row.label, "variant": row.variant, "column": column, "ours": found.mean,
-                          "ours_low": found.low, "ours_high": found.high, "paper": np.nan})
+        for column in run.table.columns:
+            found = summarise([column.samples(r.values, "eye_magnification") for r in results],
+                              column.samples(values, run.table.clusters), over=run.table.over)
+            lines.append({"row": row.name, "label": row.label, "variant": row.variant, "column": column.name, "ours": found.mean,
+                          "quantity": "linear magnification of the eyes (×)", "ours_low": found.low, "ours_high": found.high, "paper": np.nan})
     if not lines:
         return tables.note("none of the chosen rows has a sampler")
-    figure = tables.intervals(DataFrame(lines), columns=list(run.table.columns), unit="×", data="this run")
+    figure = tables.intervals(DataFrame(lines), columns=[column.name for column in run.table.columns], data="this run")
     for ax in figure.axes:
         ax.set_xlim(left=min(0.5, ax.dataLim.x0))
         ax.axvline(1, color="#4D4D4D", linewidth=0.9)
-        ax.set_xlabel("linear magnification of the eyes (×)")
     return figure

@@ -76,7 +76,7 @@ def _legend(figure: Figure, ax: Axes, *, paper: bool, control: bool, what: str) 
     figure.legend(handles=handles, loc="lower center", ncols=3, bbox_to_anchor=(0.5, 0))
 
 
-def intervals(numbers: DataFrame, *, columns: Sequence[str], unit: str, reference: str | None = None, data: str = "ours") -> Figure:
+def intervals(numbers: DataFrame, *, columns: Sequence[str], reference: str | None = None, data: str = "ours") -> Figure:
     """Every cell's mean with its 95 % interval, and the paper's value as an open marker; the control stands apart.
 
     numbers: `lib.tables.frames.numbers`. reference: the row whose mean is drawn down as a line. data: what ours are measured on.
@@ -88,8 +88,8 @@ def intervals(numbers: DataFrame, *, columns: Sequence[str], unit: str, referenc
                 ax.plot(line.paper, at[line.row], "D", color=style.PAPER, markerfacecolor="white", markersize=5, zorder=3)
         for line in cells[cells["row"] == reference].itertuples():
             ax.axvline(line.ours, color=style.GREY, linewidth=0.8, linestyle=":", zorder=0)
-        ax.set_xlabel(f"error ({unit})")
-        ax.set_xlim(left=0)
+        ax.set_xlabel(cells["quantity"].iloc[0] if len(cells) else "")
+        ax.set_xlim(left=min(0, ax.dataLim.x0))
 
     figure = _rows(numbers, columns, draw)
     _legend(figure, figure.axes[0], paper=bool(numbers["paper"].notna().any()), control=bool((numbers["variant"] != "main").any()),
@@ -97,8 +97,8 @@ def intervals(numbers: DataFrame, *, columns: Sequence[str], unit: str, referenc
     return figure
 
 
-def differences(numbers: DataFrame, *, columns: Sequence[str], unit: str, reference: str = "plain", data: str = "ours") -> Figure:
-    """Paired differences to the reference row with their intervals (left of zero: better), and the paper's differences."""
+def differences(numbers: DataFrame, *, columns: Sequence[str], reference: str = "plain", data: str = "ours") -> Figure:
+    """Paired differences to the reference row with their intervals, the axis says where better is; and the paper's differences."""
     shown = numbers[numbers["versus_reference"].notna()]
     if shown.empty:
         return note(f"no row beside the reference, {reference}, has been run")
@@ -109,7 +109,9 @@ def differences(numbers: DataFrame, *, columns: Sequence[str], unit: str, refere
             _mark(ax, line, at[line.row], "versus_reference")
             if line.paper_versus_reference is not None and np.isfinite(line.paper_versus_reference):
                 ax.plot(line.paper_versus_reference, at[line.row], "D", color=style.PAPER, markerfacecolor="white", markersize=5, zorder=3)
-        ax.set_xlabel(f"error minus {reference}'s ({unit}), better ←")
+        if len(cells):
+            better = "better ←" if cells["lower_is_better"].iloc[0] else "better →"
+            ax.set_xlabel(f"minus {reference.replace('_', ' ')}'s {cells['quantity'].iloc[0]}\n{better}")
 
     figure = _rows(shown, columns, draw)
     _legend(figure, figure.axes[0], paper=bool(shown["paper_versus_reference"].notna().any()),

@@ -31,35 +31,73 @@ class Row:
 
     name: str
     label: str
-    build: Callable[[Any], nn.Module]
+    build: Callable[..., nn.Module]  # of the preset, and of the trained networks of the rows in `needs`
     published: dict[str, float] = field(default_factory=dict)
     variant: str = "main"  # which data set: the table's own, or its negative "control"
     trained: bool = True
-    note: str = ""
+    recipe: Callable[[Any], Recipe] | None = None  # of the preset; None: the preset's own
+    needs: tuple[str, ...] = ()  # rows that are finished first
+    twin_only: bool = False  # it needs what only a synthetic twin knows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a table: the mean of one per-sample value, over all samples or some of them."""
+
+    name: str
+    metric: str
+    quantity: str = ""  # what an axis calls it; the column's name by default
+    unit: str = ""
+    lower_is_better: bool = True
+    digits: int = 2
+    scale: float = 1.0  # 100 makes per cent of a share
+    where: Callable[[dict[str, np.ndarray]], np.ndarray] | None = None  # a row's values -> mask over its samples
+
+    @property
+    def axis(self) -> str:
+        """The label of an axis with this column's values."""
+        return (self.quantity or self.name) + (f" ({self.unit})" if self.unit else "")
+
+    def samples(self, values: dict[str, np.ndarray], metric: str | None = None) -> np.ndarray | None:
+        """The value `metric` (the column's own by default) of the column's samples; None where the row has no such value."""
+        found = values.get(metric or self.metric)
+        if found is None:
+            return None
+        return (found if self.where is None else found[self.where(values)]) * (self.scale if metric is None else 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quoted:
+    """A published row that no row of ours stands for: it is shown apart, with its source."""
+
+    label: str
+    values: dict[str, float]  # by column
+    source: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of a paper. columns: name -> function of a row's per-sample values that gives the samples it is over."""
+    """A table of a paper: the first column's value is the one that training is judged by."""
 
     name: str
     title: str
     paper: str
     rows: tuple[Row, ...]
-    reference: str  # the row that others are compared with
-    columns: tuple[str, ...]
-    metric: str  # which per-sample value the cells are about
-    unit: str
-    clusters: str | None  # the per-sample value that groups samples, "subject" say
-    column_of: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]  # values -> column -> mask over samples
+    reference: str  # the row that all others are compared with
+    columns: tuple[Column, ...]
     presets: dict[str, Any]
     open_task: Callable[..., tuple[Task, dict]]
     datasets: tuple[str, ...]
+    clusters: str | None = None  # the per-sample value that groups samples, "subject" say
     over: str = "images"
-    lower_is_better: bool = True
+    comparisons: tuple[tuple[str, str], ...] = ()  # pairs of rows that the claims are about: the first minus the second
+    quoted: tuple[Quoted, ...] = ()
 
     def row(self, name: str) -> Row:
         return next(row for row in self.rows if row.name == name)
+
+    def column(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +128,7 @@ def settings(table: Table, *, preset: str = "demo", dataset: str = "twin", data_
     if seeds < 1:
         raise ValueError(f"seeds is {seeds}, expected the number of seeds to run, 1 or more")
     if dataset != "twin" and data_dir is None:
-        raise ValueError(f"dataset {dataset!r} needs data_dir, the folder that it lies in (data/{table.name}.md says where to get it)")
+        raise ValueError(f"dataset {dataset!r} needs data_dir, the folder that it lies in (data/{dataset}.md says where to get it)")
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"device {device!r}: torch sees no CUDA device here; use device 'cpu'")
@@ -135,35 +173,46 @@ class Run:
     def depends(self, row: Row, seed: int) -> dict:
         """Everything that the result of `row` depends on."""
         _, data = self.task(row.variant)
-        return {"row": row.name, "seed": seed, "preset": asdict(self.preset), "data": data["fingerprint"],
-                "code": code_of(row.build, type(self.task(row.variant)[0]), Trainer, self.table.open_task),
-                "torch": torch.__version__, "device": self.settings.device.type}
+        parts = {"row": row.name, "seed": seed, "preset": asdict(self.preset), "data": data["fingerprint"],
+                 "code": code_of(row.build, type(self.task(row.variant)[0]), Trainer, self.table.open_task),
+                 "torch": torch.__version__, "device": self.settings.device.type}
+        if row.recipe is not None:
+            parts["recipe"] = asdict(self.recipe(row))
+        if row.needs:
+            parts["needs"] = {name: self.key(self.table.row(name), seed) for name in row.needs}
+        return parts
 
     def recipe(self, row: Row) -> Recipe:
-        return self.preset.recipe if row.trained else Recipe(epochs=0, batch_size=self.preset.recipe.batch_size)
+        if not row.trained:
+            return Recipe(epochs=0, batch_size=self.preset.recipe.batch_size)
+        return row.recipe(self.preset) if row.recipe else self.preset.recipe
 
     def build(self, row: Row, seed: int) -> nn.Module:
-        """The row's untrained network, the same for the same seed."""
+        """The row's untrained network, the same for the same seed; the rows that it needs must be finished."""
+        needed = [self.trained(self.table.row(name), seed) for name in row.needs]
         seed_everything(seed)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            model = row.build(self.preset)
+            model = row.build(self.preset, *needed)
         model.notes = [str(warning.message) for warning in caught]  # weights that could not be loaded, say
         if hasattr(model, "prepare"):
             model.prepare(self.task(row.variant)[0])
         return model
 
-    def network(self, name: str, seed: int = 0) -> nn.Module:
-        """The trained network of a finished row, in evaluation mode on the CPU, for figures."""
-        result = self.results[name][seed]
-        model = self.build(result.row, seed)
-        load_weights(result.weights, model)
+    def trained(self, row: Row, seed: int) -> nn.Module:
+        """The trained network of a finished row, in evaluation mode on the CPU."""
+        model = self.build(row, seed)
+        load_weights(self.store.path(row.name, seed, self.key(row, seed), "safetensors"), model)
         return model.eval()
 
+    def network(self, name: str, seed: int = 0) -> nn.Module:
+        """`trained` for a row of `results`, for figures."""
+        return self.trained(self.results[name][seed].row, seed)
+
     def rows(self) -> list[Row]:
-        """The chosen rows that this data set has (only twins have a negative control)."""
+        """The chosen rows that this data set has (only twins have a negative control, or know the answer)."""
         chosen = [self.table.row(name) for name in self.settings.rows]
-        return [row for row in chosen if row.variant == "main" or self.settings.dataset == "twin"]
+        return [row for row in chosen if self.settings.dataset == "twin" or (row.variant == "main" and not row.twin_only)]
 
     def todo(self) -> list[tuple[Row, int]]:
         """Every row and seed of the table, in order."""
@@ -228,6 +277,8 @@ class Run:
         where = (row.name, seed, key)
         found, computed = self.store.load(*where), False
         if found is None:
+            if any(self.finish(self.table.row(name), seed, wait=wait) is None for name in row.needs):
+                return None
             with _locked(self.store.path(*where, "lock"), wait=wait) as ours:
                 if not ours:
                     return None
@@ -243,13 +294,15 @@ class Run:
         for note in model.notes:
             print(f"{row.name}: {note}", flush=True)
         trainer = Trainer(model, task, recipe, seed=seed, device=device)
-        history = trainer.run(checkpoint=self.store.path(row.name, seed, key, "ckpt"), label=f"row {1 + self.rows().index(row)}/{len(self.rows())} {row.name}",
+        names = [row.name for row in self.rows()]  # without a row that is only needed by another
+        label = f"row {1 + names.index(row.name)}/{len(names)} {row.name}" if row.name in names else row.name
+        history = trainer.run(checkpoint=self.store.path(row.name, seed, key, "ckpt"), label=label,
                               progress=Progress(f"{self.table.name}: "))
         values = evaluate(model, task, "test", device=device)
         values |= {name: np.asarray(column) for name, column in data["identify"].items()}
         save_weights(self.store.path(row.name, seed, key, "safetensors"), model)
-        summary = {self.table.metric: float(np.nanmean(values[self.table.metric])), "epochs": recipe.epochs,
-                   "parameters": sum(p.numel() for p in model.parameters())}
+        summary = {column.metric: float(np.nanmean(values[column.metric])) for column in self.table.columns if column.metric in values}
+        summary |= {"epochs": recipe.epochs, "parameters": sum(p.numel() for p in model.parameters())}
         record = Record(table=self.table.name, row=row.name, seed=seed, preset=self.settings.preset, dataset=self.settings.dataset,
                         is_twin=data["is_twin"], n=data["n"], unit=data["unit"], summary=summary, history=history, depends=self.depends(row, seed),
                         provenance=provenance(device, time.monotonic() - started), notes=data["notes"] + model.notes)

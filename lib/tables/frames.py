@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lib.results.statistics import Interval, paired, summarise
-from lib.tables.engine import Result, Row, Run
+from lib.tables.engine import Column, Result, Row, Run
 
 NOT_RUN = "–"
 
@@ -16,7 +16,7 @@ class Cell:
     """One row in one column: what was measured, and against the reference row."""
 
     row: Row
-    column: str
+    column: Column
     ours: Interval
     versus: Interval | None  # ours minus the reference row, sample by sample
     paper: float | None
@@ -28,11 +28,11 @@ class Cell:
         return None if self.paper is None else self.ours.mean - self.paper
 
 
-def samples(run: Run, results: list[Result], column: str) -> tuple[list[np.ndarray], np.ndarray | None]:
-    """The metric's per-sample values in `column`, one array per seed, and the clusters they share."""
-    mask = run.table.column_of(results[0].values)[column]
-    clusters = results[0].values[run.table.clusters][mask] if run.table.clusters else None
-    return [result.values[run.table.metric][mask] for result in results], clusters
+def samples(run: Run, results: list[Result], column: Column) -> tuple[list[np.ndarray], np.ndarray | None] | None:
+    """The column's per-sample values, one array per seed, and the clusters they share; None where the row has none."""
+    found = [column.samples(result.values) for result in results]
+    clusters = column.samples(results[0].values, run.table.clusters) if run.table.clusters else None
+    return None if any(values is None for values in found) else (found, clusters)
 
 
 def reference_of(run: Run, row: Row) -> str:
@@ -40,37 +40,70 @@ def reference_of(run: Run, row: Row) -> str:
     return run.table.reference if row.variant == "main" else f"{row.variant}_{run.table.reference}"
 
 
+def versus(run: Run, name: str, other: str, column: Column) -> Interval | None:
+    """Row `name` minus row `other`, sample by sample; None where one of them was not run, or on other seeds."""
+    ours, theirs = run.results.get(name), run.results.get(other)
+    if name == other or not ours or not theirs or len(ours) != len(theirs):
+        return None
+    found, base = samples(run, ours, column), samples(run, theirs, column)
+    return paired(found[0], base[0], found[1], over=run.table.over) if found and base else None
+
+
 def cells(run: Run) -> list[Cell]:
     """Every cell of the rows that have been run."""
     made = []
     published = {row.name: row.published for row in run.table.rows}
-    for results in run.results.values():
+    for name, results in run.results.items():
         row = results[0].row
-        reference = run.results.get(reference_of(run, row))
         for column in run.table.columns:
-            values, clusters = samples(run, results, column)
-            versus = None
-            if reference and reference is not results and len(reference) == len(results):
-                versus = paired(values, samples(run, reference, column)[0], clusters, over=run.table.over)
-            paper, base = row.published.get(column), published[run.table.reference].get(column)
-            made.append(Cell(row, column, summarise(values, clusters, over=run.table.over), versus, paper,
-                             None if paper is None or base is None or row.name == run.table.reference else paper - base))
+            if (found := samples(run, results, column)) is None:
+                continue
+            paper, base = row.published.get(column.name), published[run.table.reference].get(column.name)
+            made.append(Cell(row, column, summarise(*found, over=run.table.over), versus(run, name, reference_of(run, row), column), paper,
+                             None if paper is None or base is None or name == run.table.reference else paper - base))
     return made
 
 
+def heading(run: Run, column: Column) -> str:
+    """The column's name, with an arrow to where better is if the columns differ in that."""
+    mixed = len({column.lower_is_better for column in run.table.columns}) > 1
+    return f"{column.name} {'↓' if column.lower_is_better else '↑'}" if mixed else column.name
+
+
 def table(run: Run) -> pd.DataFrame:
-    """The table as it is read: one line per row, five cells per column."""
+    """The table as it is read: one line per row, up to five cells per column; those that no row fills are left out."""
+    other = run.table.reference.replace("_", " ")
     lines: dict[str, dict] = {}
     for cell in cells(run):
-        line = lines.setdefault(cell.row.label, {})
-        line[cell.column, "paper"] = f"{cell.paper:.2f}" if cell.paper is not None else NOT_RUN
-        line[cell.column, "ours"] = cell.ours.text()
-        line[cell.column, "ours − paper"] = f"{cell.difference:+.2f}" if cell.difference is not None else NOT_RUN
-        line[cell.column, "paper − plain"] = f"{cell.paper_versus:+.2f}" if cell.paper_versus is not None else NOT_RUN
-        line[cell.column, "ours − plain"] = cell.versus.text(sign=True) if cell.versus else NOT_RUN
-    frame = pd.DataFrame.from_dict(lines, orient="index")
+        line, digits = lines.setdefault(cell.row.label, {}), cell.column.digits
+        name = heading(run, cell.column)
+        line[name, "paper"] = f"{cell.paper:.{digits}f}" if cell.paper is not None else NOT_RUN
+        line[name, "ours"] = cell.ours.text(digits)
+        line[name, "ours − paper"] = f"{cell.difference:+.{digits}f}" if cell.difference is not None else NOT_RUN
+        line[name, f"paper − {other}"] = f"{cell.paper_versus:+.{digits}f}" if cell.paper_versus is not None else NOT_RUN
+        line[name, f"ours − {other}"] = cell.versus.text(digits, sign=True) if cell.versus else NOT_RUN
+    frame = pd.DataFrame.from_dict(lines, orient="index").fillna(NOT_RUN)
     frame.columns = pd.MultiIndex.from_tuples(frame.columns)
-    return frame
+    return frame.loc[:, [name[1] == "ours" or (frame[name] != NOT_RUN).any() for name in frame.columns]]
+
+
+def comparisons(run: Run) -> pd.DataFrame:
+    """The table's comparisons between rows that were run, paired sample by sample: one line each, one cell per column."""
+    lines = {}
+    for name, other in run.table.comparisons:
+        found = {column: versus(run, name, other, column) for column in run.table.columns}
+        if any(found.values()):
+            label = f"{run.table.row(name).label} − {run.table.row(other).label}"
+            lines[label] = {heading(run, column): interval.text(column.digits, sign=True) if interval else NOT_RUN
+                            for column, interval in found.items()}
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def quoted(run: Run) -> pd.DataFrame:
+    """Published rows that none of ours stands for, with their sources."""
+    lines = {row.label: {heading(run, column): f"{row.values[column.name]:.{column.digits}f}" if column.name in row.values else NOT_RUN
+                         for column in run.table.columns} | {"source": row.source} for row in run.table.quoted}
+    return pd.DataFrame.from_dict(lines, orient="index")
 
 
 def numbers(run: Run) -> pd.DataFrame:
@@ -81,21 +114,24 @@ def numbers(run: Run) -> pd.DataFrame:
         return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
     return pd.DataFrame([
-        {"row": cell.row.name, "label": cell.row.label, "variant": cell.row.variant, "column": cell.column, "unit": run.table.unit,
-         "paper": cell.paper, **bounds("ours", cell.ours), **bounds("versus_reference", cell.versus),
-         "paper_versus_reference": cell.paper_versus, "n": cell.ours.n, "interval_over": cell.ours.over,
-         "seeds": len(run.results[cell.row.name])} for cell in cells(run)]).astype({"paper": float, "paper_versus_reference": float})
+        {"row": cell.row.name, "label": cell.row.label, "variant": cell.row.variant, "column": cell.column.name, "quantity": cell.column.axis,
+         "lower_is_better": cell.column.lower_is_better, "paper": cell.paper, **bounds("ours", cell.ours),
+         **bounds("versus_reference", cell.versus), "paper_versus_reference": cell.paper_versus, "n": cell.ours.n,
+         "interval_over": cell.ours.over, "seeds": len(run.results[cell.row.name])}
+        for cell in cells(run)]).astype({"paper": float, "paper_versus_reference": float})
 
 
 def caption(run: Run) -> str:
-    """What the table's numbers are, in two sentences that must stand under it."""
+    """What the table's numbers are, in a few sentences that must stand under it."""
     first = next(iter(run.results.values()))[0].record
     data = f"SYNTHETIC TWIN ({first.dataset})" if first.is_twin else first.dataset
     over = "95 % t-interval over seeds" if len(next(iter(run.results.values()))) > 1 else \
         f"95 % bootstrap interval over test {run.table.over}, one seed"
+    units = {column.unit for column in run.table.columns}
+    unit = f", in {units.pop()}" if len(units) == 1 and "" not in units else ""
     warning = " Its values are not comparable with the paper's, only their order and signs." if first.is_twin else ""
-    return (f"{run.table.title}, in {run.table.unit}. Data: {data}, preset {first.preset}, {first.n} test {first.unit}; ±: {over}."
-            f"{warning} \"ours − plain\" is paired, sample by sample.")
+    return (f"{run.table.title}{unit}. Data: {data}, preset {first.preset}, {first.n} test {first.unit}; ±: {over}."
+            f"{warning} \"ours − {run.table.reference.replace('_', ' ')}\" is paired, sample by sample.")
 
 
 def write(run: Run) -> list:
@@ -103,13 +139,16 @@ def write(run: Run) -> list:
     folder = run.settings.results_dir / "tables"
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{run.table.name}-{run.settings.dataset}-{run.settings.preset}"
-    frame = table(run)
+    frame, pairs, published = table(run), comparisons(run), quoted(run)
     flat = frame.copy()
     flat.columns = [" ".join(column) for column in frame.columns]
+    parts = [caption(run), markdown(flat)]
+    parts += ["Between rows, paired:", markdown(pairs)] if len(pairs) else []
+    parts += ["Published, quoted from the source named:", markdown(published)] if len(published) else []
     paths = [folder / f"{stem}{suffix}" for suffix in (".md", ".csv", ".tex")]
-    paths[0].write_text(f"{caption(run)}\n\n{markdown(flat)}\n")
+    paths[0].write_text("\n\n".join(parts) + "\n")
     numbers(run).to_csv(paths[1], index=False)
-    paths[2].write_text(latex(flat, caption(run)))
+    paths[2].write_text("\n".join(latex(part, caption(run)) for part in (flat, pairs) if len(part)))
     return paths
 
 
@@ -123,7 +162,8 @@ def markdown(frame: pd.DataFrame) -> str:
 def latex(frame: pd.DataFrame, text: str) -> str:
     """A tabular with its caption as a comment; no package but the standard ones."""
     def escape(value) -> str:
-        return str(value).replace("&", r"\&").replace("%", r"\%").replace("±", r"$\pm$").replace("−", "$-$").replace("–", "--")
+        return str(value).replace("&", r"\&").replace("%", r"\%").replace("±", r"$\pm$").replace("−", "$-$").replace("–", "--") \
+            .replace("↑", r"$\uparrow$").replace("↓", r"$\downarrow$").replace("×", r"$\times$").replace("σ", r"$\sigma$")
 
     lines = [" & ".join(["", *map(escape, frame.columns)]) + r" \\ \hline"]
     lines += [" & ".join(map(escape, [name, *row])) + r" \\" for name, row in zip(frame.index, frame.to_numpy(), strict=True)]

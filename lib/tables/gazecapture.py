@@ -25,7 +25,7 @@ from lib.models.deformable import deform_last
 from lib.models.itracker import ITrackerOnFrames
 from lib.models.rivals import AffineSTN, GridEstimator, Oracle, ThinPlateSTN, Uniform
 from lib.models.sampler import SaliencySampler, SampledNetwork
-from lib.tables.engine import ROOT, Row, Settings, Table
+from lib.tables.engine import ROOT, Column, Row, Settings, Table
 from lib.training.gaze import GazeTask
 from lib.training.loop import Recipe
 from lib.training.progress import Progress
@@ -162,8 +162,12 @@ def open_task(chosen: Settings, p: Preset, variant: str, progress: Progress) -> 
                   "identify": {"subject": subject, "tablet": test.kind == "ipad"}, "notes": [f"frames {task.stores['train'].how}"]}
 
 
+def column(name: str, *, tablet: bool) -> Column:
+    return Column(name=name, metric="error_cm", quantity="error", unit="cm", where=lambda values: values["tablet"].astype(bool) == tablet)
+
+
 TABLE = Table(
     name="gazecapture", title="Table 1: distance error on GazeCapture", paper="Learning to Zoom, section 4.1, Table 1", rows=ROWS,
-    reference="plain", columns=("iPad", "iPhone"), metric="error_cm", unit="cm", clusters="subject", over="subjects",
-    column_of=lambda values: {"iPad": values["tablet"].astype(bool), "iPhone": ~values["tablet"].astype(bool)},
+    reference="plain", columns=(column("iPad", tablet=True), column("iPhone", tablet=False)), clusters="subject", over="subjects",
+    comparisons=tuple(("sampler", rival) for rival in ("deformable", "stn_tps", "stn_affine", "grid_estimator", "itracker", "oracle")),
     presets=PRESETS, open_task=open_task, datasets=("twin", "gazecapture"))

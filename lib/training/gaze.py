@@ -62,7 +62,7 @@ class GazeTask:
             index = torch.from_numpy(np.asarray(indices))
             yield {"index": index, "image": image, "view": view, **{name: column[index] for name, column in columns.items()}}
 
-    def losses(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, output: Tensor, batch: Batch, loss: str = "") -> dict[str, Tensor]:
         missed = (output - batch["target"]) * batch["scale_cm"]  # (B, 2), cm
         return {"distance_cm": (missed.square().sum(1) + 1e-6).sqrt().mean()}
 

@@ -41,10 +41,11 @@ class Recipe:
     clip_norm: float | None = None
     autocast: bool = False  # bfloat16, on CUDA only
     keep_best: bool = False  # the epoch with the best validation score instead of the last one
+    loss: str = ""  # which of the task's losses; its own by default
 
 
 class Task(Protocol):
-    """A data set with its objective."""
+    """A data set with its objective. A task may have an `evaluation_batch`: how many samples are evaluated at once."""
 
     lower_is_better: bool
 
@@ -54,8 +55,8 @@ class Task(Protocol):
     def length(self, split: str, batch_size: int) -> int:
         """How many batches that is."""
 
-    def losses(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """The parts of the loss, scalars; the loss is their sum."""
+    def losses(self, output: Tensor, batch: Batch, loss: str) -> dict[str, Tensor]:
+        """The parts of the recipe's `loss`, scalars; what is minimised is their sum."""
 
     def values(self, output: Tensor, batch: Batch, maps) -> dict[str, Tensor]:
         """What is kept of each sample, (B, ...) each; `maps` is the network's `Sampled`, or None."""
@@ -101,11 +102,11 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def run_network(model: nn.Module, batch: Batch, *, maps: bool = False, autocast: bool = False):
-    """`model` on the parts of `batch` that it names in `inputs`; with `maps`, also its `Sampled` (or None)."""
+    """`model` on the parts of `batch` that it names in `inputs`; with `maps`, also its `Sampled` or other maps (or None)."""
     device = batch["index"].device
     with torch.autocast(device.type, torch.bfloat16, enabled=autocast and device.type == "cuda"):
         inputs = [batch[name] for name in model.inputs]
-        if maps and getattr(model, "sampler", None) is not None:
+        if maps and (getattr(model, "sampler", None) is not None or getattr(model, "gives_maps", False)):
             output, sampled = model(*inputs, return_maps=True)
             return output.float(), sampled
         output = model(*inputs)
@@ -113,11 +114,11 @@ def run_network(model: nn.Module, batch: Batch, *, maps: bool = False, autocast:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, task: Task, split: str, *, device: torch.device, batch_size: int = 128) -> dict[str, np.ndarray]:
+def evaluate(model: nn.Module, task: Task, split: str, *, device: torch.device, batch_size: int | None = None) -> dict[str, np.ndarray]:
     """Every sample's values, in the order of the split's index."""
     model.to(device).eval()
     parts: dict[str, list[np.ndarray]] = {}
-    for batch in task.batches(split, batch_size):
+    for batch in task.batches(split, batch_size or getattr(task, "evaluation_batch", 128)):
         batch = to_device(batch, device)
         output, sampled = run_network(model, batch, maps=True)
         for name, value in {"index": batch["index"], **task.values(output, batch, sampled)}.items():
@@ -140,8 +141,10 @@ class Trainer:
         """One optimiser step; gives the loss's parts."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe, progress) * group["factor"]
+        if hasattr(self.model, "at"):
+            self.model.at(progress)  # what changes over training: a temperature, say
         self.optimiser.zero_grad(set_to_none=True)
-        losses = self.task.losses(run_network(self.model, batch, autocast=self.recipe.autocast), batch)
+        losses = self.task.losses(run_network(self.model, batch, autocast=self.recipe.autocast), batch, self.recipe.loss)
         sum(losses.values()).backward()
         if self.recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
