@@ -1,12 +1,13 @@
-"""The command line: `python -m lib run | table | verify`."""
+"""The command line: `python -m lib run | table | verify | fetch | predict | score`."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from lib import tables
+from lib import predict, tables
 
-VERIFIABLE = ("gazecapture",)
+VERIFIABLE = ("gazecapture", "salicon", "osie", "mit1003", "imagenette")
+FETCHABLE = ("osie", "imagenette")
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +33,16 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="check a data set on disk against its published layout")
     verify.add_argument("name", metavar="DATASET", help=", ".join(VERIFIABLE))
     verify.add_argument("folder", metavar="DIR", type=Path)
+    fetch = commands.add_parser("fetch", help="download a data set that is open to everybody")
+    fetch.add_argument("name", metavar="DATASET", help=", ".join(FETCHABLE))
+    fetch.add_argument("folder", metavar="DIR", type=Path)
+    predict.add_arguments(commands)
+    score = commands.add_parser("score", help="score a folder of saliency maps against a data set")
+    score.add_argument("name", metavar="DATASET", help="salicon, osie or mit1003")
+    score.add_argument("maps", metavar="MAPS_DIR", type=Path)
+    score.add_argument("--data", dest="data_dir", type=Path, required=True, help="folder of the data set")
+    score.add_argument("--split", help="train or val of salicon (val by default); all (default), train, val or test elsewhere")
+    score.add_argument("--out", type=Path, help="CSV with every image's values")
     return parser
 
 
@@ -64,25 +75,45 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
+def _run(arguments: argparse.Namespace) -> None:
+    from lib import batch
+
+    batch.run(arguments.notebooks, _parameters(arguments))
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    from lib.data import fetch
+    from lib.data.imagenette import fetch_imagenette
+
+    fetchable = fetch.FETCHABLE | {"imagenette": fetch_imagenette}
+    if arguments.name not in fetchable:
+        raise ValueError(f"there is no data set {arguments.name!r} to fetch; there are {', '.join(fetchable)}")
+    print(f"{arguments.name} lies in {fetchable[arguments.name](arguments.folder)}")
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    from lib import score
+    from lib.training.progress import Progress
+
+    progress = Progress("score: ")
+    print(score.run(arguments.name, arguments.maps, arguments.data_dir, split=arguments.split, out=arguments.out,
+                    progress=lambda done, total: progress("maps", done, total)))
+
+
+COMMANDS = {"run": _run, "table": _table, "verify": _verify, "fetch": _fetch, "predict": predict.main, "score": _score}
+
+
 def main(words: list[str] | None = None) -> int:
     """Run one command; a bad input is one line on standard error and exit status 2."""
     arguments = _parser().parse_args(words)
     try:
-        if arguments.command == "run":
-            from lib import batch
-
-            batch.run(arguments.notebooks, _parameters(arguments))
-        elif arguments.command == "table":
-            _table(arguments)
-        else:
-            return _verify(arguments)
+        return COMMANDS[arguments.command](arguments) or 0
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

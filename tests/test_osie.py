@@ -1,13 +1,17 @@
 """The OSIE loader: a small file in the published layout, written here; damaged ones; and the real one where it is at hand."""
 
+import hashlib
+import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
-from lib.data import osie
+from lib.data import osie, osie_verify
+from lib.data.saliency import SaliencyData
 
 savemat = pytest.importorskip("scipy.io").savemat
 
@@ -102,6 +106,55 @@ def test_bad_inputs_give_one_line(tmp_path):
     assert "is no file name" in message(outside, ValueError)
 
 
+def test_interface_of_all_saliency_sets(tmp_path):
+    data = osie.OSIE(write(tmp_path, TWO))
+    assert isinstance(data, SaliencyData) and not data.is_twin and data.true_density(0) is None
+    assert data.path(0) == tmp_path / "data" / "stimuli" / "1001.jpg"
+    before = data.fingerprint
+    Image.new("RGB", (80, 60)).save(data.path(1), quality=10)
+    assert len(before) == 16 and osie.OSIE(tmp_path).fingerprint != before
+
+
+def test_density_is_the_authors_map(tmp_path):
+    """Each fixated pixel once whatever the durations, sigma 24, nothing beyond the border, minimum 0 and maximum 1."""
+    data = osie.OSIE(write(tmp_path, {"1001.jpg": [[(10, 20, 900), (10, 20, 100), (70, 50, 1)]], "1002.jpg": [[]]}))
+    for weight, values in (("once", (1, 1)), ("duration", (1000, 1))):
+        weights = np.zeros((60, 80))
+        weights[19, 9], weights[49, 69] = values
+        expected = gaussian_filter(weights, 24, mode="constant")
+        expected = (expected - expected.min()) / (expected.max() - expected.min())
+        density = data.density(0, weight=weight)
+        assert density.dtype == np.float32
+        np.testing.assert_allclose(density, expected, atol=1e-6)
+    assert np.array_equal(data.density(0), data.density(0, weight="once")) and not data.density(1).any()
+    with pytest.raises(ValueError, match="count once, or by duration"):
+        data.density(0, weight="pupil")
+
+
+def test_verify_against_checksums_and_counts(tmp_path):
+    write(tmp_path, TWO)
+    files = {path.relative_to(tmp_path / "data").as_posix(): path for path in (tmp_path / "data").rglob("*.*")}
+    checksums = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+    report = osie_verify.verify(tmp_path, checksums=checksums)
+    assert report.lines[0] == "ok       3 files: there, SHA-256 as published"
+    lines = "\n".join(report.problems)
+    assert "1001.jpg: is 80x60, OSIE's are 800x600" in lines and "photographs with fixations: 2, expected 700: 698 missing" in lines
+    files["stimuli/1002.jpg"].write_bytes(files["stimuli/1002.jpg"].read_bytes()[:-100])
+    files["stimuli/1001.jpg"].unlink()
+    lines = "\n".join(osie_verify.verify(tmp_path, checksums=checksums).problems)
+    assert "1001.jpg: missing; python -m lib fetch osie" in lines
+    assert "1002.jpg: its SHA-256 is not" in lines and "1002.jpg: cannot be decoded" in lines
+    files["eye/fixations.mat"].write_bytes(b"")
+    assert "not OSIE's fixations.mat" in osie_verify.verify(tmp_path, checksums=checksums).problems[-1]
+
+
+def test_verify_a_twin(tmp_path):
+    write(tmp_path, {**TWO, "1003.jpg": [[]]})
+    (tmp_path / "TWIN.json").write_text(json.dumps({"counts": {"images": 3, "fixations": 6}}))
+    report = osie_verify.verify(tmp_path)
+    assert report.ok and report.warnings == ["photographs that nobody looked at: 1 (1003.jpg); their AUC and NSS are undefined"], report.lines
+
+
 def test_the_real_data():
     root = Path(os.environ.get("ZOOM_REAL_DATA", ""), "osie")
     if "ZOOM_REAL_DATA" not in os.environ or not root.is_dir():
@@ -118,3 +171,5 @@ def test_the_real_data():
         assert len(everything) == osie.FIXATIONS
     elif len(data) == 500:
         assert len(everything) == 69_876
+    published, stimuli = osie.published_checksums(), root / "data" / "stimuli"
+    assert all(osie_verify.sha256(stimuli / data.name(i)) == published[f"stimuli/{data.name(i)}"] for i in range(0, len(data), 25))

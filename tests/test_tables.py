@@ -401,3 +401,63 @@ def test_every_row_of_the_paper_preset_runs_on_a_full_frame(row, monkeypatch):
     if row.trained:
         output.sum().backward()
         assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+# --------------------------------------------------------------------------------------------- rows that need others, columns
+
+
+def plain_again(preset, plain):
+    return plain
+
+
+def slower(preset):
+    return dataclasses.replace(preset.recipe, lr=1e-5)
+
+
+def with_rows(*rows):
+    return dataclasses.replace(TABLE, rows=(*TABLE.rows, *rows))
+
+
+AGAIN = engine.Row(name="again", label="Plain once more", build=plain_again, trained=False, needs=("plain",))
+
+
+def test_a_row_gets_the_trained_networks_of_the_rows_it_needs(run, tmp_path):
+    """Asked for alone, it has the others computed first, and shows only itself."""
+    table = with_rows(AGAIN)
+    made = Run(table, settings(table, preset="smoke", rows="again", results_dir=tmp_path, device="cpu")).run()
+    assert list(made.results) == ["again"] and len(list((tmp_path / "runs").rglob("plain-*.json"))) == 1
+    np.testing.assert_array_equal(made.results["again"][0].values["prediction"], run.results["plain"][0].values["prediction"])
+    assert made.results["again"][0].record.history == []
+    assert len(made.network("again").state_dict()) == len(made.network("again").state_dict())
+
+
+def test_a_row_is_stale_when_a_row_that_it_needs_changes(run):
+    table, changed = with_rows(AGAIN), with_rows(AGAIN)
+    changed = dataclasses.replace(changed, rows=tuple(dataclasses.replace(row, recipe=slower) if row.name == "plain" else row for row in changed.rows))
+    keys = [Run(one, dataclasses.replace(run.settings, rows=("again",))).key(AGAIN, 0) for one in (table, changed)]
+    assert keys[0] != keys[1]
+
+
+def test_a_rows_own_recipe_is_the_one_it_is_trained_with(run):
+    row = dataclasses.replace(TABLE.row("plain"), recipe=slower)
+    assert run.recipe(row).lr == 1e-5 and run.recipe(TABLE.row("plain")).lr == run.preset.recipe.lr
+    assert run.recipe(AGAIN).epochs == 0
+
+
+def test_columns_have_their_own_value_unit_and_direction(run):
+    """A share in per cent, where more is better: arrows in the headings, the scale in the numbers, other rows left blank."""
+    column = engine.Column(name="near", metric="near", unit="%", scale=100, lower_is_better=False, digits=1)
+    table = dataclasses.replace(TABLE, columns=(TABLE.columns[0], column), comparisons=(("mean", "plain"),),
+                                quoted=(engine.Quoted(label="somebody", values={"near": 12.34}, source="their paper"),))
+    made = Run(table, run.settings)
+    share = np.array(run.results["mean"][0].values["error_cm"] < 5, dtype=float)
+    made.results = {"plain": run.results["plain"],
+                    "mean": [dataclasses.replace(run.results["mean"][0], values=run.results["mean"][0].values | {"near": share})]}
+    shown = frames.table(made)
+    assert shown.loc[TABLE.row("mean").label, ("near ↑", "ours")].startswith(f"{100 * share.mean():.1f} ±")
+    assert shown.loc[TABLE.row("plain").label, ("near ↑", "ours")] == "–" and ("iPad ↓", "ours") in shown
+    pairs = frames.comparisons(made)
+    assert list(pairs.columns) == ["iPad ↓", "near ↑"] and pairs.iloc[0, 1] == "–"
+    cell = next(cell for cell in frames.cells(made) if cell.row.name == "mean" and cell.column.name == "iPad")
+    assert pairs.iloc[0, 0] == cell.versus.text(sign=True), "the reference is plain, so both are the same difference"
+    assert frames.quoted(made).loc["somebody", "near ↑"] == "12.3" and frames.quoted(made).loc["somebody", "source"] == "their paper"

@@ -11,6 +11,11 @@ Coordinates are pixels with MATLAB's origin, 1 to 800 and 1 to 600, in tenths. H
 does, made 0-based and clamped to the image, as the authors do for their own maps.
 
 Deviation: pysaliency's loader does not subtract the 1.
+
+No blurred maps are published, only the code that makes them (src/dataset/computeFixationMaps.m, src/common/config.m): every
+fixated pixel counts once, whatever the durations; a Gaussian of 24 pixels, nothing beyond the border; minimum 0, maximum 1.
+Deviations: their kernel of 168 x 168 pixels ends at 3.5 sigma and has no middle pixel, which moves the map by half a pixel;
+ours ends at 4 sigma and is centred. They store 8 bits.
 """
 
 from __future__ import annotations
@@ -19,19 +24,24 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.io import loadmat
+
+from lib.data.saliency import Photographs, digest
+from lib.metrics.saliency import density_map
 
 IMAGES = 700
 SUBJECTS = 15
 FIXATIONS = 98_321
 SIZE = (600, 800)  # height, width of every published stimulus
 FIXATIONS_MD5 = "8efdf6fe66f38b6e70f854c7ff45aa70"  # of the published fixations.mat
+BLUR = 24  # pixels, one degree of visual angle
+CHECKSUMS = Path(__file__).with_name("osie_sha256.txt")  # format of sha256sum, names relative to ROOT/data
 PUBLISHED = tuple(f"{number}.jpg" for number in range(1001, 1001 + IMAGES))
 
 
-class OSIE:
+class OSIE(Photographs):
     """The images of OSIE that are on disk, in the order of `fixations.mat`; images are read when asked for.
 
     `root`: the folder that holds `data/`. Images that the file lists and the disk lacks are left out, and so are images on
@@ -39,48 +49,65 @@ class OSIE:
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
-        self._stimuli = self.root / "data" / "stimuli"
-        self._records = _read_fixations(self.root / "data" / "eye" / "fixations.mat")
-        self._names = [name for name in self._records if (self._stimuli / name).is_file()]
-        if not self._names:
-            raise FileNotFoundError(f"{self._stimuli}: none of the {len(self._records)} stimuli in fixations.mat is here")
-
-    def __len__(self) -> int:
-        return len(self._names)
+        stimuli = Path(root) / "data" / "stimuli"
+        self._mat = Path(root) / "data" / "eye" / "fixations.mat"
+        self._records = _read_fixations(self._mat)
+        super().__init__(Path(root), [stimuli / name for name in self._records if (stimuli / name).is_file()])
+        if not self._paths:
+            raise FileNotFoundError(f"{stimuli}: none of the {len(self._records)} stimuli in fixations.mat is here")
 
     @cached_property
     def missing(self) -> tuple[str, ...]:
         """Published images that lack their stimulus or their fixations here, and any others that lack their stimulus."""
-        return tuple(sorted((set(PUBLISHED) | set(self._records)) - set(self._names)))
+        return tuple(sorted((set(PUBLISHED) | set(self._records)) - {path.name for path in self._paths}))
 
     def name(self, index: int) -> str:
-        """File name of the stimulus, such as 1001.jpg."""
-        return self._names[index]
-
-    def image(self, index: int) -> NDArray[np.uint8]:
-        """(H, W, 3) RGB."""
-        with Image.open(self._stimuli / self._names[index]) as image:
-            return np.array(image.convert("RGB"))
-
-    def size(self, index: int) -> tuple[int, int]:
-        """(height, width), from the file's header."""
-        with Image.open(self._stimuli / self._names[index]) as image:
-            return image.height, image.width
+        """File name of the stimulus, such as 1001.jpg, as fixations.mat has it."""
+        return self._paths[index].name
 
     def fixations(self, index: int) -> NDArray[np.int64]:
         """(n, 2) pixels, x first, 0-based, in the image; all observers one after the other, each in order of time."""
         height, width = self.size(index)
-        matlab = self._records[self._names[index]][:, :2]
+        matlab = self._records[self.name(index)][:, :2]
         return np.clip(np.floor(matlab + 0.5).astype(np.int64) - 1, 0, [width - 1, height - 1])
 
     def subjects(self, index: int) -> NDArray[np.int64]:
         """(n,): whose fixation each of `fixations(index)` is, 0 to 14."""
-        return self._records[self._names[index]][:, 3].astype(np.int64)
+        return self._records[self.name(index)][:, 3].astype(np.int64)
 
     def durations(self, index: int) -> NDArray[np.float64]:
-        """(n,) ms. The authors' own maps weight fixations by these, and blur with a sigma of 24 pixels."""
-        return self._records[self._names[index]][:, 2].copy()
+        """(n,) ms."""
+        return self._records[self.name(index)][:, 2].copy()
+
+    def density(self, index: int, *, weight: str = "once") -> NDArray[np.float32]:
+        """(H, W) from 0 to 1: the fixations blurred as the authors' code does; see the module's docstring.
+
+        weight: "once" counts each fixated pixel once, "duration" weights fixations by how long they lasted. All zero for an image
+        without fixations.
+        """
+        xy, weights = self.fixations(index), np.zeros(self.size(index))
+        if weight == "once":
+            weights[xy[:, 1], xy[:, 0]] = 1
+        elif weight == "duration":
+            np.add.at(weights, (xy[:, 1], xy[:, 0]), self.durations(index))
+        else:
+            raise ValueError(f"weight {weight!r}: OSIE's fixations count once, or by duration")
+        blurred = density_map(torch.from_numpy(weights), sigma=BLUR).numpy()
+        blurred -= blurred.min()
+        return (blurred / (blurred.max() or 1)).astype(np.float32)
+
+    def true_density(self, index: int) -> None:
+        return None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits over the stimuli's names and sizes, and the bytes of fixations.mat."""
+        return digest(self._paths, [self._mat])
+
+
+def published_checksums() -> dict[str, str]:
+    """{name relative to ROOT/data: SHA-256} of the 700 stimuli and of fixations.mat, as published."""
+    return {name: sha for sha, name in (line.split() for line in CHECKSUMS.read_text().splitlines())}
 
 
 def _read_fixations(path: Path) -> dict[str, NDArray[np.float64]]:

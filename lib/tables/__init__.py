@@ -2,7 +2,7 @@
 
 import importlib
 
-NAMES = ("gazecapture",)
+NAMES = ("gazecapture", "salicon", "proposal")
 
 
 def get(name: str):

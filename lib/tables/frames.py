@@ -71,26 +71,35 @@ def heading(run: Run, column: Column) -> str:
 
 
 def table(run: Run) -> pd.DataFrame:
-    """The table as it is read: one line per row, up to five cells per column; those that no row fills are left out."""
-    other = run.table.reference.replace("_", " ")
+    """The table as it is read: one line per row; where a row has a published value, up to five cells per column, else one."""
+    other, compared = run.table.reference.replace("_", " "), any(row.published for row in run.table.rows)
     lines: dict[str, dict] = {}
     for cell in cells(run):
         line, digits = lines.setdefault(cell.row.label, {}), cell.column.digits
         name = heading(run, cell.column)
-        line[name, "paper"] = f"{cell.paper:.{digits}f}" if cell.paper is not None else NOT_RUN
+        if compared:
+            line[name, "paper"] = f"{cell.paper:.{digits}f}" if cell.paper is not None else NOT_RUN
         line[name, "ours"] = cell.ours.text(digits)
-        line[name, "ours − paper"] = f"{cell.difference:+.{digits}f}" if cell.difference is not None else NOT_RUN
-        line[name, f"paper − {other}"] = f"{cell.paper_versus:+.{digits}f}" if cell.paper_versus is not None else NOT_RUN
-        line[name, f"ours − {other}"] = cell.versus.text(digits, sign=True) if cell.versus else NOT_RUN
+        if compared:
+            line[name, "ours − paper"] = f"{cell.difference:+.{digits}f}" if cell.difference is not None else NOT_RUN
+            line[name, f"paper − {other}"] = f"{cell.paper_versus:+.{digits}f}" if cell.paper_versus is not None else NOT_RUN
+            line[name, f"ours − {other}"] = cell.versus.text(digits, sign=True) if cell.versus else NOT_RUN
     frame = pd.DataFrame.from_dict(lines, orient="index").fillna(NOT_RUN)
     frame.columns = pd.MultiIndex.from_tuples(frame.columns)
-    return frame.loc[:, [name[1] == "ours" or (frame[name] != NOT_RUN).any() for name in frame.columns]]
+    frame = frame.loc[:, [name[1] == "ours" or (frame[name] != NOT_RUN).any() for name in frame.columns]]
+    return frame if compared else frame.droplevel(1, axis=1)
 
 
 def comparisons(run: Run) -> pd.DataFrame:
-    """The table's comparisons between rows that were run, paired sample by sample: one line each, one cell per column."""
+    """Rows minus rows, paired sample by sample: the table's own comparisons, one line each, one cell per column.
+
+    Where `table` has no room for them, every row minus the reference comes first.
+    """
+    pairs = list(run.table.comparisons)
+    if not any(row.published for row in run.table.rows):
+        pairs = [(name, run.table.reference) for name in run.results] + pairs
     lines = {}
-    for name, other in run.table.comparisons:
+    for name, other in dict.fromkeys(pairs):
         found = {column: versus(run, name, other, column) for column in run.table.columns}
         if any(found.values()):
             label = f"{run.table.row(name).label} − {run.table.row(other).label}"
@@ -131,7 +140,7 @@ def caption(run: Run) -> str:
     unit = f", in {units.pop()}" if len(units) == 1 and "" not in units else ""
     warning = " Its values are not comparable with the paper's, only their order and signs." if first.is_twin else ""
     return (f"{run.table.title}{unit}. Data: {data}, preset {first.preset}, {first.n} test {first.unit}; ±: {over}."
-            f"{warning} \"ours − {run.table.reference.replace('_', ' ')}\" is paired, sample by sample.")
+            f"{warning} Differences between rows are paired, sample by sample.")
 
 
 def write(run: Run) -> list:
@@ -141,7 +150,7 @@ def write(run: Run) -> list:
     stem = f"{run.table.name}-{run.settings.dataset}-{run.settings.preset}"
     frame, pairs, published = table(run), comparisons(run), quoted(run)
     flat = frame.copy()
-    flat.columns = [" ".join(column) for column in frame.columns]
+    flat.columns = [name if isinstance(name, str) else " ".join(name) for name in frame.columns]
     parts = [caption(run), markdown(flat)]
     parts += ["Between rows, paired:", markdown(pairs)] if len(pairs) else []
     parts += ["Published, quoted from the source named:", markdown(published)] if len(published) else []

@@ -1,0 +1,77 @@
+"""MIT1003: 1,003 photographs of many sizes, free viewing by 15 people for 3 seconds, with the published blurred maps.
+
+Judd, Ehinger, Durand, Torralba: "Learning to Predict Where Humans Look", ICCV 2009; archives ALLSTIMULI.zip and
+ALLFIXATIONMAPS.zip of people.csail.mit.edu/tjudd/WherePeopleLook (see data/mit1003.md):
+
+    ROOT/ALLSTIMULI/<stem>.jpeg
+    ROOT/ALLFIXATIONMAPS/<stem>_fixMap.jpg     blurred fixations, 8 bits; some copies nest this folder in one of its own name
+    ROOT/ALLFIXATIONMAPS/<stem>_fixPts.jpg     fixated pixels, white on black, where present
+    ROOT/density/<stem>.npy                    only a synthetic twin (it has a TWIN.json): `upsample_density` tells what it stands for
+
+The points are a JPEG too, so the black around a white pixel is not quite black: of 3,000 pixels drawn and saved at the quality
+of the published maps (75 by their quantisation tables), thresholds of 48 to 192 gave back all and nothing else, and "above 0"
+26 times as many. THRESHOLD is 128. A pixel that was fixated twice is one point; who fixated it is only in the raw DATA.zip, which
+needs its authors' MATLAB code and is not read here.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lib.data.saliency import Photographs, digest, list_files, read_map, read_true_density
+
+IMAGES = 1003
+SUBJECTS = 15
+LONG_SIDE, SHORT_SIDES = 1024, (405, 1024)  # pixels: of every photograph; least and most
+THRESHOLD = 128  # points are brighter
+
+
+class MIT1003(Photographs):
+    """MIT1003, photographs sorted by name; see `lib.data.saliency.SaliencyData` for the methods.
+
+    `fixations` is None for a photograph without fixPts beside its map; `subjects` always is.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        folder = unnested(Path(root), "ALLSTIMULI")
+        super().__init__(Path(root), list_files(folder, ".jpeg"))
+        if not self._paths:
+            raise FileNotFoundError(f"{folder}: no *.jpeg; MIT1003's root is the folder that holds ALLSTIMULI/ and ALLFIXATIONMAPS/")
+        self._maps = unnested(self.root, "ALLFIXATIONMAPS")
+
+    def map_path(self, index: int) -> Path:
+        return self._maps / f"{self.name(index)}_fixMap.jpg"
+
+    def points_path(self, index: int) -> Path:
+        """Where the points are, or would be: some copies lack them."""
+        return self._maps / f"{self.name(index)}_fixPts.jpg"
+
+    def fixations(self, index: int) -> NDArray[np.int64] | None:
+        path = self.points_path(index)
+        if not path.is_file():
+            return None
+        y, x = np.nonzero(read_map(path, self.path(index)) > THRESHOLD)
+        return np.stack([x, y], axis=1)  # (n, 2), row by row
+
+    def subjects(self, index: int) -> None:
+        return None
+
+    def density(self, index: int) -> NDArray[np.float32]:
+        return read_map(self.map_path(index), self.path(index)) / np.float32(255)
+
+    def true_density(self, index: int) -> NDArray[np.float32] | None:
+        return read_true_density(self.root / "density" / f"{self.name(index)}.npy", self.size(index)) if self.is_twin else None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        indices = range(len(self))
+        return digest(self._paths, [place(i) for place in (self.map_path, self.points_path) for i in indices])
+
+
+def unnested(root: Path, name: str) -> Path:
+    """root/name, or root/name/name where an archive was unpacked into a folder of its own."""
+    return root / name / name if (root / name / name).is_dir() else root / name

@@ -1,0 +1,206 @@
+"""What every saliency data set gives: photographs, fixations, the published blurred map, and a split where none is published.
+
+`SaliencyData` is the interface of `lib.data.{salicon,mit1003,osie}`; their synthetic twins are written in the same layouts and
+read by the same loaders. Only a twin knows the density that its fixations were drawn from: it lies beside the data as a coarse
+grid, and `upsample_density` defines what the grid stands for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from torch.nn import functional
+
+from lib.data.files import TWIN_FILE, image_size, one_line
+from lib.data.report import Report
+from lib.data.store import read_rgb
+
+_REFETCH = "unpack the archive that it comes from again"
+
+
+@runtime_checkable
+class SaliencyData(Protocol):
+    """Photographs that people looked at, indices from 0. Errors are one line that names the file (ValueError, FileNotFoundError)."""
+
+    root: Path
+
+    @property
+    def is_twin(self) -> bool:
+        """Whether these are synthetic data."""
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over the photographs' names and sizes in bytes, and over the annotations' bytes."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """Unique in the data set: the photograph's file name without its suffix (OSIE: with it, as its fixations.mat does)."""
+
+    def path(self, index: int) -> Path:
+        """The photograph."""
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(H, W) of the photograph, from the file's header."""
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB."""
+
+    def fixations(self, index: int) -> NDArray[np.int64] | None:
+        """(n, 2) pixels in the image, x first, 0-based; None where the data set on disk has no points."""
+
+    def subjects(self, index: int) -> NDArray[np.int64] | None:
+        """(n,): whose fixation each of `fixations(index)` is; None where that is not known."""
+
+    def density(self, index: int) -> NDArray[np.float32]:
+        """(H, W) in [0, 1]: the published blurred map, or the fixations blurred as its authors say where they publish none."""
+
+    def true_density(self, index: int) -> NDArray[np.float32] | None:
+        """(H, W), sums to 1: what a twin's fixations were drawn from; None for photographs."""
+
+
+# ------------------------------------------------------------------------------------- what twins and unsplit sets agree upon
+
+
+def fifth_split(n: int) -> dict[str, NDArray[np.int64]]:
+    """Indices of n images in published order as {"train", "val", "test"}, for sets that publish no split.
+
+    Every fifth image is for testing (index 4, 9, ...); of the others every tenth for validation. 500 images: 360, 40, 100.
+    """
+    indices = np.arange(n)
+    rest = indices[indices % 5 != 4]
+    val = np.arange(len(rest)) % 10 == 9
+    return {"train": rest[~val], "val": rest[val], "test": indices[indices % 5 == 4]}
+
+
+def upsample_density(coarse: ArrayLike, size: tuple[int, int]) -> NDArray[np.float32]:
+    """The density that a twin's coarse grid stands for: (h, w) -> (H, W) that sums to 1.
+
+    Bilinear upsampling to `size` = (H, W) with `align_corners=False`, then division by the sum, both in float64. ValueError
+    for a grid that is no density: negative, not finite, or all zero.
+    """
+    grid = torch.tensor(np.asarray(coarse), dtype=torch.float64)
+    if grid.ndim != 2 or not torch.isfinite(grid).all() or (grid < 0).any() or not grid.sum() > 0:
+        raise ValueError(f"a density must be (h, w), finite, not negative and not all zero, got shape {tuple(grid.shape)}")
+    full = functional.interpolate(grid[None, None], tuple(size), mode="bilinear", align_corners=False)[0, 0]
+    return (full / full.sum()).to(torch.float32).numpy()
+
+
+# ------------------------------------------------------------------------------------------------- what the loaders share
+
+
+class Photographs:
+    """The part of `SaliencyData` that needs nothing but the photographs' files."""
+
+    def __init__(self, root: Path, paths: Sequence[Path]) -> None:
+        self.root, self._paths = root, list(paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.root)!r}): {len(self):,} photographs{', synthetic' if self.is_twin else ''}"
+
+    @property
+    def is_twin(self) -> bool:
+        return (self.root / TWIN_FILE).is_file()
+
+    def name(self, index: int) -> str:
+        return self._paths[index].stem
+
+    def path(self, index: int) -> Path:
+        return self._paths[index]
+
+    def size(self, index: int) -> tuple[int, int]:
+        return image_size(self._paths[index])
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        return np.array(read_rgb(self._paths[index]))  # a copy, PIL's own memory cannot be written to
+
+
+def list_files(folder: Path, suffix: str) -> list[Path]:
+    """The files in `folder` that end in `suffix`, sorted by name, hidden ones left out; none where there is no such folder."""
+    return sorted(path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
+
+
+def read_map(path: Path, photograph: Path) -> NDArray[np.uint8]:
+    """(H, W) 8-bit greyscale; FileNotFoundError or ValueError, one line, if it cannot be read or is not as large as the photograph."""
+    check_map_size(path, photograph)
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert("L"))
+    except (OSError, SyntaxError) as error:  # PIL calls a broken PNG chunk a SyntaxError
+        raise ValueError(f"{path}: cannot be decoded ({one_line(error)}); {_REFETCH}") from None
+
+
+def check_map_size(path: Path, photograph: Path) -> None:
+    """ValueError where the headers of a map and its photograph tell different sizes."""
+    found, expected = image_size(path), image_size(photograph)
+    if found != expected:
+        raise ValueError(f"{path}: is {found[1]}x{found[0]}, its photograph {expected[1]}x{expected[0]}; {_REFETCH}")
+
+
+def read_true_density(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
+    """A twin's coarse grid at `path` as `upsample_density` makes it; one line for whatever is wrong with the file."""
+    try:
+        return upsample_density(np.load(path, allow_pickle=False), size)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: missing; write the twin again") from None
+    except Exception as error:  # NumPy raises whatever a damaged header leads it to
+        raise ValueError(f"{path}: not a twin's density ({one_line(error)}); write the twin again") from None
+
+
+def digest(by_size: Iterable[Path], by_content: Iterable[Path]) -> str:
+    """16 hex digits over names and sizes of some files, and names and bytes of others; files that are not there count as such."""
+    hashed = hashlib.sha256()
+    for path in by_size:
+        hashed.update(f"{path.parent.name}/{path.name} {path.stat().st_size if path.is_file() else 'none'}\n".encode())
+    for path in by_content:
+        hashed.update(f"{path.parent.name}/{path.name}\n".encode())
+        hashed.update(path.read_bytes() if path.is_file() else b"none")
+    return hashed.hexdigest()[:16]
+
+
+class Findings:
+    """Problems and warnings on their way into a report: at most `limit` lines of a kind, then how many more there are."""
+
+    def __init__(self, report: Report, *, limit: int = 20) -> None:
+        self.report, self.limit = report, limit
+        self.counts: Counter[str] = Counter()
+
+    def add(self, kind: str, line: str) -> None:
+        """A problem of this kind; `kind` is a noun in the plural."""
+        self.counts[kind] += 1
+        if self.counts[kind] <= self.limit:
+            self.report.add(line, problem=True)
+
+    def close(self) -> None:
+        for kind, count in self.counts.items():
+            if count > self.limit:
+                self.report.add(f"{kind}: {count:,} in all, {count - self.limit:,} not listed", problem=True)
+
+
+def check_photographs(paths: Sequence[Path], findings: Findings, *, images: int | None, seed: int) -> int:
+    """Decode some photographs drawn at random, or all (None); returns how many. A truncated file has a good header."""
+    chosen = np.arange(len(paths)) if images is None else np.sort(np.random.default_rng(seed).permutation(len(paths))[:images])
+    for index in chosen:
+        try:
+            read_rgb(paths[index])
+        except (OSError, ValueError) as error:
+            findings.add("unreadable photographs", one_line(error))
+    return len(chosen)
+
+
+def tell_unseen(report: Report, what: str, names: Sequence[str]) -> None:
+    """A warning if nobody looked at some photographs: loaders cope with that, but averages over images must."""
+    if names:
+        some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        report.add(f"{what} that nobody looked at: {len(names):,} ({some}); their AUC and NSS are undefined", warning=True)

@@ -1,0 +1,77 @@
+"""Saliency maps that no network made: the floor under the saliency tables, and the ceilings over them; and maps as PNG files hold them.
+
+Each reads what the batch of a `lib.training.saliency.SaliencyTask` knows of the test images and gives a map at their full
+size. The ceilings are for synthetic twins alone, whose fixations were drawn from a known density.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from torch import Tensor, nn
+
+from lib.metrics.saliency import density_map
+
+GROUND_TRUTH_SIGMA = 19.0  # px: SALICON's maps (salicon-evaluation); its twin's are made with it
+
+
+class ConstantMap(nn.Module):
+    """The same value everywhere: chance."""
+
+    inputs = ("density",)
+
+    def forward(self, density: Tensor) -> Tensor:
+        """(B, H, W) -> (B, 1, H, W)."""
+        return torch.full_like(density, 0.5)[:, None]
+
+
+class FromBatch(nn.Module):
+    """The batch's column `name` as the prediction: "centre" is the centre bias, "density" the ground truth's own map."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.inputs = (name,)
+
+    def forward(self, found: Tensor) -> Tensor:
+        """(B, H, W) -> (B, 1, H, W)."""
+        return found[:, None]
+
+
+class Ceiling(nn.Module):
+    """What the true density can reach, told apart by metric: (B, H, W) twice -> (B, 3, H, W).
+
+    The density itself is the optimum for AUC, NSS and information gain; the density over the pooled density of all images for
+    shuffled AUC; the density blurred with the ground truth's own kernel for CC and KL, and nearly so for SIM. A finite set of
+    fixations may exceed its ceiling by noise.
+    """
+
+    inputs = ("truth", "pooled")
+
+    def forward(self, truth: Tensor, pooled: Tensor) -> Tensor:
+        blurred = density_map(truth.double(), sigma=GROUND_TRUTH_SIGMA).to(truth)
+        return torch.stack([truth, truth / pooled.clamp_min(1e-12), blurred], dim=1)
+
+
+class Released(nn.Module):
+    """A network's maps as EML-NET's released evaluation leaves them: blurred, then 8 bits between their least and greatest value.
+
+    sigma: of the Gaussian, in pixels of a map 480 high, as in eval_combined.py (edges repeated, cut at 4 sigma). Deviation:
+    values are rounded, the release cuts them off. Zeros cost KL and information gain much, which is what this row shows.
+    """
+
+    def __init__(self, network: nn.Module, *, sigma: float = 5.0):
+        super().__init__()
+        self.network, self.sigma, self.inputs = network, sigma, network.inputs
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The network's maps (B, 1, H, W), in 256 steps from 0 to 1."""
+        maps = self.network(*inputs)
+        return torch.stack([torch.from_numpy(as_png(one[0].cpu().numpy(), self.sigma * one.shape[-2] / 480)) for one in maps])[:, None].to(maps)
+
+
+def as_png(saliency: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """(H, W) -> the same blurred with `sigma` pixels, min-max normalised and rounded to 8 bits, in [0, 1]; a constant map is 0."""
+    blurred = gaussian_filter(saliency.astype(np.float64), sigma, mode="nearest", truncate=4.0) if sigma else saliency.astype(np.float64)
+    spread = blurred.max() - blurred.min()
+    unit = (blurred - blurred.min()) / spread if spread > 1e-12 else np.zeros_like(blurred)
+    return ((unit * 255).round() / 255).astype(np.float32)

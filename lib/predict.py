@@ -1,0 +1,235 @@
+"""Saliency maps of any photograph, from weights on disk: `python -m lib predict MODEL PHOTO [PHOTO ...]`.
+
+The photograph is squashed to the model's input size, as EML-NET's evaluation does; greyscale, palette, CMYK, 16-bit and
+transparent images (on white) become RGB, a camera's orientation is applied, and very large ones shrink while they are decoded.
+
+Deviations from the released eval_combined.py
+    - The map is resized to the photograph's own size; the release leaves it at 480x640.
+    - The 8-bit picture is rounded; the release truncates. Both are stretched to 0 .. 255 after a Gaussian blur with sigma 5
+      pixels of the 480x640 map (for other sizes, in proportion to the height; the release's eval.py does not blur: 0).
+    - The float map is written, too. Use it for metrics: 8 bits cost KL divergence and information gain dearly, because the
+      stretched map has exact zeros.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from torch import nn
+
+from lib.data.files import one_line
+from lib.models.emlnet_weights import GUIDE, RELEASED, WEIGHTS, load_emlnet
+from lib.training.checkpoint import replace_atomically
+
+BLUR = 5.0  # pixels of a map that is 480 high
+LARGE = 1 << 24  # pixels from which a JPEG is decoded at a fraction of its size
+_UPRIGHT = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+            5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+            8: Image.Transpose.ROTATE_90}  # the values of EXIF's orientation other than 1
+
+Photo = str | Path | ArrayLike
+
+
+# Prediction
+
+
+def predict_emlnet(photo: Photo, encoders: Sequence[str | Path], decoder: str | Path | None = None, *,
+                   size: tuple[int, int] | None = None, device: str = "auto", blur: float = BLUR) -> NDArray[np.float32]:
+    """EML-NET's saliency map of a photograph: float32 (H, W) in [0, 1], at the photograph's own size.
+
+    photo: a path, or an array (H, W, 3) or (H, W), uint8 or float in [0, 1]. encoders: paths of weights, one, or two with
+    their decoder (see `lib.models.emlnet_weights.load_emlnet`). size: (height, width) of the network's input, by default
+    480x640, and 120x160 for small encoders. blur: sigma, see the module's docstring. The map is not stretched: its values
+    are the network's. FileNotFoundError or ValueError, one line. For many photographs, load once and use `saliency_map`.
+    """
+    return saliency_map(load_emlnet(encoders, decoder).to(choose_device(device)), photo, size=size, blur=blur)
+
+
+def saliency_map(model: nn.Module, photo: Photo, *, size: tuple[int, int] | None = None, blur: float = BLUR) -> NDArray[np.float32]:
+    """`predict_emlnet` with a model at hand, which is put into evaluation mode and used where it is."""
+    if not blur >= 0:
+        raise ValueError(f"blur is {blur}, expected a sigma of 0 or more")
+    size = size or model.view_size
+    view, own_size = read_photo(photo, size)
+    images = torch.from_numpy(view).permute(2, 0, 1)[None]  # (1, 3, h, w)
+    with torch.inference_mode():
+        prediction = model.eval()(images.to(next(model.parameters()).device))
+    maps = prediction.float().cpu().numpy()[0, 0]  # (h, w)
+    if blur:
+        maps = gaussian_filter(maps, blur * size[0] / 480, mode="nearest", truncate=4)
+    grown = F.interpolate(torch.from_numpy(maps)[None, None], own_size, mode="bilinear", antialias=True)
+    return grown[0, 0].clamp(0, 1).numpy()
+
+
+def choose_device(name: str) -> torch.device:
+    """ "auto" is CUDA where there is one, else the CPU. ValueError for a device that torch does not see."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r}: torch sees no CUDA device here; use device 'cpu'")
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device {name!r} is none that torch knows; use auto, cpu, cuda or cuda:N") from None
+
+
+# Photographs
+
+
+def read_photo(photo: Photo, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """A photograph squashed to `size` (height, width), RGB uint8 (h, w, 3), and its own upright (height, width).
+
+    FileNotFoundError or ValueError, one line, for what is no image or a damaged one.
+    """
+    if not isinstance(photo, str | Path):
+        return _squash(_from_array(np.asarray(photo)), size)
+    path = Path(photo)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such photograph")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large is fine, see LARGE
+            with Image.open(path) as image:
+                return _squash(image, size)
+    except Exception as error:  # whatever a damaged file leads the decoders to
+        raise ValueError(f"{path}: not readable as an image ({type(error).__name__}: {one_line(error)})") from None
+
+
+def _squash(image: Image.Image, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    orientation = image.getexif().get(0x0112, 1)
+    lies = orientation in (5, 6, 7, 8)  # on its side
+    own = image.size if lies else image.size[::-1]  # (height, width), upright
+    target = size if lies else size[::-1]  # (width, height) as stored
+    if image.width * image.height > LARGE:
+        image.draft(None, (2 * target[0], 2 * target[1]))  # JPEG only, no effect elsewhere
+    small = _rgb(image).resize(target, Image.Resampling.BILINEAR)
+    if orientation in _UPRIGHT:
+        small = small.transpose(_UPRIGHT[orientation])
+    return np.array(small), own
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known white; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):  # 16 bits, which convert() would clip at 255
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def _from_array(photo: NDArray) -> Image.Image:
+    if not (photo.ndim == 2 or (photo.ndim == 3 and photo.shape[2] == 3)) or 0 in photo.shape:
+        raise ValueError(f"expected a photograph (H, W, 3) or (H, W), got an array of shape {photo.shape}")
+    if np.issubdtype(photo.dtype, np.floating):
+        if not (photo.min() >= 0 and photo.max() <= 1):  # also false for NaN
+            raise ValueError("a photograph of floats must lie in [0, 1]")
+        photo = (photo * 255).round().astype(np.uint8)
+    if photo.dtype != np.uint8:
+        raise ValueError(f"a photograph must be uint8 or float in [0, 1], got {photo.dtype}")
+    return Image.fromarray(photo)
+
+
+def save_map(path_stem: str | Path, saliency: NDArray) -> tuple[Path, Path]:
+    """Write `saliency` (H, W) as STEM.png, 8 bits from its minimum to its maximum, and as STEM.npy, float32 as it is.
+
+    Values are rounded to 8 bits; a constant map is black. Neither file is ever half-written. ValueError for a map that is not
+    finite. Read the float map with np.load(path, allow_pickle=False).
+    """
+    saliency, stem = np.asarray(saliency, dtype=np.float32), Path(path_stem)
+    if saliency.ndim != 2 or saliency.size == 0 or not np.isfinite(saliency).all():
+        raise ValueError(f"{stem}: a map must be (H, W) and finite, got shape {saliency.shape}")
+    low, high = saliency.min(), saliency.max()
+    picture = Image.fromarray(np.rint((saliency - low) / (high - low or 1) * 255).astype(np.uint8))
+    png, npy = (stem.with_name(stem.name + suffix) for suffix in (".png", ".npy"))
+    replace_atomically(png, lambda temporary: picture.save(temporary, format="PNG"))
+    replace_atomically(npy, lambda temporary: _save_array(temporary, saliency))
+    return png, npy
+
+
+def _save_array(path: Path, array: NDArray) -> None:
+    with open(path, "wb") as file:  # given a name, np.save would append .npy
+        np.save(file, array, allow_pickle=False)
+
+
+# The command line
+
+
+class Model(NamedTuple):
+    """A model of the command: its options, and how it becomes a function from photograph to map."""
+
+    summary: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    build: Callable[[argparse.Namespace], Callable[[Path], NDArray]]
+
+
+def _emlnet_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--encoder", action="append", type=Path, default=[], metavar="WEIGHTS", help="one encoder, or twice for two")
+    parser.add_argument("--decoder", type=Path, metavar="WEIGHTS", help="combines two encoders")
+    parser.add_argument("--size", type=_size, help="height,width of the network's input (480,640; small encoders 120,160)")
+    parser.add_argument("--blur", type=float, default=BLUR, help="sigma in pixels of a map 480 high (default 5), 0 for none")
+
+
+def _emlnet(arguments: argparse.Namespace) -> Callable[[Path], NDArray]:
+    encoders, decoder = arguments.encoder, arguments.decoder
+    if not encoders and decoder is None:
+        *encoders, decoder = released = [WEIGHTS / name for name in RELEASED]
+        if missing := [path.name for path in released if not path.is_file()]:
+            raise ValueError(f"no weights: give --encoder, or put {', '.join(missing)} into data/weights; {GUIDE}")
+    model = load_emlnet(encoders, decoder).to(choose_device(arguments.device))
+    return lambda photo: saliency_map(model, photo, size=arguments.size, blur=arguments.blur)
+
+
+MODELS = {"emlnet": Model("EML-NET: one encoder, or two and their decoder", _emlnet_options, _emlnet)}
+
+
+def add_arguments(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command `predict` with one sub-command for each of MODELS; `main` runs it."""
+    parser = subparsers.add_parser("predict", help="saliency maps of photographs, from weights on disk")
+    models = parser.add_subparsers(dest="model", required=True)
+    for name, model in MODELS.items():
+        options = models.add_parser(name, help=model.summary)
+        options.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+        options.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder for the maps (default: the current one)")
+        options.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+        model.add_options(options)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Write PHOTO_smap.png and PHOTO_smap.npy for each photograph; 1 where one could not be read, the others are written.
+
+    ValueError or FileNotFoundError, one line, before anything is written: unfit weights, or two maps of one name.
+    """
+    stems = [arguments.out / f"{photo.stem}_smap" for photo in arguments.photos]
+    if twice := sorted({str(stem) for stem in stems if stems.count(stem) > 1}):
+        raise ValueError(f"several photographs would be written to {twice[0]}.png; predict them into different folders")
+    predict, failed = MODELS[arguments.model].build(arguments), False
+    for photo, stem in zip(arguments.photos, stems, strict=True):
+        try:
+            print(*save_map(stem, predict(photo)))
+        except (ValueError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed = True
+    return int(failed)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """ "480,640" or "480x640" as (480, 640)."""
+    try:
+        height, width = map(int, text.replace("x", ",").split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write height,width such as 480,640") from None
+    if min(height, width) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: both must be positive")
+    return height, width

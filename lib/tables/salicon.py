@@ -1,0 +1,181 @@
+"""EML-NET's table: saliency maps on SALICON, for one encoder with two losses, two encoders, and both through the decoder.
+
+Jia and Bruce, "EML-NET: an expandable multi-layer network for saliency prediction" (arXiv 1805.01047), and the released code
+(SenJia/EML-NET-Saliency). Two encoders are trained apart, each with readouts at five depths; then both are frozen and a small
+decoder combines their ten maps. The paper's ablations could not be had, so no row of ours has a published value beside it;
+the published test rows stand apart, quoted.
+
+Training as released: SGD with momentum 0.9, weight decay 1e-4 on everything, batches of 8, ten epochs, the learning rate
+divided by ten every five; its flag says 0.1, of which the combined loss uses a tenth (0.01) and `--mse` all. Images of
+480x640 in [0, 1], no mean subtracted, half of them mirrored. Ours beside it: validation after every epoch, on images held
+out from training, and the epoch with the best NSS is kept. `demo` has small networks, AdamW and 120x160 pixels.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lib.data.mit1003 import MIT1003
+from lib.data.osie import OSIE
+from lib.data.salicon import SALICON
+from lib.data.saliency import fifth_split
+from lib.data.saliency_store import Selection
+from lib.data.synthetic import salicon as twin
+from lib.models.emlnet import Decoder, SmallEncoder
+from lib.models.emlnet_weights import encoder_a, encoder_b
+from lib.models.saliency_baselines import Ceiling, ConstantMap, FromBatch, Released
+from lib.results.records import ROOT
+from lib.tables.engine import Column, Quoted, Row, Settings, Table
+from lib.training.loop import Recipe
+from lib.training.progress import Progress
+from lib.training.saliency import SaliencyTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Sizes, networks and recipes."""
+
+    network: str  # "small" or "paper"
+    size: tuple[int, int]  # of input and output, (height, width)
+    twin: str  # key of lib.data.synthetic.salicon.SIZES
+    recipe: Recipe  # of the combined loss
+    mse: Recipe
+    decoder: Recipe
+
+
+PRESETS = {
+    "smoke": Preset(network="small", size=(72, 96), twin="smoke", recipe=Recipe(epochs=2, batch_size=8, loss="eml"),
+                    mse=Recipe(epochs=2, batch_size=8, loss="mse"), decoder=Recipe(epochs=1, batch_size=8, loss="eml")),
+    "demo": Preset(network="small", size=(120, 160), twin="demo",
+                   recipe=Recipe(epochs=10, batch_size=8, schedule="wsd", loss="eml", keep_best=True),
+                   mse=Recipe(epochs=10, batch_size=8, schedule="wsd", loss="mse", keep_best=True),
+                   decoder=Recipe(epochs=3, batch_size=8, lr=1e-2, schedule="wsd", loss="eml", keep_best=True)),
+}
+
+
+def _released(lr: float, loss: str) -> Recipe:
+    return Recipe(epochs=10, batch_size=8, optimiser="sgd", lr=lr, weight_decay=1e-4, schedule="step", step_epochs=5, loss=loss,
+                  keep_best=True, autocast=True)
+
+
+PRESETS["paper"] = Preset(network="paper", size=(480, 640), twin="demo", recipe=_released(0.01, "eml"), mse=_released(0.1, "mse"),
+                          decoder=_released(0.01, "eml"))
+
+
+# --- networks -----------------------------------------------------------------------------------------------------------
+
+
+def first(p: Preset) -> nn.Module:
+    return SmallEncoder() if p.network == "small" else encoder_a()
+
+
+def second(p: Preset) -> nn.Module:
+    torch.manual_seed(torch.initial_seed() + 1)  # B starts from other random values than A
+    return SmallEncoder() if p.network == "small" else encoder_b()
+
+
+def combined(p: Preset, a: nn.Module, b: nn.Module) -> nn.Module:
+    return Decoder(a, b)
+
+
+def as_released(p: Preset, decoder: nn.Module) -> nn.Module:
+    return Released(decoder)
+
+
+def uniform(p: Preset) -> nn.Module:
+    return ConstantMap()
+
+
+def centre(p: Preset) -> nn.Module:
+    return FromBatch("centre")
+
+
+def ground_truth(p: Preset) -> nn.Module:
+    return FromBatch("density")
+
+
+def ceiling(p: Preset) -> nn.Module:
+    return Ceiling()
+
+
+def mse_recipe(p: Preset) -> Recipe:
+    return p.mse
+
+
+def decoder_recipe(p: Preset) -> Recipe:
+    return p.decoder
+
+
+ROWS = (
+    Row(name="uniform", label="Uniform", build=uniform, trained=False),
+    Row(name="centre_bias", label="Centre bias", build=centre, trained=False),
+    Row(name="mse", label="Encoder A, MSE", build=first, recipe=mse_recipe),
+    Row(name="encoder_a", label="Encoder A, combined loss", build=first),
+    Row(name="encoder_b", label="Encoder B, combined loss", build=second),
+    Row(name="decoder", label="EML-NET: A and B, decoder", build=combined, recipe=decoder_recipe, needs=("encoder_a", "encoder_b")),
+    Row(name="released", label="EML-NET as its PNG (blur, 8 bit)", build=as_released, trained=False, needs=("decoder",)),
+    Row(name="ceiling", label="Ceiling: the true density", build=ceiling, trained=False, twin_only=True),
+    Row(name="truth", label="Ground truth's own map", build=ground_truth, trained=False),
+)
+
+# As read in the results tables that SimpleNet's authors print (samyak0210/saliency, extras/salicon_results.png and mit_results.png).
+QUOTED = (
+    Quoted(label="EML-NET, SALICON test, LSUN'17 edition", source="SimpleNet's authors' table; which of EML-NET's variants is not said; AUC is "
+           "AUC-Borji according to SALICON's maintainer", values={"sAUC": 0.746, "NSS": 2.050, "CC": 0.886, "SIM": 0.780, "KL": 0.520, "IG": 0.736}),
+    Quoted(label="EML-NET, MIT300, saliency.mit.edu", source="the same",
+           values={"AUC-Judd": 0.88, "sAUC": 0.70, "NSS": 2.47, "CC": 0.79, "SIM": 0.68, "KL": 0.84}),
+)
+
+COLUMNS = (
+    Column(name="NSS", metric="nss", lower_is_better=False),
+    Column(name="CC", metric="cc", lower_is_better=False, digits=3),
+    Column(name="AUC-Judd", metric="auc_judd", lower_is_better=False, digits=3),
+    Column(name="AUC", metric="auc", quantity="AUC, exact", lower_is_better=False, digits=3),
+    Column(name="sAUC", metric="auc_shuffled", lower_is_better=False, digits=3),
+    Column(name="SIM", metric="sim", lower_is_better=False, digits=3),
+    Column(name="KL", metric="kl", unit="nats", digits=3),
+    Column(name="IG", metric="ig", quantity="information gain", unit="bits", lower_is_better=False),
+)
+
+
+# --- data ---------------------------------------------------------------------------------------------------------------
+
+
+def write_twin(p: Preset, progress: Progress) -> Path:
+    """The synthetic twin of this preset, written now unless it lies there finished."""
+    return twin.write(ROOT / "data" / "twins" / f"salicon-{p.twin}", **twin.SIZES[p.twin],
+                      progress=lambda done, total: progress("write twin, images", done, total))
+
+
+def selections(chosen: Settings, p: Preset, progress: Progress) -> dict[str, Selection]:
+    """Images to train on, to choose by and to test on.
+
+    SALICON has no public test fixations: its published validation split is ours to test on, and every tenth image of its
+    training split ours to choose by. The other sets publish no split: `fifth_split` of their order.
+    """
+    if chosen.dataset in ("twin", "salicon"):
+        root = write_twin(p, progress) if chosen.dataset == "twin" else chosen.data_dir
+        train, test = SALICON(root, split="train"), SALICON(root, split="val")
+        held = [i for i in range(len(train)) if i % 10 == 9]
+        return {"train": Selection(train, [i for i in range(len(train)) if i % 10 != 9]), "val": Selection(train, held),
+                "test": Selection(test, range(len(test)))}
+    data = {"osie": OSIE, "mit1003": MIT1003}[chosen.dataset](chosen.data_dir)
+    return {split: Selection(data, indices) for split, indices in fifth_split(len(data)).items()}
+
+
+def open_task(chosen: Settings, p: Preset, variant: str, progress: Progress) -> tuple[SaliencyTask, dict]:
+    task = SaliencyTask(selections(chosen, p, progress), p.size, cache_dir=chosen.results_dir / "cache", progress=progress)
+    test = task.chosen["test"]
+    without = sum(not len(points) for points in task.full.fixations)
+    notes = [f"images {task.stores['train'].how}"] + ([f"{without} test images have no fixation points"] if without else [])
+    return task, {"fingerprint": task.fingerprints, "is_twin": test.data.is_twin, "n": len(test), "unit": "images", "identify": {}, "notes": notes}
+
+
+TABLE = Table(
+    name="salicon", title="EML-NET: saliency prediction", paper="EML-NET, arXiv 1805.01047, and its released code", rows=ROWS,
+    reference="centre_bias", columns=COLUMNS, presets=PRESETS, open_task=open_task, datasets=("twin", "salicon", "osie", "mit1003"),
+    comparisons=(("encoder_a", "mse"), ("encoder_b", "encoder_a"), ("decoder", "encoder_a"), ("decoder", "encoder_b"), ("released", "decoder"),
+                 ("mse", "ceiling"), ("encoder_a", "ceiling"), ("decoder", "ceiling")),
+    quoted=QUOTED)

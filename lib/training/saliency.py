@@ -1,0 +1,122 @@
+"""Saliency prediction as a `Task`: EML-NET's losses at the network's size, every metric at the photograph's own.
+
+Training and validation compare maps at `size`. Test images are scored at their full size: the prediction is enlarged
+bilinearly, and shuffled AUC's negatives are the fixations of all other test images.
+
+A prediction with three channels is a ceiling that is told apart by metric: the first is scored by AUC, NSS and information
+gain, the second by shuffled AUC, the third by CC, SIM and KL (see `Ceiling` in `lib.models.saliency_baselines`).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from lib.data.saliency_store import FullSize, GroundTruth, Selection
+from lib.data.store import ImageStore, Progress
+from lib.metrics import saliency as metrics
+from lib.training.loop import Batch
+from lib.training.saliency_losses import emlnet_loss_parts, mse
+
+SPLITS = ("train", "val", "test")
+LOSSES = {"eml": emlnet_loss_parts, "mse": lambda prediction, density, fixations: {"mse": mse(prediction, density)}}
+
+
+class SaliencyTask:
+    """Photographs with their fixations; `chosen` holds a `Selection` for each split.
+
+    size: of the network's input and output, (height, width). flip: mirror half of the training images.
+    """
+
+    lower_is_better = False
+    evaluation_batch = 16
+
+    def __init__(self, chosen: dict[str, Selection], size: tuple[int, int], *, flip: bool = True, cache_dir: Path | None = None,
+                 progress: Progress | None = None):
+        for split, one in chosen.items():
+            if not len(one):
+                raise ValueError(f"{one.data.root}: holds too few images, none is left for {split}; give more of the data set")
+        self.chosen, self.size, self.flip = chosen, size, flip
+        self.fingerprints = {split: one.fingerprint for split, one in chosen.items()}
+        self.stores = {split: self._images(one, cache_dir, progress) for split, one in chosen.items()}
+        self.truth = {split: GroundTruth(chosen[split], size, cache_dir=cache_dir, progress=progress) for split in ("train", "val")}
+        self.centre = self.truth["train"].mean().float()  # (h, w)
+        self.full = FullSize(chosen["test"])
+
+    def _images(self, chosen: Selection, cache_dir: Path | None, progress: Progress | None) -> ImageStore:
+        sizes = np.array([chosen.data.size(chosen.at(i)) for i in range(len(chosen))])
+        paths = [chosen.data.path(chosen.at(i)) for i in range(len(chosen))]
+        reduce = max(1, min(int(sizes[:, 0].min()) // self.size[0], int(sizes[:, 1].min()) // self.size[1]))
+        return ImageStore(paths, sizes, self.size, cache_dir=cache_dir, fingerprint=chosen.fingerprint, reduce=reduce, progress=progress)
+
+    def length(self, split: str, batch_size: int) -> int:
+        return len(self.stores[split].index_batches(batch_size))
+
+    def batches(self, split: str, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+        """view (B, 3, h, w) uint8; density and fixations (B, h, w), for test (B, H, W); for test also centre, others and truth."""
+        store = self.stores[split]
+        for indices, _, view in store.batches(store.index_batches(batch_size, generator)):
+            batch = {"index": torch.from_numpy(np.asarray(indices)), "view": view}
+            if split == "test":
+                yield batch | self._full(indices)
+                continue
+            batch |= {"density": self.truth[split].density(indices), "fixations": self.truth[split].fixations(indices)}
+            if generator is not None and self.flip:
+                mirrored = torch.rand(len(indices), generator=generator) < 0.5
+                for name in ("view", "density", "fixations"):
+                    shape = (-1,) + (1,) * (batch[name].ndim - 1)
+                    batch[name] = torch.where(mirrored.view(shape), batch[name].flip(-1), batch[name])
+            yield batch
+
+    def _full(self, indices: np.ndarray) -> Batch:
+        """What test images are scored by, at their full size (one size a batch)."""
+        full, indices = self.full, [int(i) for i in indices]
+        size = full.sizes[indices[0]]
+        columns = {"density": torch.stack([full.density(i) for i in indices]), "fixations": torch.stack([full.counts(i) for i in indices]),
+                   "others": torch.stack([full.negatives(i) for i in indices]),
+                   "centre": enlarge(self.centre[None, None], size)[:, 0].expand(len(indices), *size)}
+        if self.chosen["test"].data.is_twin:
+            columns |= {"truth": torch.stack([full.truth(i) for i in indices]), "pooled": full.pooled(size).expand(len(indices), *size)}
+        return columns
+
+    def losses(self, output: Tensor, batch: Batch, loss: str = "eml") -> dict[str, Tensor]:
+        """output (B, 1, h, w) in [0, 1] against the batch's maps."""
+        if loss not in LOSSES:
+            raise ValueError(f"loss {loss!r} is not one of {', '.join(LOSSES)}")
+        return LOSSES[loss](output[:, 0], batch["density"], batch["fixations"])
+
+    def values(self, output: Tensor, batch: Batch, maps=None) -> dict[str, Tensor]:
+        """nss, cc, sim, kl (B,); for test images also auc, auc_judd, auc_shuffled and ig (bits, over the centre bias)."""
+        output = enlarge(output, tuple(batch["density"].shape[-2:]))
+        at_points, shuffled, against_map = (output[:, i] for i in ((0, 0, 0) if output.shape[1] == 1 else (0, 1, 2)))
+        if "others" not in batch:
+            return against_maps(against_map, batch["density"]) | {"nss": metrics.nss(at_points, batch["fixations"])}
+        return against_maps(against_map, batch["density"]) | at_fixations(at_points, shuffled, batch["fixations"], batch["others"], batch["centre"])
+
+    def headline(self, values: dict[str, np.ndarray]) -> float:
+        """NSS, the metric that EML-NET's loss is about; CC where the data set has no fixation points."""
+        name = "nss" if np.isfinite(values["nss"]).any() else "cc"
+        return float(np.nanmean(values[name]))
+
+
+def against_maps(prediction: Tensor, density: Tensor) -> dict[str, Tensor]:
+    """CC, SIM and KL of predictions (B, H, W) against published maps, (B,) each."""
+    return {"cc": metrics.cc(prediction, density), "sim": metrics.sim(prediction, density), "kl": metrics.kl_divergence(prediction, density)}
+
+
+def at_fixations(prediction: Tensor, shuffled: Tensor, fixations: Tensor, others: Tensor, baseline: Tensor) -> dict[str, Tensor]:
+    """NSS, both AUCs, shuffled AUC (of `shuffled`) and information gain over `baseline` in bits; maps (B, H, W), (B,) each.
+
+    Information gain takes the maps as densities as they are (no min-max): with it a map would be credited for a zero.
+    """
+    return {"nss": metrics.nss(prediction, fixations), "auc": metrics.auc(prediction, fixations),
+            "auc_judd": metrics.auc_judd(prediction, fixations), "auc_shuffled": metrics.auc_shuffled(shuffled, fixations, others),
+            "ig": metrics.information_gain(prediction, fixations, baseline, min_max=False)}
+
+
+def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, C, h, w) -> (B, C, H, W), bilinear; the same tensor where the size is right."""
+    return maps if tuple(maps.shape[-2:]) == tuple(size) else interpolate(maps.float(), size, mode="bilinear")
