@@ -252,7 +252,7 @@ def pretrained(builder_name: str, *, timeout: float = 10.0) -> dict[str, Tensor]
         raise ValueError(f"torchvision has no ImageNet weights for {builder_name!r}") from None
     try:
         if not Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(urlsplit(source.url).path).name).exists():
-            _ask(source.url, timeout)
+            answers(source.url, timeout)
         with _socket_timeout(timeout):
             return dict(source.get_state_dict(progress=False, check_hash=True, weights_only=True))
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, http.client.HTTPException) as error:
@@ -261,7 +261,7 @@ def pretrained(builder_name: str, *, timeout: float = 10.0) -> dict[str, Tensor]
         return None
 
 
-def _ask(url: str, timeout: float) -> None:
+def answers(url: str, timeout: float) -> None:
     """Raise OSError unless `url` answers in time; in a thread, as a socket's limit does not cover the look-up of the name."""
     outcome: list[Exception | None] = []
 

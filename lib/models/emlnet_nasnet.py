@@ -7,8 +7,8 @@ As in the release: images and maps of 320x320 (squashed, the aspect ratio is giv
 [0, 1], readouts with 1x1 convolution, BatchNorm and sigmoid (not ReLU), grown bilinearly to the images' size.
 
 What to know about the release, and deviations from it
-    - Its last version cannot load pretrained weights into this network, and has no decoder for it; its README's precomputed
-      NASNet maps therefore come from something that was not released. Here `weights` takes timm's state dict.
+    - Its last version never loads pretrained weights into this network, and has no decoder for it: it is incomplete. Here
+      `weights` takes timm's state dict.
     - Its classifier is carried along and never run; here it does not exist.
     - Any image size of 64 px or more; the release has 320 fixed.
 """
@@ -23,9 +23,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lib.models.backbones import IMAGENET_NORMALIZATION, _ask, load_imagenet
+from lib.models.backbones import IMAGENET_NORMALIZATION, answers, load_imagenet
 from lib.models.emlnet import as_float, head, resize
-from lib.models.sampler import Normalize
+from lib.models.sampler import Normalize, low_resolution
 
 REPOSITORY = "timm/nasnetalarge.tf_in1k"
 CELLS = (*(f"cell_{i}" for i in range(6)), "reduction_cell_0", *(f"cell_{i}" for i in range(6, 12)), "reduction_cell_1",
@@ -38,15 +38,17 @@ class NasNetEncoder(nn.Module):
 
     weights: a state dict of timm's nasnetalarge for the body (`pretrained_nasnet()`), or None for random values.
     num_features: of the body's last layer, a multiple of 96; the published network's by default. 84,728,569 parameters then.
-    Its input is 320x320 in the release. ImportError, one line, without timm. Source: see the module's docstring.
+    input_size: images are squashed to it first, and maps come back at the images' own size; 320x320 in the release. ImportError, one line, without timm. Source: see the module's docstring.
     """
 
     inputs = ("view",)  # the parts of a batch that forward takes
 
-    def __init__(self, *, weights: Mapping[str, Tensor] | None = None, num_features: int = 4032, normalize: bool = False) -> None:
+    def __init__(self, *, weights: Mapping[str, Tensor] | None = None, num_features: int = 4032, normalize: bool = False,
+                 input_size: tuple[int, int] | None = None) -> None:
         super().__init__()
         if num_features % 96:
             raise ValueError(f"num_features must be a multiple of 96, got {num_features}")
+        self.input_size = input_size
         self.normalize = Normalize(*IMAGENET_NORMALIZATION) if normalize else nn.Identity()
         self.body = _timm().models.nasnet.NASNetALarge(num_classes=0, num_features=num_features)
         channels = [factor * num_features // 24 for factor in TAPS.values()]  # 336, 1344, 2688, 4032
@@ -73,7 +75,10 @@ class NasNetEncoder(nn.Module):
 
     def readouts(self, images: Tensor) -> list[Tensor]:
         """images (B, 3, H, W) -> four maps after their sigmoid, (B, 1, 40, 40) to (B, 1, 10, 10) for 320 px."""
-        images = self.normalize(as_float(images, smallest=64))
+        images = as_float(images, smallest=64)
+        if self.input_size is not None:
+            images = low_resolution(images, self.input_size)
+        images = self.normalize(images)
         return [readout(x) for readout, x in zip(self.readout_layers, self.layers(images), strict=True)]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -95,7 +100,7 @@ def pretrained_nasnet(*, timeout: float = 10.0) -> dict[str, Tensor] | None:
         cached = huggingface_hub.try_to_load_from_cache(REPOSITORY, "model.safetensors")
         if isinstance(cached, str):
             return load_file(cached)
-        _ask(f"https://huggingface.co/{REPOSITORY}", timeout)  # the library itself tries for a minute
+        answers(f"https://huggingface.co/{REPOSITORY}", timeout)  # the library itself tries for a minute
         return timm.create_model("nasnetalarge", pretrained=True, num_classes=0).state_dict()
     except (OSError, RuntimeError, ValueError, SafetensorError, http.client.HTTPException) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -38,6 +38,7 @@ class Row:
     recipe: Callable[[Any], Recipe] | None = None  # of the preset; None: the preset's own
     needs: tuple[str, ...] = ()  # rows that are finished first
     twin_only: bool = False  # it needs what only a synthetic twin knows
+    presets: tuple[str, ...] | None = None  # those that it is part of; None: all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,8 +211,9 @@ class Run:
         return self.trained(self.results[name][seed].row, seed)
 
     def rows(self) -> list[Row]:
-        """The chosen rows that this data set has (only twins have a negative control, or know the answer)."""
+        """The chosen rows that this preset and data set have (only twins have a negative control, or know the answer)."""
         chosen = [self.table.row(name) for name in self.settings.rows]
+        chosen = [row for row in chosen if row.presets is None or self.settings.preset in row.presets]
         return [row for row in chosen if self.settings.dataset == "twin" or (row.variant == "main" and not row.twin_only)]
 
     def todo(self) -> list[tuple[Row, int]]:

@@ -11,7 +11,7 @@ divided by ten every five; its flag says 0.1, of which the combined loss uses a 
 out from training, and the epoch with the best NSS is kept. `demo` has small networks, AdamW and 120x160 pixels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ from lib.data.saliency import fifth_split
 from lib.data.saliency_store import Selection
 from lib.data.synthetic import salicon as twin
 from lib.models.emlnet import Decoder, SmallEncoder
+from lib.models.emlnet_nasnet import NasNetEncoder, pretrained_nasnet
 from lib.models.emlnet_weights import encoder_a, encoder_b
 from lib.models.saliency_baselines import Ceiling, ConstantMap, FromBatch, Released
 from lib.results.records import ROOT
@@ -100,6 +101,14 @@ def ceiling(p: Preset) -> nn.Module:
     return Ceiling()
 
 
+def nasnet(p: Preset) -> nn.Module:
+    return NasNetEncoder(weights=pretrained_nasnet(), input_size=(320, 320))
+
+
+def nasnet_recipe(p: Preset) -> Recipe:
+    return replace(p.mse, step_epochs=3)  # as its own script says
+
+
 def mse_recipe(p: Preset) -> Recipe:
     return p.mse
 
@@ -116,6 +125,7 @@ ROWS = (
     Row(name="encoder_b", label="Encoder B, combined loss", build=second),
     Row(name="decoder", label="EML-NET: A and B, decoder", build=combined, recipe=decoder_recipe, needs=("encoder_a", "encoder_b")),
     Row(name="released", label="EML-NET as its PNG (blur, 8 bit)", build=as_released, trained=False, needs=("decoder",)),
+    Row(name="nasnet", label="NASNet-Large encoder, MSE", build=nasnet, recipe=nasnet_recipe, presets=("paper",)),
     Row(name="ceiling", label="Ceiling: the true density", build=ceiling, trained=False, twin_only=True),
     Row(name="truth", label="Ground truth's own map", build=ground_truth, trained=False),
 )
