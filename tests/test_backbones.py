@@ -210,7 +210,7 @@ def test_silent_server_is_given_up_in_time(empty_cache, monkeypatch):
 
 def test_broken_download_gives_none_and_a_good_one_its_weights(empty_cache, monkeypatch, resnet18):
     weights = models.ResNet18_Weights
-    monkeypatch.setattr(backbones, "_ask", lambda url, timeout: None)
+    monkeypatch.setattr(backbones, "answers", lambda url, timeout: None)
 
     def broken(self, **options):
         raise RuntimeError("invalid hash value")

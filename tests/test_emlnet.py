@@ -273,7 +273,7 @@ def test_nasnet_weights_that_cannot_be_had_warn_once(monkeypatch, tmp_path):
         raise OSError("no route\nto host")
 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *names: None)
-    monkeypatch.setattr(emlnet_nasnet, "_ask", refuse)
+    monkeypatch.setattr(emlnet_nasnet, "answers", refuse)
     with pytest.warns(UserWarning, match="no ImageNet weights for nasnetalarge .*no route to host.*random values") as caught:
         assert pretrained_nasnet() is None
     assert len(caught) == 1 and "\n" not in str(caught[0].message)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 TWIN_FILE = "TWIN.json"  # at the root of every synthetic twin, and of nothing else
@@ -36,6 +37,25 @@ def image_size(path: Path) -> tuple[int, int]:
         raise FileNotFoundError(f"{path}: missing; {_REFETCH}") from None
     except OSError as error:
         raise ValueError(f"{path}: not readable as an image ({one_line(error)}); {_REFETCH}") from None
+
+
+def read_rgb(path: Path, size: tuple[int, int] | None = None, *, reduce: int = 1) -> np.ndarray:
+    """The image at `path` as (H, W, 3) uint8 RGB; greyscale, CMYK and palette images are converted.
+
+    reduce: average this many pixels each way into one. Raises ValueError with one line for a file that cannot be decoded, or
+    whose (height, width) is not `size`.
+    """
+    try:
+        with Image.open(path) as image:
+            found = (image.height, image.width)
+            pixels = np.asarray(image.convert("RGB").reduce(reduce))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: the file is missing; unpack the data set again") from None
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path}: cannot be decoded ({error}); replace the file or unpack it again") from None
+    if size is not None and found != tuple(size):
+        raise ValueError(f"{path}: is {found[1]}x{found[0]}, expected {size[1]}x{size[0]}")
+    return pixels
 
 
 def one_line(error: Exception) -> str:

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from lib.data.files import TWIN_FILE, image_size, one_line
 from lib.data.report import Report
-from lib.data.store import read_rgb
+from lib.data.files import read_rgb
 
 _REFETCH = "unpack the archive that it comes from again"
 

@@ -18,32 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from lib.data.canvas import canvas as square
+from lib.data.files import read_rgb
 from lib.models.sampler import low_resolution, pair
 
 CACHE_LIMIT = 8 * 2**30  # bytes of decoded images on disk
 Progress = Callable[[str, int, int], None]
-
-
-def read_rgb(path: Path, size: tuple[int, int] | None = None, *, reduce: int = 1) -> np.ndarray:
-    """The image at `path` as (H, W, 3) uint8 RGB; greyscale, CMYK and palette images are converted.
-
-    reduce: average this many pixels each way into one. Raises ValueError with one line for a file that cannot be decoded, or
-    whose (height, width) is not `size`.
-    """
-    try:
-        with Image.open(path) as image:
-            found = (image.height, image.width)
-            pixels = np.asarray(image.convert("RGB").reduce(reduce))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: the file is missing; unpack the data set again") from None
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path}: cannot be decoded ({error}); replace the file or unpack it again") from None
-    if size is not None and found != tuple(size):
-        raise ValueError(f"{path}: is {found[1]}x{found[0]}, expected {size[1]}x{size[0]}")
-    return pixels
 
 
 class ImageStore:
@@ -127,11 +109,7 @@ class ImageStore:
     def read(self, index: int) -> np.ndarray:
         """Image `index` decoded from its file, (H, W, 3) uint8."""
         pixels = read_rgb(self.paths[index], self.files[index], reduce=self.reduce)
-        if self.canvas is None:
-            return pixels
-        from lib.data.canvas import canvas  # imports this module
-
-        return canvas(pixels, self.canvas[0], rule=self.canvas[1])
+        return pixels if self.canvas is None else square(pixels, self.canvas[0], rule=self.canvas[1])
 
     def fetch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
         """The images (B, 3, H, W) and views (B, 3, h, w) of `indices`, uint8; all of one size."""

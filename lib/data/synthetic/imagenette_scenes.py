@@ -201,7 +201,7 @@ class Look:
     patches: tuple[int, int] = (2, 6)
 
 
-LOOKS = {"small": Look(object_size=(0.25, 0.33)), "large": Look(object_size=(0.8, 0.95))}
+LOOKS = {"small": Look(object_size=(0.21, 0.28)), "large": Look(object_size=(0.8, 0.95))}
 
 
 def render(wnid: str, size: tuple[int, int], look: Look, rng: np.random.Generator) -> tuple[Image.Image, tuple[int, int, int, int]]:
