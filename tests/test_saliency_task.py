@@ -10,7 +10,7 @@ from PIL import Image
 from lib.data.saliency import fifth_split
 from lib.data.saliency_store import GroundTruth, Selection
 from lib.metrics import saliency as metrics
-from lib.models.saliency_baselines import Ceiling, ConstantMap, FromBatch
+from lib.models.saliency_baselines import Ceiling, ConstantMap, FromBatch, Released, as_png
 from lib.training.loop import evaluate
 from lib.training.saliency import SaliencyTask, enlarge
 
@@ -158,3 +158,30 @@ def test_an_unknown_loss_is_one_line_with_the_right_names(data):
 def test_a_folder_with_too_few_images_is_refused_in_one_line(tmp_path):
     with pytest.raises(ValueError, match="none is left for val; give more of the data set"):
         task(Drawn(tmp_path, [(96, 128)] * 6))
+
+
+def test_maps_as_png_have_256_levels_between_their_extremes():
+    """And a constant map, which has no extremes, is black rather than divided by zero."""
+    rng = np.random.default_rng(0)
+    saliency = rng.random((48, 64)).astype(np.float32)
+    sharp, smooth = as_png(saliency, 0), as_png(saliency, 2.0)
+    assert sharp.min() == 0 and sharp.max() == 1 and len(np.unique(sharp)) <= 256
+    np.testing.assert_allclose(sharp * 255, np.round(sharp * 255), atol=1e-4)
+    np.testing.assert_allclose(sharp, (saliency - saliency.min()) / (saliency.max() - saliency.min()), atol=0.5 / 255 + 1e-6)
+    assert np.abs(np.diff(smooth, axis=1)).mean() < np.abs(np.diff(sharp, axis=1)).mean() / 2
+    assert not as_png(np.full((8, 8), 0.3, np.float32), 2.0).any()
+
+
+def test_the_released_pipeline_blurs_by_the_height_of_the_map():
+    """Sigma 5 at 480 rows is 1 at 96: an impulse spreads as a Gaussian of that width."""
+    impulse = torch.zeros(1, 1, 96, 128)
+    impulse[..., 48, 64] = 1
+
+    class Fixed(torch.nn.Module):
+        inputs = ("view",)
+
+        def forward(self, view):
+            return impulse
+
+    row = Released(Fixed())(torch.zeros(1))[0, 0, 48]
+    assert row[64] == 1 and row[65] == pytest.approx(np.exp(-0.5), abs=0.01) and row[66] == pytest.approx(np.exp(-2), abs=0.01)

@@ -3,7 +3,7 @@
 Rules, of a photograph (H, W) for a square of `side` pixels
     squash  both sides are resized to `side`; the aspect ratio is lost. Nothing is cut off
     short   the short side is resized to `side`, and the middle of the long one is cut out (torchvision's Resize and CenterCrop)
-    long    the long side is resized to `side`, and grey stripes of equal width fill the rest. Nothing is cut off
+    long    the long side is resized to `side`, and stripes of ImageNet's mean colour fill the rest. Nothing is cut off
 
 Resizing is Pillow's bilinear filter, which averages when it shrinks. Pixels are uint8, coordinates continuous with the origin
 at the photograph's top left corner.
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 RULES = ("squash", "short", "long")
-GREY = 128  # of the stripes
+FILL = (124, 116, 104)  # ImageNet's mean colour: nothing, once it is normalised
 
 
 def canvas(pixels: NDArray[np.uint8], side: int, *, rule: str = "short") -> NDArray[np.uint8]:
@@ -25,7 +25,7 @@ def canvas(pixels: NDArray[np.uint8], side: int, *, rule: str = "short") -> NDAr
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     if rule != "long":
         return np.array(image.crop((left, top, left + side, top + side)))
-    made = np.full((side, side, 3), GREY, np.uint8)
+    made = np.full((side, side, 3), FILL, np.uint8)
     made[-top:height - top, -left:width - left] = np.asarray(image)
     return made
 

@@ -11,10 +11,10 @@ ROOT is `imagenette2`, `imagenette2-320` or `imagenette2-160`, the last two with
 Splits. There is no published test split: the published val is "test" here, and recipes are chosen on "val", the last tenth of
 each class of the published train in the order of file names; "train" is the rest.
 
-Canvas. Training wants one image size, the photographs have hundreds. `canvas` resizes the short side (bilinear, anti-aliased)
-and cuts the middle of the long one. Deviation: the release of "Salience map for region proposal" resizes the short side to 336
-and takes five crops of 224 from the whole oblong picture, so that its corners lie further out; its later history squashes to
-336x336. Both make batches only because the crops have one size.
+Squares. Training wants one image size, the photographs have hundreds: `canvas` resizes the short side and cuts out the middle
+of the long one (rule "short" of `lib.data.canvas`). Deviation: the release of "Salience map for region proposal" resizes the
+short side to 336 and takes five crops of 224 from the whole oblong picture, so that its corners lie further out; its later
+history squashes to 336x336, which is rule "squash".
 
 A synthetic twin (`lib.data.synthetic.imagenette`) also has ROOT/boxes.json, which says where the object is.
 """
@@ -24,15 +24,17 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tarfile
 from functools import cached_property
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 
-from lib.data.files import TWIN_FILE, image_size, one_line, read_json
+from lib.data.canvas import canvas
+from lib.data.files import TWIN_FILE, image_size, one_line, read_json, read_rgb
 
 CLASSES = {
     "n01440764": "tench", "n02102040": "English springer", "n02979186": "cassette player", "n03000684": "chain saw", "n03028079": "church",
@@ -87,9 +89,9 @@ class Imagenette:
     root: the folder that holds train/ and val/, or the one that such a folder was unpacked in. split: "train", "val" (the
     last tenth of each class of the published train) or "test" (the published val).
 
-    paths: N Path; name (N,) str, relative to `root`; label (N,) int64, 0 to 9 in the order of `WNIDS`; sizes (N, 2) int64 as
-    (H, W), from the headers when first asked for; boxes (N, 4) float64 as (x, y, w, h) in pixels of the photograph, or None:
-    only twins know them. Errors: FileNotFoundError or ValueError, one line that names the file or folder.
+    path: N Path; name (N,) str, relative to `root`; label (N,) int64, 0 to 9 in the order of `wnids` and `classes`; size (N, 2)
+    int64 as (H, W), from the headers when first asked for; box (N, 4) float64 as (x, y, w, h) in pixels of the photograph, or
+    None: only twins know it. Errors: FileNotFoundError or ValueError, one line that names the file or folder.
     """
 
     wnids, classes = WNIDS, tuple(CLASSES.values())
@@ -107,7 +109,7 @@ class Imagenette:
         if not names:
             raise ValueError(f"{self.root}: a tenth of train is less than one photograph of any class; unpack more")
         self.name, self.label = np.array(names, dtype=np.str_), np.array(labels, dtype=np.int64)
-        self.paths = [self.root / name for name in names]
+        self.path = [self.root / name for name in names]
 
     def __len__(self) -> int:
         return len(self.label)
@@ -115,31 +117,28 @@ class Imagenette:
     def __repr__(self) -> str:
         return f"Imagenette({str(self.root)!r}, split={self.split!r}): {len(self)} photographs"
 
-    def path(self, index: int) -> Path:
-        return self.paths[index]
-
     def image(self, index: int) -> NDArray[np.uint8]:
         """(H, W, 3) RGB of photograph `index`; greyscale and CMYK are converted."""
-        return np.array(_photograph(self.paths[index]))
+        return read_rgb(self.path[index])
 
     def canvas(self, index: int, side: int) -> NDArray[np.uint8]:
-        """(side, side, 3) RGB of photograph `index`; see `canvas`."""
-        return canvas(self.paths[index], side)
+        """(side, side, 3) RGB: short side resized to `side`, middle of the long one."""
+        return canvas(self.image(index), side, rule="short")
 
     @cached_property
-    def sizes(self) -> NDArray[np.int64]:
-        return np.array([image_size(path) for path in self.paths], dtype=np.int64)
+    def size(self) -> NDArray[np.int64]:
+        return np.array([image_size(path) for path in self.path], dtype=np.int64)
 
     @cached_property
-    def boxes(self) -> NDArray[np.float64] | None:
+    def box(self) -> NDArray[np.float64] | None:
         path = self.root / BOXES_FILE
         if not path.is_file():
             return None
-        boxes = read_json(path)
-        missing = [name for name in self.name.tolist() if not isinstance(boxes, dict) or len(boxes.get(name) or ()) != 4]
-        if missing:
-            raise ValueError(f"{path}: has no box [x, y, w, h] of {missing[0]}; write the twin again")
-        return np.array([boxes[name] for name in self.name.tolist()], dtype=np.float64)
+        try:
+            boxes = read_json(path)
+            return np.array([boxes[name] for name in self.name.tolist()], dtype=np.float64).reshape(len(self), 4)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: does not hold a box [x, y, w, h] for each picture ({one_line(error)}); write the twin again") from None
 
     @property
     def is_twin(self) -> bool:
@@ -154,10 +153,10 @@ class Imagenette:
     def fingerprint(self) -> str:
         """16 hex digits over this split: names and sizes of the files, and where there are boxes, those."""
         digest = hashlib.sha256()
-        for name, path in zip(self.name.tolist(), self.paths, strict=True):
+        for name, path in zip(self.name.tolist(), self.path, strict=True):
             digest.update(f"{name} {path.stat().st_size}\n".encode())
-        if self.boxes is not None:
-            digest.update(self.boxes.tobytes())
+        if self.box is not None:
+            digest.update(self.box.tobytes())
         return digest.hexdigest()[:16]
 
 
@@ -166,48 +165,7 @@ def _part(files: list[str], split: str) -> list[str]:
     return files[len(files) - held_back:] if split == "val" else files[:len(files) - held_back]
 
 
-# ---------------------------------------------------------------------------------------------------------- photographs
-
-
-def _photograph(path: str | os.PathLike[str]) -> Image.Image:
-    """Decoded as RGB, as it lies in the file: no EXIF turn, as in torchvision."""
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: missing; {_REFETCH}") from None
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path}: cannot be decoded ({one_line(error)}); {_REFETCH}") from None
-
-
-def canvas(path: str | os.PathLike[str], side: int) -> NDArray[np.uint8]:
-    """The photograph at `path` as a square: short side resized to `side`, middle of the long one; (side, side, 3) RGB.
-
-    As torchvision's Resize(side) and CenterCrop(side) on Pillow images. See the module's text for the deviation.
-    """
-    image = _photograph(path)
-    width, height, left, top = _placement(image.width, image.height, side)
-    return np.array(image.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + side, top + side)))
-
-
-def _placement(width: int, height: int, side: int) -> tuple[int, int, int, int]:
-    """Width and height after resizing, and where the square begins in that: left, top."""
-    short = min(width, height)
-    width, height = int(side * width / short), int(side * height / short)
-    return width, height, round((width - side) / 2), round((height - side) / 2)
-
-
-def canvas_boxes(boxes: ArrayLike, sizes: ArrayLike, side: int) -> NDArray[np.float64]:
-    """boxes (N, 4) in pixels of photographs of sizes (N, 2) as (H, W) -> (N, 4) in pixels of their `canvas`.
-
-    What the square cuts off stays part of the box: it may reach outside.
-    """
-    boxes, moved = np.asarray(boxes, dtype=np.float64).reshape(-1, 4), []
-    for (x, y, w, h), (height, width) in zip(boxes, np.asarray(sizes).reshape(-1, 2).tolist(), strict=True):
-        new_width, new_height, left, top = _placement(width, height, side)
-        across, down = new_width / width, new_height / height
-        moved.append((x * across - left, y * down - top, w * across, h * down))
-    return np.array(moved).reshape(-1, 4)
+# ---------------------------------------------------------------------------------------------------------------- crops
 
 
 def crop_coverage(boxes: ArrayLike, size: int | tuple[int, int], crop: int, views: int = 5) -> NDArray[np.float64]:
@@ -231,8 +189,8 @@ def crop_coverage(boxes: ArrayLike, size: int | tuple[int, int], crop: int, view
 def fetch_imagenette(folder: str | os.PathLike[str], size: str = "160px") -> Path:
     """Download imagenette with torchvision and unpack it in `folder`, unless it is there; returns ROOT.
 
-    size: "160px" (about 95 MB), "320px" (326 MB) or "full" (1.5 GB). torchvision checks the archive's MD5. It is unpacked beside and
-    renamed, so ROOT is there as a whole or not at all. Raises ConnectionError, one line, where it cannot be had.
+    size: "160px" (94 MiB), "320px" (326 MiB) or "full" (1.5 GiB). torchvision checks the archive's MD5. It is unpacked beside
+    and renamed, so ROOT is there as a whole or not at all. Raises ConnectionError, one line, where it cannot be had.
     """
     from torchvision.datasets import Imagenette as Download
 
@@ -247,9 +205,9 @@ def fetch_imagenette(folder: str | os.PathLike[str], size: str = "160px") -> Pat
     try:
         Download(partial, split="train", size=size, download=True)
         (partial / root.name).rename(root)
-    except (OSError, RuntimeError, EOFError) as error:  # no network, a bad checksum, a broken archive
+    except (OSError, RuntimeError, EOFError, HTTPException, tarfile.TarError) as error:  # no network, a bad checksum, a broken archive
         raise ConnectionError(f"imagenette could not be downloaded ({one_line(error)}); unpack {root.name}.tgz of "
-                              f"github.com/fastai/imagenette in {folder} by hand") from None
+                              f"github.com/fastai/imagenette in {folder} yourself") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return find_root(root)

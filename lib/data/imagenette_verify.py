@@ -53,7 +53,7 @@ def verify(root: str | os.PathLike[str], *, images: int | None = 2000, seed: int
 
 def _check_counts(root: Path, files: Files, report: Report) -> None:
     counts = {part: sum(map(len, classes.values())) for part, classes in files.items()}
-    expected, what = PUBLISHED, ""
+    expected = PUBLISHED
     if (root / TWIN_FILE).is_file():
         try:
             twin = read_json(root / TWIN_FILE)
@@ -64,7 +64,7 @@ def _check_counts(root: Path, files: Files, report: Report) -> None:
             report.add(f"{root / TWIN_FILE}: not a complete twin ({one_line(error)}); write the twin again", problem=True)
             return
     for part in PUBLISHED:
-        report.compare(f"photographs in {part}{what}", counts[part], expected[part])
+        report.compare(f"photographs in {part}", counts[part], expected[part])
 
 
 def _check_names(files: Files, report: Report) -> None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from lib.data.gazecapture import GazeCapture
-from lib.data.store import read_rgb
+from lib.data.files import read_rgb
 from lib.figures import style, tables, zoom
 from lib.models.sampler import Sampled, SpatialSampler, low_resolution
 from lib.results.statistics import summarise

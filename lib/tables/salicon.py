@@ -8,7 +8,8 @@ the published test rows stand apart, quoted.
 Training as released: SGD with momentum 0.9, weight decay 1e-4 on everything, batches of 8, ten epochs, the learning rate
 divided by ten every five; its flag says 0.1, of which the combined loss uses a tenth (0.01) and `--mse` all. Images of
 480x640 in [0, 1], no mean subtracted, half of them mirrored. Ours beside it: validation after every epoch, on images held
-out from training, and the epoch with the best NSS is kept. `demo` has small networks, AdamW and 120x160 pixels.
+out from training, and the epoch with the best NSS is kept. `demo` has small networks, 120x160 pixels, more epochs and learning
+rates of its own, chosen for each loss alike.
 """
 
 from dataclasses import dataclass, replace
@@ -46,23 +47,22 @@ class Preset:
     decoder: Recipe
 
 
+def released(lr: float, loss: str, **changes) -> Recipe:
+    """The released recipe: lr is the effective learning rate, a tenth of the flag's where the loss is the combined one."""
+    return Recipe(**{"epochs": 10, "batch_size": 8, "optimiser": "sgd", "lr": lr, "weight_decay": 1e-4, "schedule": "step", "step_epochs": 5,
+                     "loss": loss, "keep_best": True, **changes})
+
+
+# `demo`: the same optimiser from random values. Learning rates by validation NSS (seed 0, 15 epochs): combined loss 1.59, 1.65,
+# 1.54 with 0.004, 0.01, 0.03; MSE 1.37, 1.57, 1.56 with 0.1, 0.5, 1.5; decoder 1.61, 1.65, 1.65 with 0.01, 0.1, 0.5.
 PRESETS = {
-    "smoke": Preset(network="small", size=(72, 96), twin="smoke", recipe=Recipe(epochs=2, batch_size=8, loss="eml"),
-                    mse=Recipe(epochs=2, batch_size=8, loss="mse"), decoder=Recipe(epochs=1, batch_size=8, loss="eml")),
-    "demo": Preset(network="small", size=(120, 160), twin="demo",
-                   recipe=Recipe(epochs=10, batch_size=8, schedule="wsd", loss="eml", keep_best=True),
-                   mse=Recipe(epochs=10, batch_size=8, schedule="wsd", loss="mse", keep_best=True),
-                   decoder=Recipe(epochs=3, batch_size=8, lr=1e-2, schedule="wsd", loss="eml", keep_best=True)),
+    "smoke": Preset(network="small", size=(72, 96), twin="smoke", recipe=released(0.01, "eml", epochs=2),
+                    mse=released(0.5, "mse", epochs=2), decoder=released(0.1, "eml", epochs=1)),
+    "demo": Preset(network="small", size=(120, 160), twin="demo", recipe=released(0.01, "eml", epochs=24, schedule="wsd"),
+                   mse=released(0.5, "mse", epochs=24, schedule="wsd"), decoder=released(0.1, "eml", epochs=5, schedule="wsd")),
+    "paper": Preset(network="paper", size=(480, 640), twin="demo", recipe=released(0.01, "eml", autocast=True),
+                    mse=released(0.1, "mse", autocast=True), decoder=released(0.01, "eml", autocast=True)),
 }
-
-
-def _released(lr: float, loss: str) -> Recipe:
-    return Recipe(epochs=10, batch_size=8, optimiser="sgd", lr=lr, weight_decay=1e-4, schedule="step", step_epochs=5, loss=loss,
-                  keep_best=True, autocast=True)
-
-
-PRESETS["paper"] = Preset(network="paper", size=(480, 640), twin="demo", recipe=_released(0.01, "eml"), mse=_released(0.1, "mse"),
-                          decoder=_released(0.01, "eml"))
 
 
 # --- networks -----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Where the drawn animals of the synthetic iNaturalist and CUB-200-2011 live: foliage, rocks, sky, the light and the camera.
+"""Where the drawn animals of the synthetic iNaturalist and CUB-200-2011 live, what they are drawn on, and the camera.
 
 Behind every animal: a soft backdrop of one of four habitats, leaves, twigs and stones over it, some of them out of focus, and
 for most a twig to sit on. Everything is drawn in one colour and its shade; two tones side by side, as in the details that tell
@@ -12,14 +12,16 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 LENS_PX = 0.5  # standard deviation of the lens' blur; it also keeps noise out of the samplers' gradients
 SUPER = 2  # pictures are drawn at so many times their size
 _SHEET = 1024  # side of the sheet of noise
 
 Colour = NDArray[np.float64]  # (3,) RGB, 0..255
-Points = NDArray[np.float64]  # (n, 2), x first, pixels of the picture
+Points = NDArray[np.float64]  # (n, 2), x first
+_ANGLES = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,62 @@ def twig(draw: ImageDraw.ImageDraw, start: Points, end: Points, width: float, co
     draw.line(path, fill=rgb(colour * 0.85), width=max(1, round(2 * width)), joint="curve")
     raised = [(x, y - 0.45 * width) for x, y in path]
     draw.line(raised, fill=rgb(colour), width=max(1, round(width)), joint="curve")
+
+
+# --------------------------------------------------------------------------------------------------------------- animal
+
+
+class Canvas:
+    """The part of the picture around an animal, drawn on in body coordinates."""
+
+    def __init__(self, picture: Image.Image, centre: Points, matrix: NDArray[np.float64], extent: Points) -> None:
+        self.picture, self.centre, self.matrix = picture, centre, matrix  # (2, 2), body coordinates to pixels
+        corners = self.pixels(extent)
+        self.corner = np.maximum(np.floor(corners.min(0)) - 4, 0).astype(int)
+        self.image = picture.crop((*self.corner.tolist(), *np.minimum(np.ceil(corners.max(0)) + 4, picture.size).astype(int).tolist()))
+        self.mask = Image.new("L", self.image.size)  # where the animal is
+        self.draw, self._draw_mask = ImageDraw.Draw(self.image), ImageDraw.Draw(self.mask)
+        self.scale = abs(float(np.linalg.det(matrix))) ** 0.5
+
+    def pixels(self, points: Points) -> Points:
+        return self.centre + np.asarray(points) @ self.matrix.T
+
+    def _path(self, points: Points) -> list[tuple[float, float]]:
+        return [tuple(p) for p in (self.pixels(points) - self.corner).tolist()]
+
+    def polygon(self, points: Points, colour: Colour) -> None:
+        path = self._path(points)
+        self.draw.polygon(path, fill=rgb(colour))
+        self._draw_mask.polygon(path, fill=255)
+
+    def ellipse(self, x: float, y: float, a: float, b: float, colour: Colour) -> None:
+        self.polygon(np.array([x, y]) + CIRCLE * (a, b), colour)
+
+    def line(self, points: Points, width: float, colour: Colour) -> None:
+        path, pixels = self._path(points), max(1, round(width * self.scale))
+        self.draw.line(path, fill=rgb(colour), width=pixels, joint="curve")
+        self._draw_mask.line(path, fill=255, width=pixels, joint="curve")
+
+    def inlay(self, shapes: list[tuple[Points, Colour]]) -> None:
+        """Polygons that go no further than the animal drawn so far."""
+        over = self.image.copy()
+        draw = ImageDraw.Draw(over)
+        for points, colour in shapes:
+            draw.polygon(self._path(points), fill=rgb(colour))
+        self.image.paste(over, (0, 0), self.mask)
+
+    def finish(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Back into the picture in soft light from above; returns the animal's box as x, y, w, h."""
+        rows, columns = np.meshgrid(np.linspace(-1, 1, 12), np.linspace(-1, 1, 12), indexing="ij")
+        light = 0.9 - 0.13 * rows + rng.uniform(-0.08, 0.08) * columns + rng.normal(0, 0.025, (12, 12))
+        field = Image.fromarray((255 * np.clip(light, 0, 1)).astype(np.uint8)).resize(self.image.size, Image.Resampling.BILINEAR)
+        corner = (int(self.corner[0]), int(self.corner[1]))
+        self.picture.paste(ImageChops.multiply(self.image, Image.merge("RGB", [field] * 3)), corner, self.mask)
+        x0, y0, x1, y1 = self.mask.getbbox()
+        return np.array([x0 + corner[0], y0 + corner[1], x1 - x0, y1 - y0], dtype=np.float64)
+
+
+# --------------------------------------------------------------------------------------------------------------- camera
 
 
 @lru_cache(maxsize=1)

@@ -12,17 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageDraw
+from PIL import Image, ImageDraw
 
-from lib.data.synthetic.bird_scenes import SUPER, Colour, Points, background, expose, leaf, rgb, shade, twig
+from lib.data.synthetic.bird_scenes import CIRCLE, SUPER, Canvas, Colour, Points, background, expose, leaf, shade, twig
 
 # The tone, and the half that it is on: before or behind (above or below, for some genera) the middle of the detail.
 VARIANTS = ("warm anterior", "warm posterior", "cool anterior", "cool posterior")
-# The detail's diameter in body lengths. "large" is the negative control: shrinking the picture hides nothing of it.
-DETAIL = {"small": 0.17, "large": 0.3}
+
+SIDED = ("eye", "leg", "wing")  # parts that a bird has on both sides
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Genus:
     colours: tuple[tuple[int, int, int], ...]  # main, second, third
     parts: dict[str, tuple[float, float]]  # "eye", "leg", "wing" are those of the side that is seen
     extent: tuple[float, float, float, float]  # least x and y, most x and y
-    draw: Callable[[_Canvas, list[Colour]], None]
+    draw: Callable[[Canvas, list[Colour]], None]
     turn: tuple[float, float] = (-12.0, 12.0)  # degrees, clockwise
     mirrored: bool = True
     perch: float = 0.36  # y of its feet; 0 for an animal seen from above
@@ -51,60 +52,6 @@ class Drawn:
     box: tuple[float, float, float, float]  # x, y, w, h of the animal
     parts: dict[str, tuple[float, float]]  # those that are seen
     detail: tuple[float, float]
-
-
-class _Canvas:
-    """The part of the picture around an animal, drawn on in body coordinates."""
-
-    def __init__(self, picture: Image.Image, centre: Points, matrix: NDArray[np.float64], extent: Points) -> None:
-        self.picture, self.centre, self.matrix = picture, centre, matrix  # (2, 2), body coordinates to pixels
-        corners = self.pixels(extent)
-        self.corner = np.maximum(np.floor(corners.min(0)) - 4, 0).astype(int)
-        self.image = picture.crop((*self.corner.tolist(), *np.minimum(np.ceil(corners.max(0)) + 4, picture.size).astype(int).tolist()))
-        self.mask = Image.new("L", self.image.size)  # where the animal is
-        self.draw, self._draw_mask = ImageDraw.Draw(self.image), ImageDraw.Draw(self.mask)
-        self.scale = abs(float(np.linalg.det(matrix))) ** 0.5
-
-    def pixels(self, points: Points) -> Points:
-        return self.centre + np.asarray(points) @ self.matrix.T
-
-    def _path(self, points: Points) -> list[tuple[float, float]]:
-        return [tuple(p) for p in (self.pixels(points) - self.corner).tolist()]
-
-    def polygon(self, points: Points, colour: Colour) -> None:
-        path = self._path(points)
-        self.draw.polygon(path, fill=rgb(colour))
-        self._draw_mask.polygon(path, fill=255)
-
-    def ellipse(self, x: float, y: float, a: float, b: float, colour: Colour) -> None:
-        self.polygon(np.array([x, y]) + _CIRCLE * (a, b), colour)
-
-    def line(self, points: Points, width: float, colour: Colour) -> None:
-        path, pixels = self._path(points), max(1, round(width * self.scale))
-        self.draw.line(path, fill=rgb(colour), width=pixels, joint="curve")
-        self._draw_mask.line(path, fill=255, width=pixels, joint="curve")
-
-    def inlay(self, shapes: list[tuple[Points, Colour]]) -> None:
-        """Polygons that go no further than the animal drawn so far."""
-        over = self.image.copy()
-        draw = ImageDraw.Draw(over)
-        for points, colour in shapes:
-            draw.polygon(self._path(points), fill=rgb(colour))
-        self.image.paste(over, (0, 0), self.mask)
-
-    def finish(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Back into the picture in soft light from above; returns the animal's box as x, y, w, h."""
-        rows, columns = np.meshgrid(np.linspace(-1, 1, 12), np.linspace(-1, 1, 12), indexing="ij")
-        light = 0.9 - 0.13 * rows + rng.uniform(-0.08, 0.08) * columns + rng.normal(0, 0.025, (12, 12))
-        field = Image.fromarray((255 * np.clip(light, 0, 1)).astype(np.uint8)).resize(self.image.size, Image.Resampling.BILINEAR)
-        corner = (int(self.corner[0]), int(self.corner[1]))
-        self.picture.paste(ImageChops.multiply(self.image, Image.merge("RGB", [field] * 3)), corner, self.mask)
-        x0, y0, x1, y1 = self.mask.getbbox()
-        return np.array([x0 + corner[0], y0 + corner[1], x1 - x0, y1 - y0], dtype=np.float64)
-
-
-_ANGLES = np.linspace(0, 2 * np.pi, 32, endpoint=False)
-_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 
 
 def smooth(points: tuple[tuple[float, float], ...], steps: int = 5) -> Points:
@@ -122,13 +69,13 @@ def smooth(points: tuple[tuple[float, float], ...], steps: int = 5) -> Points:
 
 def _bird(
     *, outline: tuple, wing: tuple, tail: tuple, bill: tuple, hips: tuple[float, float], feet: float, crest: tuple = (),
-) -> Callable[[_Canvas, list[Colour]], None]:
+) -> Callable[[Canvas, list[Colour]], None]:
     """A bird in profile. Its outline is smoothed, and so is its wing."""
     body, folded = smooth(outline), smooth(wing)
     belly = body * (0.93, 0.75) + (0.02, 0.07)
     tip = folded[np.argmin(folded[:, 0])]
 
-    def draw(canvas: _Canvas, colours: list[Colour]) -> None:
+    def draw(canvas: Canvas, colours: list[Colour]) -> None:
         main, second, third = colours
         for x, lighter in ((hips[0] - 0.05, 0.7), (hips[0] + 0.02, 1.0)):
             leg = np.array([(x, hips[1] - 0.02), (x - 0.01, (hips[1] + feet) / 2), (x + 0.01, feet)])
@@ -149,12 +96,12 @@ def _bird(
     return draw
 
 
-def _draw_eye(canvas: _Canvas, x: float, y: float) -> None:
+def _draw_eye(canvas: Canvas, x: float, y: float) -> None:
     canvas.ellipse(x, y, 0.024, 0.024, np.array([18.0, 14, 12]))
     canvas.ellipse(x + 0.006, y - 0.008, 0.007, 0.007, np.array([235.0, 235, 235]))
 
 
-def _draw_beetle(canvas: _Canvas, colours: list[Colour]) -> None:
+def _draw_beetle(canvas: Canvas, colours: list[Colour]) -> None:
     """From above, its head towards +x."""
     main, second, third = colours
     for x, reach, lean in ((0.2, 0.3, 0.14), (0.05, 0.33, -0.02), (-0.08, 0.32, -0.18)):
@@ -171,7 +118,7 @@ def _draw_beetle(canvas: _Canvas, colours: list[Colour]) -> None:
         canvas.line(np.array([(0.14, side * 0.1), (-0.1, side * 0.14), (-0.34, side * 0.08)]), 0.008, main * 0.8)
 
 
-def _draw_butterfly(canvas: _Canvas, colours: list[Colour]) -> None:
+def _draw_butterfly(canvas: Canvas, colours: list[Colour]) -> None:
     """In profile with closed wings."""
     main, second, third = colours
     for side in (0.0, 0.04):
@@ -256,11 +203,10 @@ GENERA: dict[str, Genus] = {
 def detail_shapes(genus: Genus, variant: int, diameter: float) -> list[Points]:
     """Two polygons in body coordinates, the whole detail and the half of it in the variant's tone."""
     at = np.array(genus.at)
-    whole = np.array(genus.bill) if genus.bill else at + _CIRCLE * diameter / 2
+    whole = at + CIRCLE * diameter / 2
     if genus.bill:
-        root = whole[[0, -1]].mean(0)
-        whole = root + (whole - root) * diameter / 0.125
-        at = root + (at - root) * diameter / 0.125
+        whole, root = np.array(genus.bill), np.mean([genus.bill[0], genus.bill[-1]], axis=0)
+        whole, at = root + (whole - root) * diameter / 0.15, root + (at - root) * diameter / 0.15  # 0.15: about the size of a disc
     towards = np.array((0.0, -1.0) if genus.upright else (1.0, 0.0)) * (1 - 2 * (variant % 2))
     return [whole, _half(whole, at, towards)]
 
@@ -282,21 +228,23 @@ def _half(polygon: Points, at: Points, towards: Points) -> Points:
 
 
 def render(
-    rng: np.random.Generator, genus: Genus, variant: int, size: tuple[int, int], *, details: str = "small",
+    rng: np.random.Generator, genus: Genus, variant: int, size: tuple[int, int], *, diameter: float = 0.17,
     share: tuple[float, float] = (0.25, 0.45),
 ) -> tuple[Image.Image, Drawn]:
     """One animal somewhere in a picture of `size`, (H, W), and where its parts are.
 
-    variant: index into VARIANTS. share: least and most of the animal's length, of the picture's shorter side. The same random
-    stream draws the same picture for all variants of a genus, but for the detail.
+    variant: index into VARIANTS. diameter: of the detail, in body lengths. share: least and most of the animal's length, of the
+    picture's shorter side. The same random stream draws the same picture for all variants of a genus, but for the detail.
     """
+    if share[1] > 0.7:
+        raise ValueError(f"share {share}: at most 0.7, or an animal may not fit into its picture")
     picture = background(rng, size)
-    centre, matrix, mirror = _pose(rng, genus, picture.size, share, details)
+    centre, matrix, mirror = _pose(rng, genus, picture.size, share, diameter)
     _draw_perch(picture, genus, centre, matrix, rng)
-    canvas = _Canvas(picture, centre, matrix, _extent(genus, details))
+    canvas = Canvas(picture, centre, matrix, _extent(genus, diameter))
     genus.draw(canvas, [shade(rng, colour, 0.16) for colour in genus.colours])
     warm, cool, own = (np.array(tone) * rng.uniform(0.85, 1.0) for tone in genus.tones)
-    whole, half = detail_shapes(genus, variant, DETAIL[details])
+    whole, half = detail_shapes(genus, variant, diameter)
     if genus.bill:
         canvas.polygon(whole, own)
     canvas.inlay([(whole, own), (half, cool if variant // 2 else warm)])
@@ -309,13 +257,14 @@ def render(
         x, y = (canvas.pixels(at) / SUPER).tolist()
         return x, y
 
-    parts = {name: place(at) for name, at in _sides(genus, mirror).items()}
+    detail = place(whole.mean(0))
+    parts = {_seen(name, mirror): detail if name == genus.deciding else place(np.array(at)) for name, at in genus.parts.items()}
     x, y, w, h = (box / SUPER).tolist()
-    return expose(picture, rng), Drawn((x, y, w, h), parts, place(whole.mean(0)))
+    return expose(picture, rng), Drawn((x, y, w, h), parts, detail)
 
 
 def _pose(
-    rng: np.random.Generator, genus: Genus, size: tuple[int, int], share: tuple[float, float], details: str
+    rng: np.random.Generator, genus: Genus, size: tuple[int, int], share: tuple[float, float], diameter: float
 ) -> tuple[Points, NDArray[np.float64], float]:
     """Where the body's origin lies in a picture of `size`, (W, H), the matrix (2, 2) to its pixels, and -1 if mirrored."""
     length = rng.uniform(*share) * min(size)
@@ -323,21 +272,26 @@ def _pose(
     angle = np.deg2rad(rng.uniform(*genus.turn)) * mirror
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = length * turn @ np.diag((mirror * rng.uniform(0.96, 1.0), rng.uniform(0.93, 1.05)))
-    around = _extent(genus, details) @ matrix.T
+    around = _extent(genus, diameter) @ matrix.T
     return rng.uniform(4 - around.min(0), np.array(size) - 4 - around.max(0)), matrix, mirror
 
 
-def _extent(genus: Genus, details: str) -> Points:
+def _extent(genus: Genus, diameter: float) -> Points:
     """The corners of all that is drawn of it; a large bill needs room too."""
-    whole = detail_shapes(genus, 0, DETAIL[details])[0]
+    whole = detail_shapes(genus, 0, diameter)[0]
     (x0, y0), (x1, y1) = np.minimum(genus.extent[:2], whole.min(0)), np.maximum(genus.extent[2:], whole.max(0))
     return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
 
 
-def _sides(genus: Genus, mirror: float) -> dict[str, tuple[float, float]]:
-    """A bird that looks to the picture's right shows its right side."""
-    side = "right" if mirror > 0 else "left"
-    return {f"{side} {name}" if name in ("eye", "leg", "wing") else name: at for name, at in genus.parts.items()}
+def _seen(name: str, mirror: float) -> str:
+    """The part's full name: a bird that looks to the picture's right shows its right side."""
+    return f"{'right' if mirror > 0 else 'left'} {name}" if name in SIDED else name
+
+
+def part_names(genus: str, *, of: str | None = None) -> list[str]:
+    """The full names that a genus' parts can have, or those of one part: both sides where it has two."""
+    names = [of] if of else list(GENERA[genus].parts)
+    return [full for name in names for full in sorted({_seen(name, -1.0), _seen(name, 1.0)})]
 
 
 def _draw_perch(picture: Image.Image, genus: Genus, centre: Points, matrix: NDArray[np.float64], rng: np.random.Generator) -> None:
@@ -358,3 +312,33 @@ def _draw_foreground(picture: Image.Image, box: NDArray[np.float64], rng: np.ran
         colour = shade(rng, (84, 122, 52), 0.4)
         if (at < np.array([x, y]) - length).any() or (at > np.array([x + w, y + h]) + length).any():
             leaf(draw, at, length, angle, colour, rng)
+
+
+# ---------------------------------------------------------------------------------------------------------------- files
+
+SHAPES = ((1.0, 1.0), (1.0, 1.25), (1.25, 1.0))  # height and width of pictures, of their shorter side
+JPEG_QUALITY = 92
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture to write."""
+
+    path: Path
+    genus: str
+    variant: int
+    side: int  # the shorter one, pixels
+    diameter: float
+    share: tuple[float, float]
+    seed: np.random.SeedSequence
+
+
+def write_picture(picture: Picture) -> tuple[tuple[int, int], Drawn]:
+    """Draw and save it; (H, W) and where things are."""
+    rng = np.random.default_rng(picture.seed)
+    shape = SHAPES[rng.integers(len(SHAPES))]
+    size = (round(picture.side * shape[0]), round(picture.side * shape[1]))
+    image, drawn = render(rng, GENERA[picture.genus], picture.variant, size, diameter=picture.diameter, share=picture.share)
+    picture.path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(picture.path, quality=JPEG_QUALITY)
+    return size, drawn

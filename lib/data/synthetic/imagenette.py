@@ -7,10 +7,11 @@ boxes.json where each object is: {"train/n01440764/n01440764_0.JPEG": [x, y, w, 
 What differs from the real photographs: one object in each picture, always in the middle square, classes of equal size, no
 greyscale pictures, no noisy_imagenette.csv.
 
-What it is to decide ("Salience map for region proposal"): the object is a quarter to a third of the short side and stands
-anywhere, so some of the five crops show it and some do not; a crop shows it half as large again as the whole picture shrunk to
-the crop's size, and a blend of all crops buries it. `objects="large"` is the negative control: every crop, and the whole
-picture, shows enough of the object, so there is nothing to choose.
+What it is to decide ("Salience map for region proposal"): the object is about a quarter of the short side and stands anywhere,
+so some of the five crops show it and some do not (about half of it on average, all of it in the best one); a crop of two thirds
+of the side shows it half as large again as the whole picture shrunk to the crop's size; a blend of all crops buries it. Where it
+is can be told from the small grey crops: the scoring head alone, trained on the boxes, finds it. `objects="large"` is the
+negative control: every crop, and the whole picture, shows enough of the object, so there is little to choose.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ VERSION = 1  # raise it whenever the same parameters give other bytes
 SIZES: dict[str, dict[str, int]] = {
     "smoke": {"train": 100, "val": 60},
     "demo": {"train": 2500, "val": 500},
+    "control": {"train": 1250, "val": 250},
 }
 SHORT_SIDE = 160
 LONG_SIDES = (160, 200, 213, 240)  # 1:1, 5:4, 4:3, 3:2

@@ -192,15 +192,18 @@ DRAW: dict[str, Callable[[Pen], None]] = dict(zip(CLASSES, (
 
 @dataclass(frozen=True)
 class Look:
-    """What a set of pictures looks like, lengths as shares of the short side."""
+    """What a set of pictures looks like; lengths are shares of the short side."""
 
-    object_size: tuple[float, float]  # diameter
+    object_size: tuple[float, float]  # side of the square that an object is drawn in
     thing_size: tuple[float, float] = (0.12, 0.3)
     things: tuple[int, int] = (4, 9)  # things of no class, from and below
     thing_contrast: float = 0.5  # of their colours, against the ground; the object has 1
     patches: tuple[int, int] = (2, 6)
 
 
+# 0.21 to 0.28 was chosen on held-out pictures of train (seed 0, ten epochs of `small_classifier` at 64 px): 0.97 are classified
+# rightly in crops that the object is in the middle of, 0.65 in the whole picture shrunk. At 0.25 to 0.33 twelve epochs gave the
+# whole picture 0.93, at 0.19 to 0.25 0.55.
 LOOKS = {"small": Look(object_size=(0.21, 0.28)), "large": Look(object_size=(0.8, 0.95))}
 
 
@@ -217,14 +220,21 @@ def render(wnid: str, size: tuple[int, int], look: Look, rng: np.random.Generato
         nothing_known(pen)
         centre = rng.uniform((0, 0), (width, height))
         _paste(image, pen, centre, opacity=look.thing_contrast)
-    pen = Pen(rng, short * rng.uniform(*look.object_size), _pose(rng, turn=0.35))
-    DRAW[wnid](pen)
+    pen = _fitting_object(wnid, short, look, rng)
     x, y, w, h = pen.extent()
     corner = np.array([(width - short) // 2, (height - short) // 2])
     left, top = (corner + np.floor(rng.uniform(0, 1, 2) * (np.array([short - w, short - h]) + 1))).astype(int).tolist()
     patch = (x, y, x + w, y + h)
     image.paste(pen.image.reduce(OVERSAMPLING).crop(patch), (left, top), pen.mask.reduce(OVERSAMPLING).crop(patch))
     return expose(image, rng), (left, top, w, h)
+
+
+def _fitting_object(wnid: str, short: int, look: Look, rng: np.random.Generator) -> Pen:
+    while True:
+        pen = Pen(rng, short * rng.uniform(*look.object_size), _pose(rng, turn=0.35))
+        DRAW[wnid](pen)
+        if max(pen.extent()[2:]) <= short:  # a large one, turned, may not
+            return pen
 
 
 def _pose(rng: np.random.Generator, *, turn: float) -> NDArray[np.float64]:

@@ -1,0 +1,188 @@
+"""iNaturalist 2017 as its authors publish it: photographs in folders of species, COCO-style JSON beside them.
+
+Van Horn et al., "The iNaturalist Species Classification and Detection Dataset", CVPR 2018; layout from 2017/README.md of
+github.com/visipedia/inat_comp.
+
+    ROOT/train_val_images/<Supercategory>/<Species name>/<hash>.jpg     at most 800 px
+    ROOT/train2017.json, val2017.json                      images, annotations, categories; 5,089 species
+    ROOT/train_2017_bboxes.json, val_2017_bboxes.json      boxes of a part of the pictures, where these files are there
+
+Annotations are joined with pictures by image id, never by their order. A species' label is its place among the category ids.
+"Learning to Zoom" (section 4.2) tests on the published validation split, as the test split's labels are not public: that is
+"test" here, and "train" and "val" are the published training split (`lib.data.recognition`).
+
+Of several boxes in a picture the largest is taken: the README warns that others may be of other species.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lib.data.recognition import Paths, Pictures, check_split, is_val
+from lib.data.files import TWIN_FILE, read_json
+
+IMAGES = "train_val_images"
+ANNOTATIONS = {"train": "train2017.json", "val": "train2017.json", "test": "val2017.json"}
+BOXES = {"train": "train_2017_bboxes.json", "val": "train_2017_bboxes.json", "test": "val_2017_bboxes.json"}
+PARTS = "parts.json"  # of the synthetic twin, and of nothing else
+_REFETCH = "unpack train_val2017.zip again"
+
+
+class INaturalist(Pictures):
+    """One split of iNaturalist 2017; columns as in `lib.data.recognition.Pictures`.
+
+    supercategory: one name per class. parts are those of the synthetic twin, None on real data. Pictures are looked for when
+    they are read; `lib.data.inaturalist_verify` looks for all of them. Errors: FileNotFoundError or ValueError, one line that
+    names the file.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], split: str) -> None:
+        check_split(split, "iNaturalist")
+        self.root, self.split = Path(root), split
+        if not (self.root / IMAGES).is_dir():
+            raise FileNotFoundError(f"{self.root}: holds no {IMAGES}; give the folder that {IMAGES}.tar.gz was unpacked in")
+        content = Annotations(self.root / ANNOTATIONS[split])
+        self.metadata = (content.path,)
+        self._check_classes(content)
+        self.classes, self.supercategory = content.classes, content.supercategory
+        self.path, self.size = Paths(self.root, content.names), content.size
+        self.image_id, self.label = content.image_id, content.label
+        boxes = self.root / BOXES[split]
+        self.box = read_boxes(boxes, content) if boxes.is_file() else np.full((len(content.names), 4), np.nan)
+        self.metadata += (boxes,) if boxes.is_file() else ()
+        if (self.root / TWIN_FILE).is_file():
+            self.part_names, self.parts = _read_parts(self.root / PARTS, content.names)
+            self.metadata += (self.root / PARTS,)
+        if split != "test":
+            self._keep(is_val(self.label) == (split == "val"))
+
+    def _check_classes(self, content: Annotations) -> None:
+        """Labels count from the same list in every split, or test scores mean nothing."""
+        other = self.root / ANNOTATIONS["train"]
+        if content.path == other or not other.is_file():
+            return
+        classes = _classes(_lists(other)["categories"], other)
+        if classes != (content.classes, content.supercategory, content.category_id):
+            raise ValueError(f"{content.path}: lists other categories than {other.name}; {_REFETCH}")
+
+
+class Annotations:
+    """What train2017.json or val2017.json says, in the order of image ids: names, size (N, 2), label (N,), and the classes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, lists = path, _lists(path)
+        try:
+            images = sorted((int(i["id"]), str(i["file_name"]), int(i["height"]), int(i["width"])) for i in lists["images"])
+            pairs = np.array([(a["image_id"], a["category_id"]) for a in lists["annotations"]], dtype=np.int64).reshape(-1, 2)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"{path}: an image or annotation lacks its {error}; {_REFETCH}") from None
+        if not images:
+            raise ValueError(f"{path}: lists no images; {_REFETCH}")
+        self.classes, self.supercategory, self.category_id = _classes(lists["categories"], path)
+        self.image_id = np.array([image[0] for image in images], dtype=np.int64)
+        self.names = [image[1] for image in images]
+        self.size = np.array([image[2:] for image in images], dtype=np.int64)  # (N, 2) as (H, W)
+        self._check_images()
+        self.label = self._join(pairs)
+
+    def _check_images(self) -> None:
+        twice = np.flatnonzero(self.image_id[1:] == self.image_id[:-1])
+        if len(twice):
+            raise ValueError(f"{self.path}: lists image {self.image_id[twice[0]]} twice; {_REFETCH}")
+        for name in self.names:
+            if name.startswith("/") or "\\" in name or ".." in PurePosixPath(name).parts:
+                raise ValueError(f"{self.path}: {name!r} lies outside the data set; {_REFETCH}")
+        if (self.size < 1).any():
+            raise ValueError(f"{self.path}: {self.names[int((self.size < 1).any(1).argmax())]} has no size; {_REFETCH}")
+
+    def _join(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(A, 2) of image and category ids -> (N,) labels."""
+        place = np.searchsorted(self.image_id, pairs[:, 0]).clip(max=len(self.image_id) - 1)
+        unknown = np.flatnonzero(self.image_id[place] != pairs[:, 0])
+        if len(unknown):
+            raise ValueError(f"{self.path}: an annotation is for image {pairs[unknown[0], 0]}, which is not listed; {_REFETCH}")
+        species = np.searchsorted(self.category_id, pairs[:, 1]).clip(max=len(self.category_id) - 1)
+        unknown = np.flatnonzero(np.array(self.category_id)[species] != pairs[:, 1])
+        if len(unknown):
+            raise ValueError(f"{self.path}: an annotation has category {pairs[unknown[0], 1]}, which is not listed; {_REFETCH}")
+        count = np.bincount(place, minlength=len(self.names))
+        if (count != 1).any():
+            first = int((count != 1).argmax())
+            raise ValueError(f"{self.path}: {self.names[first]} has {count[first]} annotations, expected one; {_REFETCH}")
+        label = np.zeros(len(self.names), dtype=np.int64)
+        label[place] = species
+        return label
+
+
+def _lists(path: Path) -> dict[str, list[dict[str, Any]]]:
+    content = read_json(path)
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise ValueError(f"{path}: has no list of {key}; {_REFETCH}")
+    return content
+
+
+def _classes(categories: list[dict[str, Any]], path: Path) -> tuple[list[str], list[str], list[int]]:
+    """Names, supercategories and ids in the order of ids."""
+    try:
+        rows = sorted((int(c["id"]), str(c["name"]), str(c["supercategory"])) for c in categories)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: a category lacks its {error}; {_REFETCH}") from None
+    ids = [row[0] for row in rows]
+    if not rows or len(set(ids)) < len(ids):
+        raise ValueError(f"{path}: {'lists a category twice' if rows else 'lists no categories'}; {_REFETCH}")
+    return [row[1] for row in rows], [row[2] for row in rows], ids
+
+
+def read_boxes(path: Path, content: Annotations) -> NDArray[np.float64]:
+    """(N, 4) as x, y, w, h for the pictures of `content`: the largest box of each, NaN where there is none.
+
+    Joined by file name: nothing promises that this file numbers images as train2017.json does.
+    """
+    lists, place = _lists(path), {name: row for row, name in enumerate(content.names)}
+    result = np.full((len(content.names), 4), np.nan)
+    try:
+        names = {image["id"]: image["file_name"] for image in lists["images"]}
+        for annotation in lists["annotations"]:
+            x, y, w, h = map(float, annotation["bbox"])
+            row = place.get(names[annotation["image_id"]])
+            if not all(map(math.isfinite, (x, y, w, h))):
+                raise ValueError("finite numbers")
+            if row is not None and not w * h <= result[row, 2] * result[row, 3]:  # NaN: the first
+                result[row] = x, y, w, h
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: a box is not x, y, w, h of a listed image ({error}); unpack its zip again") from None
+    return result
+
+
+def _read_parts(path: Path, names: list[str]) -> tuple[list[str], NDArray[np.float64]]:
+    """Names (P,) and (N, P, 3) of the twin's parts."""
+    content = read_json(path)
+    try:
+        parts = np.array([content["parts"][name] for name in names], dtype=np.float64).reshape(len(names), -1, 3)
+        part_names = list(content["part_names"])
+        parts[parts[..., 2] == 0, :2] = np.nan
+        if parts.shape[1] != len(part_names):
+            raise ValueError("another number of parts")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not the parts of these pictures ({error}); write the twin again") from None
+    return part_names, parts
+
+
+def torchvision_ids(data: INaturalist) -> NDArray[np.int64]:
+    """(classes,): for each label the class id that torchvision.datasets.INaturalist(version="2017") gives the species.
+
+    torchvision ignores the JSON and counts folders, sorted by supercategory and species; so its ids, and heads trained on them,
+    need this map: `ours[label] = theirs[torchvision_ids(data)[label]]`. Holds where every species has a folder.
+    """
+    assert data.supercategory is not None
+    order = sorted(range(len(data.classes)), key=lambda label: (data.supercategory[label], data.classes[label]))
+    ids = np.zeros(len(order), dtype=np.int64)
+    ids[order] = np.arange(len(order))
+    return ids
