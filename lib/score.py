@@ -53,7 +53,12 @@ def find_maps(folder: Path, names: list[str]) -> dict[int, Path]:
     """Position -> map of each photograph that has one in `folder`; FileNotFoundError where none has."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; give the one that holds the maps")
-    by_stem = {path.stem.removesuffix("_smap"): path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
+    by_stem: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in SUFFIXES:
+            other = by_stem.setdefault(path.stem.removesuffix("_smap"), path)
+            if other != path:
+                raise ValueError(f"{folder}: {other.name} and {path.name} are maps of one photograph; move one away")
     found = {i: by_stem[Path(name).stem] for i, name in enumerate(names) if Path(name).stem in by_stem}
     if not found:
         raise FileNotFoundError(f"{folder}: no map is named like a photograph of this data set, such as {Path(names[0]).stem}.png")

@@ -85,3 +85,9 @@ class TestExecution:
         assert done.returncode == 0, done.stderr[-2000:]
         assert {path.suffix for path in (tmp_path / "tables").iterdir()} == {".md", ".csv", ".tex"}
         assert len(list((tmp_path / "figures").glob("01_*.png"))) == pictures(tmp_path / "out.ipynb") == 11
+
+    def test_saliency_on_the_twin(self, tmp_path):
+        done = papermill("05_salicon_emlnet", tmp_path / "out.ipynb", "preset=smoke", f"results_dir={tmp_path}")
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert {path.suffix for path in (tmp_path / "tables").iterdir()} == {".md", ".csv", ".tex"}
+        assert len(list((tmp_path / "figures").glob("05_*.png"))) == pictures(tmp_path / "out.ipynb") == 6

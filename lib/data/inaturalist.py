@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.data.recognition import Paths, Pictures, check_split, is_val
-from lib.data.files import TWIN_FILE, read_json
+from lib.data.files import TWIN_FILE, one_line, read_json
 
 IMAGES = "train_val_images"
 ANNOTATIONS = {"train": "train2017.json", "val": "train2017.json", "test": "val2017.json"}
@@ -80,14 +80,13 @@ class Annotations:
         try:
             images = sorted((int(i["id"]), str(i["file_name"]), int(i["height"]), int(i["width"])) for i in lists["images"])
             pairs = np.array([(a["image_id"], a["category_id"]) for a in lists["annotations"]], dtype=np.int64).reshape(-1, 2)
+            numbers = np.array([(image[0], *image[2:]) for image in images], dtype=np.int64).reshape(-1, 3)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"{path}: an image or annotation lacks its {error}; {_REFETCH}") from None
+            raise ValueError(f"{path}: an image or annotation is not as published ({one_line(error)}); {_REFETCH}") from None
         if not images:
             raise ValueError(f"{path}: lists no images; {_REFETCH}")
         self.classes, self.supercategory, self.category_id = _classes(lists["categories"], path)
-        self.image_id = np.array([image[0] for image in images], dtype=np.int64)
-        self.names = [image[1] for image in images]
-        self.size = np.array([image[2:] for image in images], dtype=np.int64)  # (N, 2) as (H, W)
+        self.image_id, self.names, self.size = numbers[:, 0], [image[1] for image in images], numbers[:, 1:]  # (N, 2) as (H, W)
         self._check_images()
         self.label = self._join(pairs)
 
@@ -133,7 +132,7 @@ def _classes(categories: list[dict[str, Any]], path: Path) -> tuple[list[str], l
     try:
         rows = sorted((int(c["id"]), str(c["name"]), str(c["supercategory"])) for c in categories)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: a category lacks its {error}; {_REFETCH}") from None
+        raise ValueError(f"{path}: a category is not as published ({one_line(error)}); {_REFETCH}") from None
     ids = [row[0] for row in rows]
     if not rows or len(set(ids)) < len(ids):
         raise ValueError(f"{path}: {'lists a category twice' if rows else 'lists no categories'}; {_REFETCH}")
@@ -157,7 +156,7 @@ def read_boxes(path: Path, content: Annotations) -> NDArray[np.float64]:
             if row is not None and not w * h <= result[row, 2] * result[row, 3]:  # NaN: the first
                 result[row] = x, y, w, h
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: a box is not x, y, w, h of a listed image ({error}); unpack its zip again") from None
+        raise ValueError(f"{path}: a box is not x, y, w, h of a listed image ({one_line(error)}); unpack its zip again") from None
     return result
 
 
@@ -171,7 +170,7 @@ def _read_parts(path: Path, names: list[str]) -> tuple[list[str], NDArray[np.flo
         if parts.shape[1] != len(part_names):
             raise ValueError("another number of parts")
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not the parts of these pictures ({error}); write the twin again") from None
+        raise ValueError(f"{path}: not the parts of these pictures ({one_line(error)}); write the twin again") from None
     return part_names, parts
 
 

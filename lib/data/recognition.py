@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.data.files import TWIN_FILE, read_rgb, read_twin
+from lib.data.report import Report
 
 SPLITS = ("train", "val", "test")
 
@@ -178,3 +179,41 @@ class Pictures:
 def check_split(split: str, dataset: str) -> None:
     if split not in SPLITS:
         raise ValueError(f"split {split!r}: {dataset} has {', '.join(SPLITS)}")
+
+
+# ------------------------------------------------------------------------------------------------- checking what is on disk
+
+Progress = Callable[[int, int], object]
+
+
+def check_there(paths: Paths, report: Report, *, unpack: str) -> NDArray[np.int64]:
+    """Which of the pictures exist, as indices; what is missing is told once per folder."""
+    there, missing = {}, {}
+    for index, name in enumerate(paths.names):
+        folder, _, file = name.rpartition("/")
+        if folder not in there:
+            where = paths.root / folder
+            there[folder] = {entry.name for entry in os.scandir(where)} if where.is_dir() else set()
+        if file not in there[folder]:
+            missing.setdefault(folder, []).append(index)
+    for folder, absent in missing.items():
+        some = ", ".join(paths.names[i].rpartition("/")[2] for i in absent[:3]) + (", ..." if len(absent) > 3 else "")
+        report.add(f"{paths.root / folder}: {len(absent):,} pictures missing ({some}); {unpack}", problem=True)
+    absent = {index for indices in missing.values() for index in indices}
+    return np.array([index for index in range(len(paths)) if index not in absent], dtype=np.int64)
+
+
+def check_pictures(
+    paths: Paths, sizes: NDArray[np.int64] | None, there: NDArray[np.int64], report: Report, *, images: int | None, seed: int,
+    progress: Progress | None,
+) -> None:
+    """Decode `images` of the pictures that are there, drawn at random (None: all), and compare them with their sizes (N, 2)."""
+    chosen = there if images is None else np.sort(np.random.default_rng(seed).permutation(there)[:images])
+    for done, index in enumerate(chosen.tolist(), start=1):
+        try:
+            read_rgb(paths[index], None if sizes is None else tuple(sizes[index].tolist()))
+        except (OSError, ValueError) as error:
+            report.add(str(error), problem=True)
+        if progress is not None:
+            progress(done, len(chosen))
+    report.add(f"pictures decoded: {len(chosen):,} of {len(paths):,}{'' if len(chosen) == len(paths) else ', drawn at random'}")

@@ -55,8 +55,9 @@ class Ceiling(nn.Module):
 class Released(nn.Module):
     """A network's maps as EML-NET's released evaluation leaves them: blurred, then 8 bits between their least and greatest value.
 
-    sigma: of the Gaussian, in pixels of a map 480 high, as in eval_combined.py (edges repeated, cut at 4 sigma). Deviation:
-    values are rounded, the release cuts them off. Zeros cost KL and information gain much, which is what this row shows.
+    sigma: of the Gaussian, in pixels of a map 480 high, as in eval_combined.py (edges repeated, cut at 4 sigma). Values are cut
+    off to 256 steps, as there. Two things happen to KL and information gain: the stretch takes away a floor that the network
+    may have kept, which can help, and cutting off makes zeros, which cost much where somebody looked.
     """
 
     def __init__(self, network: nn.Module, *, sigma: float = 5.0):
@@ -70,8 +71,8 @@ class Released(nn.Module):
 
 
 def as_png(saliency: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """(H, W) -> the same blurred with `sigma` pixels, min-max normalised and rounded to 8 bits, in [0, 1]; a constant map is 0."""
+    """(H, W) -> the same blurred with `sigma` pixels, min-max normalised and cut off to 8 bits, in [0, 1]; a constant map is 0."""
     blurred = gaussian_filter(saliency.astype(np.float64), sigma, mode="nearest", truncate=4.0) if sigma else saliency.astype(np.float64)
     spread = blurred.max() - blurred.min()
     unit = (blurred - blurred.min()) / spread if spread > 1e-12 else np.zeros_like(blurred)
-    return ((unit * 255).round() / 255).astype(np.float32)
+    return (np.floor(unit * 255) / 255).astype(np.float32)

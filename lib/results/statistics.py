@@ -56,6 +56,12 @@ def bootstrap(values: np.ndarray, clusters: np.ndarray | None = None, *, over: s
     return Interval(float(values.mean()), float(low), float(high), count, over)
 
 
+def mean(values: np.ndarray) -> float:
+    """The mean of the values that are finite; NaN, without a warning, where none is."""
+    values = np.asarray(values, dtype=np.float64)
+    return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else float("nan")
+
+
 def t_interval(means: np.ndarray, *, over: str = "seeds") -> Interval:
     """Mean over repetitions with Student's t interval; NaN bounds for fewer than two."""
     means = np.asarray(means, dtype=np.float64)
@@ -69,7 +75,7 @@ def summarise(per_seed: list[np.ndarray], clusters: np.ndarray | None, *, over: 
     """One seed: bootstrap over its samples. Several: t-interval over the seeds' means."""
     if len(per_seed) == 1:
         return bootstrap(per_seed[0], clusters, over=over)
-    return t_interval(np.array([np.nanmean(values) for values in per_seed]))
+    return t_interval(np.array([mean(values) for values in per_seed]))
 
 
 def paired(per_seed: list[np.ndarray], reference: list[np.ndarray], clusters: np.ndarray | None, *, over: str) -> Interval:

@@ -19,6 +19,7 @@ from torch import nn
 
 from lib.results.dependencies import code_of, key_of
 from lib.results.records import ROOT, Record, RecordStore, provenance
+from lib.results.statistics import mean
 from lib.tables import helpers
 from lib.training.checkpoint import load_weights, save_weights, seed_everything
 from lib.training.loop import Recipe, Task, Trainer, evaluate
@@ -303,7 +304,7 @@ class Run:
         values = evaluate(model, task, "test", device=device)
         values |= {name: np.asarray(column) for name, column in data["identify"].items()}
         save_weights(self.store.path(row.name, seed, key, "safetensors"), model)
-        summary = {column.metric: float(np.nanmean(values[column.metric])) for column in self.table.columns if column.metric in values}
+        summary = {column.metric: mean(values[column.metric]) for column in self.table.columns if column.metric in values}
         summary |= {"epochs": recipe.epochs, "parameters": sum(p.numel() for p in model.parameters())}
         record = Record(table=self.table.name, row=row.name, seed=seed, preset=self.settings.preset, dataset=self.settings.dataset,
                         is_twin=data["is_twin"], n=data["n"], unit=data["unit"], summary=summary, history=history, depends=self.depends(row, seed),

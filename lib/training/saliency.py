@@ -58,7 +58,11 @@ class SaliencyTask:
     def batches(self, split: str, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
         """view (B, 3, h, w) uint8; density and fixations (B, h, w), for test (B, H, W); for test also centre, others and truth."""
         store = self.stores[split]
-        for indices, _, view in store.batches(store.index_batches(batch_size, generator)):
+        plan = store.index_batches(batch_size, generator)
+        if split == "test":  # the store groups images by their shrunk size; they are scored at their own
+            sizes = self.full.sizes
+            plan = [part[[sizes[i] == size for i in part]] for part in plan for size in dict.fromkeys(sizes[i] for i in part)]
+        for indices, _, view in store.batches(plan):
             batch = {"index": torch.from_numpy(np.asarray(indices)), "view": view}
             if split == "test":
                 yield batch | self._full(indices)
