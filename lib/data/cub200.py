@@ -42,7 +42,7 @@ class CUB200(Pictures):
 
     def __init__(self, root: str | os.PathLike[str], split: str) -> None:
         check_split(split, "CUB-200-2011")
-        self.root, self.split = Path(root), split
+        self.root, self.split = find_root(Path(root)), split
         tables = read_tables(self.root)
         self.metadata = tuple(self.root / name for name in tables.files)
         self.classes, self.part_names, self.image_id = tables.classes, tables.part_names, tables.image_id
@@ -72,10 +72,16 @@ class Tables(NamedTuple):
     parts: NDArray[np.float64] | None  # (N, P, 3)
 
 
+def find_root(root: Path) -> Path:
+    """The folder CUB_200_2011: `root` itself, or inside it."""
+    for folder in (root, root / "CUB_200_2011"):
+        if (folder / "images.txt").is_file():
+            return folder
+    raise FileNotFoundError(f"{root}: holds no images.txt; give the folder CUB_200_2011 that CUB_200_2011.tgz unpacks to")
+
+
 def read_tables(root: Path) -> Tables:
     """All text files, joined by id and checked against one another."""
-    if not (root / "images.txt").is_file():
-        raise FileNotFoundError(f"{root}: holds no images.txt; give the folder CUB_200_2011 that CUB_200_2011.tgz unpacks to")
     ids, names = _named(root / "images.txt")
     for name in names:
         if name.startswith("/") or ".." in PurePosixPath(name).parts:

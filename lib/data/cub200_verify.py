@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.cub200 import Tables, read_tables
+from lib.data.cub200 import Tables, find_root, read_tables
 from lib.data.files import TWIN_FILE, image_size, read_json
 from lib.data.recognition import Paths, Progress, check_pictures, check_there
 from lib.data.report import Report
@@ -26,8 +26,9 @@ def verify(root: str | os.PathLike[str], *, images: int | None = 2000, seed: int
     images: how many pictures are decoded, drawn at random (None: all, a minute or two; 0: none). Whether each listed picture
     exists is always checked. progress(done, total) is called after each decoded picture.
     """
-    root, report = Path(root), Report()
+    report = Report()
     try:
+        root = find_root(Path(root))
         tables = read_tables(root)
     except (OSError, ValueError) as error:
         report.add(str(error), problem=True)

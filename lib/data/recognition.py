@@ -160,7 +160,7 @@ class Pictures:
             digest.update(path.read_bytes())
         for name in self.path.names:
             try:
-                size = os.stat(self.root / name).st_size
+                size = os.stat(self.path.root / name).st_size
             except OSError:
                 size = None
             digest.update(f"{name} {size}\n".encode())

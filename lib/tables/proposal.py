@@ -55,7 +55,7 @@ PRESETS = {
     "smoke": Preset(network="small", crop_size=64, sizes=(16, 24, 40, 64), twin="smoke", control="smoke", norm="group",
                     recipe=Recipe(epochs=1, batch_size=32)),
     "demo": Preset(network="small", crop_size=64, sizes=(16, 24, 40, 64), twin="demo", control="control", norm="group",
-                   recipe=Recipe(epochs=8, batch_size=32, schedule="wsd")),
+                   recipe=Recipe(epochs=7, batch_size=16, schedule="wsd")),
     "paper": Preset(network="paper", crop_size=224, sizes=(32, 64, 128, 224), twin="demo", control="control", norm="batch",
                     recipe=Recipe(epochs=20, batch_size=128, optimiser="sgd", lr=0.05, weight_decay=2e-5, schedule="cosine", autocast=True)),
 }
@@ -65,7 +65,7 @@ PRESETS = {
 
 
 def classifier(p: Preset, outputs: int = 10) -> nn.Module:
-    return small_classifier(outputs) if p.network == "small" else models.resnet18(weights=None, num_classes=outputs)
+    return small_classifier(outputs, width=16) if p.network == "small" else models.resnet18(weights=None, num_classes=outputs)
 
 
 def proposal(p: Preset, *, size: int = 1, outputs: int = 10, normalize: tuple | None = IMAGENET, **options) -> nn.Module:
@@ -152,8 +152,8 @@ def random_crop(p: Preset) -> nn.Module:
     return fixed(p, "random")
 
 
-def shown_crop(p: Preset) -> nn.Module:
-    return fixed(p, "object")
+def shown_crop(p: Preset, trained: nn.Module) -> nn.Module:
+    return FixedChoice(trained.classifier, p.crop_size, kind="object", normalize=IMAGENET)
 
 
 def any_crop(p: Preset, trained: nn.Module) -> nn.Module:
@@ -179,8 +179,8 @@ ROWS = (
     row("proposal_third", "Proposal, head sees 3rd size", third),
     row("proposal_largest", "Proposal, head sees whole crops", largest),
     row("hard", "Proposal, one crop (straight-through)", hard),
-    row("cooled", "Proposal, temperature 2 to 0.2", cooled),
-    row("six_views", "Proposal, six views", six_views),
+    row("cooled", "Proposal, temperature 2 to 0.2", cooled, presets=("smoke", "paper")),  # `demo` has three minutes for all
+    row("six_views", "Proposal, six views", six_views, presets=("smoke", "paper")),
     row("argmax", "Proposal, evaluated with its best crop", greatest, trained=False, needs=("proposal",)),
     row("noisy", "Proposal, evaluated with noise", with_noise, trained=False, needs=("proposal",)),
     row("released", "As released: 1000 outputs, raw, noise", released),
@@ -189,7 +189,7 @@ ROWS = (
     row("released_normalised", "Released, with normalised images", released_normalised),
     row("sampler", "Saliency sampler (Learning to Zoom)", sampler),
     row("any_crop", "Bound: any of the five crops is right", any_crop, trained=False, needs=("random",)),
-    row("shown_crop", "Bound: the crop that shows the object", shown_crop, twin_only=True),
+    row("shown_crop", "Bound: the crop that shows the object", shown_crop, trained=False, needs=("random",), twin_only=True),
     row("control_full", "Control: plain", full, variant="control"),
     row("control_proposal", "Control: proposal", second, variant="control"),
     row("control_sampler", "Control: saliency sampler", sampler, variant="control"),

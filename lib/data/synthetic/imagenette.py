@@ -7,7 +7,7 @@ boxes.json where each object is: {"train/n01440764/n01440764_0.JPEG": [x, y, w, 
 What differs from the real photographs: one object in each picture, always in the middle square, classes of equal size, no
 greyscale pictures, no noisy_imagenette.csv.
 
-What it is to decide ("Salience map for region proposal"): the object is about a quarter of the short side and stands anywhere,
+What it is to decide ("Salience map for region proposal"): the object is a quarter to a third of the short side and stands anywhere,
 so some of the five crops show it and some do not (about half of it on average, all of it in the best one); a crop of two thirds
 of the side shows it half as large again as the whole picture shrunk to the crop's size; a blend of all crops buries it. Where it
 is can be told from the small grey crops: the scoring head alone, trained on the boxes, finds it. `objects="large"` is the
@@ -31,8 +31,8 @@ from lib.data.synthetic import imagenette_scenes as scenes
 VERSION = 1  # raise it whenever the same parameters give other bytes
 SIZES: dict[str, dict[str, int]] = {
     "smoke": {"train": 100, "val": 60},
-    "demo": {"train": 2500, "val": 500},
-    "control": {"train": 1250, "val": 250},
+    "demo": {"train": 2000, "val": 400},
+    "control": {"train": 600, "val": 200},
 }
 SHORT_SIDE = 160
 LONG_SIDES = (160, 200, 213, 240)  # 1:1, 5:4, 4:3, 3:2
@@ -61,7 +61,7 @@ class _Task:
 
 
 def write(
-    root: str | os.PathLike[str], *, seed: int = 0, objects: str = "small", train: int = 2500, val: int = 500, workers: int = 2,
+    root: str | os.PathLike[str], *, seed: int = 0, objects: str = "small", train: int = 2000, val: int = 400, workers: int = 2,
     progress: Callable[[int, int], object] | None = None,
 ) -> Path:
     """Write the twin to root, or find it there; returns root, the folder that holds train/ and val/.

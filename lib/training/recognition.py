@@ -1,0 +1,85 @@
+"""Fine-grained recognition as a `Task`: classification, and whether the sampler looks where the answer is.
+
+The paper never measured that; here it is measured wherever a data set knows where the animal and its parts are.
+"""
+
+import torch
+from torch import Tensor
+
+from lib.data.canvas import canvas_boxes, canvas_points
+from lib.data.recognition import Pictures
+from lib.models.sampler import Sampled
+from lib.training.classification import ClassificationTask
+from lib.training.gaze import box_magnification
+from lib.training.loop import Batch
+
+DETAIL = 0.08  # side of the square around the deciding detail, as a share of the picture's
+
+
+class RecognitionTask(ClassificationTask):
+    """iNaturalist or CUB-200, or a twin of either.
+
+    Values beside those of `ClassificationTask`, where the network has a sampler and the data say where things are:
+    box_magnification, detail_magnification and parts_magnification (B,), linear, 1 = uniform; saliency_in_box (B,), the
+    share of the saliency inside the animal's box, and box_share (B,), the box's share of the picture: what a uniform map has.
+    """
+
+    def more_columns(self, data: Pictures) -> dict[str, Tensor]:
+        side, rule = self.canvas
+        box = torch.from_numpy(canvas_boxes(data.box, data.size, side, rule=rule)).float()
+        columns = {"box": box, "annotation": heat(box, side)}
+        if data.parts is not None:
+            columns["parts"] = torch.from_numpy(canvas_points(data.parts[..., :2], data.size, side, rule=rule)).float()  # (N, P, 2)
+        if data.detail is not None:
+            columns["detail"] = torch.from_numpy(canvas_points(data.detail, data.size, side, rule=rule)).float()  # (N, 2)
+        return columns
+
+    def mirrored(self, name: str, column: Tensor) -> Tensor:
+        side = self.canvas[0]
+        if name == "box":
+            return torch.cat([side - column[:, :1] - column[:, 2:3], column[:, 1:]], dim=1)
+        if name in ("parts", "detail"):
+            return torch.stack([side - column[..., 0], column[..., 1]], dim=-1)
+        return super().mirrored(name, column)
+
+    def more_values(self, batch: Batch, maps) -> dict[str, Tensor]:
+        if not isinstance(maps, Sampled):
+            return {}
+        side, values = self.canvas[0], {"box_magnification": box_magnification(maps.grid, batch["box"][:, None], (self.canvas[0],) * 2)}
+        if "detail" in batch:
+            values["detail_magnification"] = box_magnification(maps.grid, around(batch["detail"][:, None], side), (side, side))
+        if "parts" in batch:
+            values["parts_magnification"] = box_magnification(maps.grid, around(batch["parts"], side), (side, side))
+        if maps.saliency is not None:
+            box = batch["box"] / side
+            values |= {"saliency_in_box": inside(maps.saliency, box), "box_share": inside(torch.ones_like(maps.saliency), box)}
+        return values
+
+
+def around(points: Tensor, side: int) -> Tensor:
+    """points (B, K, 2) -> squares (B, K, 4) as (x, y, w, h) around them, of `DETAIL` of the side."""
+    half = DETAIL * side / 2
+    return torch.cat([points - half, torch.full_like(points, 2 * half)], dim=-1)
+
+
+def inside(saliency: Tensor, box: Tensor) -> Tensor:
+    """The share of saliency (B, 1, h, w) whose cells' centres lie in box (B, 4), (x, y, w, h) in [0, 1]: (B,)."""
+    height, width = saliency.shape[-2:]
+    x = ((torch.arange(width, device=box.device) + 0.5) / width)[None, None, :]  # (1, 1, w)
+    y = ((torch.arange(height, device=box.device) + 0.5) / height)[None, :, None]
+    left, top, right, bottom = (edge[:, None, None] for edge in (box[:, 0], box[:, 1], box[:, 0] + box[:, 2], box[:, 1] + box[:, 3]))
+    covered = (x >= left) & (x < right) & (y >= top) & (y < bottom)  # (B, h, w)
+    total = saliency[:, 0].double().sum((1, 2))
+    return (saliency[:, 0].double() * covered).sum((1, 2)) / total
+
+
+def heat(box: Tensor, side: int, *, cells: int = 31, floor: float = 0.05) -> Tensor:
+    """A heat map over the animal's box, (N, 1, cells, cells): what the oracle row zooms by; uniform where the box is not known.
+
+    A Gaussian around its centre with a standard deviation of a third of its sides, above a `floor` of its peak.
+    """
+    at = torch.linspace(0, 1, cells)
+    centre, spread = (box[:, :2] + box[:, 2:] / 2) / side, (box[:, 2:] / side / 3).clamp_min(0.02)  # (N, 2), x first
+    falloff = torch.exp(-0.5 * ((at[None, :, None] - centre[:, None]) / spread[:, None]) ** 2)  # (N, cells, 2)
+    warm = floor + falloff[:, :, 1].unsqueeze(2) * falloff[:, :, 0].unsqueeze(1)
+    return torch.where(warm.isfinite(), warm, torch.ones(()))[:, None]
