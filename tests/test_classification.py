@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lib.data.canvas import RULES, canvas, canvas_boxes, canvas_points
+from lib.data.canvas import RULES, Square, canvas, canvas_boxes, canvas_points
 from lib.data.imagenette import crop_coverage
 from lib.models.proposal import CropOracle, FixedChoice, small_classifier
 from lib.training.classification import ClassificationTask
@@ -42,7 +42,7 @@ def data(tmp_path_factory):
 
 
 def task(data, **options):
-    options = {"crop_size": CROP, "view_size": 16, "canvas": (SIDE, "short"), **options}
+    options = {"crop_size": CROP, "view_size": 16, "canvas": Square(SIDE), **options}
     return ProposalTask(dict.fromkeys(("train", "val", "test"), data), **options)
 
 
@@ -75,6 +75,20 @@ def test_points_and_boxes_agree_and_may_lie_outside():
     point = canvas_points([[[0, 0], [80, 60]]], [(60, 80)], 60, rule="short")[0]
     np.testing.assert_allclose(point, [[-10, 0], [70, 60]])
     np.testing.assert_allclose(canvas_boxes([(0, 0, 80, 60)], [(60, 80)], 60, rule="short")[0], [-10, 0, 80, 60])
+
+
+def test_a_centre_crop_takes_coordinates_along():
+    """Testing on the middle of the square: what is white there lies where its box says."""
+    pixels = np.zeros((60, 80, 3), np.uint8)
+    pixels[24:36, 34:46] = 255
+    square = Square(60, "squash", 40)
+    assert square.size == 40 and square.pixels(pixels).shape == (40, 40, 3)
+    x, y, w, h = square.boxes([(34, 24, 12, 12)], [(60, 80)])[0]
+    white = np.argwhere(square.pixels(pixels)[..., 0] > 127)[:, ::-1]
+    assert np.abs(white.min(0) - (x, y)).max() <= 1.5 and np.abs(white.max(0) + 1 - (x + w, y + h)).max() <= 1.5
+    np.testing.assert_allclose(square.points([[40.0, 30.0]], [(60, 80)])[0], [20, 20])
+    with pytest.raises(ValueError, match="a centre crop of 70 px does not fit"):
+        Square(60, "squash", 70).pixels(pixels)
 
 
 @pytest.mark.parametrize(("options", "text"), [({"rule": "crop"}, "rule 'crop' is not one of squash, short, long"), ({"side": 0}, "side must be 1")])
@@ -168,7 +182,7 @@ class SimpleNamespaceLike:
 
 
 def test_label_smoothing_reaches_the_loss(data):
-    plain, smooth = (ClassificationTask({"test": data}, view_size=16, canvas=(SIDE, "short"), label_smoothing=s) for s in (0.0, 0.1))
+    plain, smooth = (ClassificationTask({"test": data}, view_size=16, canvas=Square(SIDE), label_smoothing=s) for s in (0.0, 0.1))
     batch = next(plain.batches("test", 24))
     sure = torch.nn.functional.one_hot(batch["label"], 10).float() * 50
     assert plain.losses(sure, batch)["cross_entropy"] < 1e-6 < 1 < smooth.losses(sure, batch)["cross_entropy"]

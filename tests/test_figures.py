@@ -32,7 +32,8 @@ def picture() -> anatomy.Picture:
 def numbers(rows=("plain", "sampler", "control_plain"), columns=("iPad", "iPhone")) -> pd.DataFrame:
     """What `lib.tables.frames.numbers` gives."""
     return pd.DataFrame([{
-        "row": row, "label": row.upper(), "variant": "control" if row.startswith("control") else "main", "column": column, "quantity": "error (cm)", "lower_is_better": True,
+        "row": row, "label": row.upper(), "variant": "control" if row.startswith("control") else "main", "column": column,
+        "quantity": "error (cm)", "lower_is_better": True,
         "paper": 2.0 if row == "plain" else None, "ours": 3.0, "ours_low": 2.5, "ours_high": 3.6,
         "versus_reference": np.nan if row == "plain" else -0.5, "versus_reference_low": -0.7, "versus_reference_high": -0.3,
         "paper_versus_reference": np.nan} for row in rows for column in columns])

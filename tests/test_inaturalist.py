@@ -13,7 +13,7 @@ from PIL import Image
 from lib.data.canvas import RULES
 from lib.data.inaturalist import BOXES, INaturalist, torchvision_ids
 from lib.data.inaturalist_verify import PUBLISHED, PUBLISHED_BOXES, verify
-from lib.data.recognition import PROTOCOLS, centre_crop, is_val
+from lib.data.recognition import PROTOCOLS, is_val
 from lib.data.synthetic import inaturalist as twin
 
 TINY = {"train": 96, "test": 32, "side": 48}
@@ -323,11 +323,3 @@ def test_protocols_are_the_papers_and_the_releases():
     assert (paper.side, paper.test_crop, paper.input_size) == (800, 512, 227)
     assert (released.side, released.test_crop, released.input_size, released.random_crop) == (800, 700, 224, True)
     assert all(protocol.rule in RULES and protocol.source for protocol in PROTOCOLS.values())
-
-
-def test_centre_crop_takes_the_middle():
-    pixels = np.arange(5 * 8 * 3, dtype=np.uint8).reshape(5, 8, 3)
-    np.testing.assert_array_equal(centre_crop(pixels, 4), pixels[0:4, 2:6])
-    np.testing.assert_array_equal(centre_crop(pixels, 5), pixels[:, 1:6])
-    with pytest.raises(ValueError, match="8x5 has no centre crop of 6x6"):
-        centre_crop(pixels, 6)

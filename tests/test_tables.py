@@ -433,7 +433,8 @@ def test_a_row_gets_the_trained_networks_of_the_rows_it_needs(run, tmp_path):
 
 def test_a_row_is_stale_when_a_row_that_it_needs_changes(run):
     table, changed = with_rows(AGAIN), with_rows(AGAIN)
-    changed = dataclasses.replace(changed, rows=tuple(dataclasses.replace(row, recipe=slower) if row.name == "plain" else row for row in changed.rows))
+    rows = tuple(dataclasses.replace(row, recipe=slower) if row.name == "plain" else row for row in changed.rows)
+    changed = dataclasses.replace(changed, rows=rows)
     keys = [Run(one, dataclasses.replace(run.settings, rows=("again",))).key(AGAIN, 0) for one in (table, changed)]
     assert keys[0] != keys[1]
 

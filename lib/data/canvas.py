@@ -9,6 +9,8 @@ Resizing is Pillow's bilinear filter, which averages when it shrinks. Pixels are
 at the photograph's top left corner.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
@@ -17,8 +19,33 @@ RULES = ("squash", "short", "long")
 FILL = (124, 116, 104)  # ImageNet's mean colour: nothing, once it is normalised
 
 
-def canvas(pixels: NDArray[np.uint8], side: int, *, rule: str = "short") -> NDArray[np.uint8]:
-    """pixels (H, W, 3) -> (side, side, 3) by `rule`. ValueError for an unknown rule or a side below 1."""
+@dataclass(frozen=True)
+class Square:
+    """How photographs become squares: of `side` pixels by `rule`, of which the middle `crop` is kept."""
+
+    side: int
+    rule: str = "short"
+    crop: int | None = None
+
+    @property
+    def size(self) -> int:
+        return self.crop or self.side
+
+    def pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return canvas(pixels, self.side, rule=self.rule, crop=self.crop)
+
+    def points(self, points: ArrayLike, sizes: ArrayLike) -> NDArray[np.float64]:
+        return canvas_points(points, sizes, self.side, rule=self.rule, crop=self.crop)
+
+    def boxes(self, boxes: ArrayLike, sizes: ArrayLike) -> NDArray[np.float64]:
+        return canvas_boxes(boxes, sizes, self.side, rule=self.rule, crop=self.crop)
+
+
+def canvas(pixels: NDArray[np.uint8], side: int, *, rule: str = "short", crop: int | None = None) -> NDArray[np.uint8]:
+    """pixels (H, W, 3) -> (side, side, 3) by `rule`, or its middle (crop, crop, 3). ValueError for an unknown rule or a side below 1."""
+    if crop is not None:
+        at = margin(side, crop)
+        return canvas(pixels, side, rule=rule)[at:at + crop, at:at + crop]
     width, height, left, top = placement(pixels.shape[:2], side, rule)
     image = Image.fromarray(pixels)
     if (width, height) != image.size:
@@ -44,18 +71,25 @@ def placement(size: ArrayLike, side: int, rule: str) -> tuple[int, int, int, int
     return width, height, round((width - side) / 2), round((height - side) / 2)
 
 
-def canvas_points(points: ArrayLike, sizes: ArrayLike, side: int, *, rule: str = "short") -> NDArray[np.float64]:
+def margin(side: int, crop: int | None) -> int:
+    """What a centre crop leaves away above and at the left."""
+    if crop is not None and not 0 < crop <= side:
+        raise ValueError(f"a centre crop of {crop} px does not fit into a square of {side} px")
+    return 0 if crop is None else (side - crop) // 2
+
+
+def canvas_points(points: ArrayLike, sizes: ArrayLike, side: int, *, rule: str = "short", crop: int | None = None) -> NDArray[np.float64]:
     """points (N, ..., 2) as (x, y) in photographs of sizes (N, 2) as (H, W) -> the same in their squares; they may lie outside."""
     points = np.array(points, dtype=np.float64)
     for each, size in zip(points, np.asarray(sizes).reshape(-1, 2), strict=True):
         width, height, left, top = placement(size, side, rule)
-        each[...] = each * [width / size[1], height / size[0]] - [left, top]
+        each[...] = each * [width / size[1], height / size[0]] - [left, top] - margin(side, crop)
     return points
 
 
-def canvas_boxes(boxes: ArrayLike, sizes: ArrayLike, side: int, *, rule: str = "short") -> NDArray[np.float64]:
+def canvas_boxes(boxes: ArrayLike, sizes: ArrayLike, side: int, *, rule: str = "short", crop: int | None = None) -> NDArray[np.float64]:
     """boxes (N, 4) as (x, y, w, h) -> the same in their squares; what is cut off stays part of the box: it may reach outside."""
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     corners = np.stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)  # (N, 2, 2)
-    moved = canvas_points(corners, sizes, side, rule=rule)
+    moved = canvas_points(corners, sizes, side, rule=rule, crop=crop)
     return np.concatenate([moved[:, 0], moved[:, 1] - moved[:, 0]], axis=1)

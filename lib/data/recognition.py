@@ -37,7 +37,7 @@ class Protocol:
     """How a picture becomes what a sampler sees, and from where that is known."""
 
     side: int  # of the square, in training and in testing
-    test_crop: int | None  # the middle of the square that is tested, None for all of it
+    test_crop: int | None  # the middle of the square that is tested (`crop` of `lib.data.canvas`), None for all of it
     input_size: int  # of both networks
     rule: str = "squash"  # of `lib.data.canvas`
     random_crop: bool = False  # training crops of random size and shape, resized to `side`, and mirrored
@@ -53,14 +53,6 @@ PROTOCOLS = {
         "written for ImageNet: RandomResizedCrop(800) and flips; Resize((800, 800)) and CenterCrop(700)"),
     "demo": Protocol(side=256, test_crop=None, input_size=64, source="ours, for the synthetic twins"),
 }
-
-
-def centre_crop(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """The middle (side, side, 3) of (H, W, 3); add -((H - side) // 2) to coordinates. ValueError where the picture is smaller."""
-    top, left = ((length - side) // 2 for length in pixels.shape[:2])
-    if min(top, left) < 0:
-        raise ValueError(f"a picture of {pixels.shape[1]}x{pixels.shape[0]} has no centre crop of {side}x{side}")
-    return pixels[top : top + side, left : left + side]
 
 
 # -------------------------------------------------------------------------------------------------------- the columns

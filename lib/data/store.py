@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.data.canvas import canvas as square
+from lib.data.canvas import Square
 from lib.data.files import read_rgb
 from lib.models.sampler import low_resolution, pair
 
@@ -33,18 +33,18 @@ class ImageStore:
 
     paths: image files. sizes: (N, 2) their (height, width). view_size: of the low-resolution view. reduce: hand images on at
     this fraction of their size, averaged, which small networks lose nothing by.
-    canvas: (side, rule) makes squares of images of many sizes, by `lib.data.canvas`; then all batches are alike.
+    canvas: makes squares of images of many sizes; then all batches are alike.
     cache_dir: where the decoded images may go, None for nowhere. fingerprint: names the content, so that a cache is never
     taken for another's. workers: processes that decode when there is no cache.
     """
 
     def __init__(self, paths: Sequence[Path], sizes: np.ndarray, view_size: int | tuple[int, int], *,
                  cache_dir: Path | None, fingerprint: str, cache_limit: int = CACHE_LIMIT, workers: int | None = None,
-                 reduce: int = 1, canvas: tuple[int, str] | None = None, progress: Progress | None = None):
+                 reduce: int = 1, canvas: Square | None = None, progress: Progress | None = None):
         self.paths, self.files, self.view_size, self.reduce, self.canvas = list(paths), np.asarray(sizes), pair(view_size), reduce, canvas
         self.sizes = -(-self.files // reduce)  # as `Image.reduce` rounds
         if canvas is not None:
-            self.sizes = np.full_like(self.files, canvas[0])
+            self.sizes = np.full_like(self.files, canvas.size)
         self.groups = {tuple(map(int, size)): np.flatnonzero((self.sizes == size).all(1))
                        for size in np.unique(self.sizes, axis=0)}
         self.slot = np.zeros(len(self.paths), dtype=np.int64)  # position within its size's cache file
@@ -54,7 +54,7 @@ class ImageStore:
         self.bytes = int(self.sizes.astype(np.int64).prod(1).sum() * 3)
         self.images: dict[tuple[int, int], Tensor] | None = None
         if cache_dir is not None and self.bytes <= cache_limit:
-            shape = reduce if canvas is None else f"{canvas[1]}{canvas[0]}"
+            shape = reduce if canvas is None else f"{canvas.rule}{canvas.side}-{canvas.size}"
             folder = cache_dir / f"{fingerprint}-{self.view_size[0]}x{self.view_size[1]}-{shape}"
             folder.parent.mkdir(parents=True, exist_ok=True)
             with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
@@ -109,7 +109,7 @@ class ImageStore:
     def read(self, index: int) -> np.ndarray:
         """Image `index` decoded from its file, (H, W, 3) uint8."""
         pixels = read_rgb(self.paths[index], self.files[index], reduce=self.reduce)
-        return pixels if self.canvas is None else square(pixels, self.canvas[0], rule=self.canvas[1])
+        return pixels if self.canvas is None else self.canvas.pixels(pixels)
 
     def fetch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
         """The images (B, 3, H, W) and views (B, 3, h, w) of `indices`, uint8; all of one size."""

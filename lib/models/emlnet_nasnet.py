@@ -38,7 +38,8 @@ class NasNetEncoder(nn.Module):
 
     weights: a state dict of timm's nasnetalarge for the body (`pretrained_nasnet()`), or None for random values.
     num_features: of the body's last layer, a multiple of 96; the published network's by default. 84,728,569 parameters then.
-    input_size: images are squashed to it first, and maps come back at the images' own size; 320x320 in the release. ImportError, one line, without timm. Source: see the module's docstring.
+    input_size: images are squashed to it first, and maps come back at the images' own size;
+    320x320 in the release. ImportError, one line, without timm. Source: see the module's docstring.
     """
 
     inputs = ("view",)  # the parts of a batch that forward takes

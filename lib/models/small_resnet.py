@@ -6,8 +6,8 @@ and one linear layer (Zhou et al., CVPR 2016). This has the same shape and train
 Deviations from ResNet
     - GroupNorm, as in `lib.models.backbones`: batches are small, and a picture's statistics differ from those of a crop of it.
     - The pooled average is multiplied by a constant, the square root of 64 cells. A detail that tells two species apart fills
-      one cell of the 8x8, and averaging leaves so little of it that training from random values took more than twice as long
-      (crops of the iNaturalist twin, 600 steps of 32: 76 % top-1 without, 99 % with it). The head stays linear, and class
+      one cell of the 8x8, and averaging leaves so little of it that training from random values is slow (crops of the
+      iNaturalist twin after 600 steps of 32: 76 % top-1 without, 99 % with it). The head stays linear, and class
       activation maps are the same but for their scale.
 """
 

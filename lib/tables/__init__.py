@@ -2,7 +2,7 @@
 
 import importlib
 
-NAMES = ("gazecapture", "salicon", "proposal")
+NAMES = ("gazecapture", "inaturalist", "saliency_depth", "cub200", "salicon", "proposal")
 
 
 def get(name: str):

@@ -94,6 +94,7 @@ class Table:
     over: str = "images"
     comparisons: tuple[tuple[str, str], ...] = ()  # pairs of rows that the claims are about: the first minus the second
     quoted: tuple[Quoted, ...] = ()
+    records: str | None = None  # the table whose records are read and written, where two tables share rows
 
     def row(self, name: str) -> Row:
         return next(row for row in self.rows if row.name == name)
@@ -162,9 +163,11 @@ class Run:
     def __init__(self, table: Table, chosen: Settings):
         self.table, self.settings = table, chosen
         self.preset = table.presets[chosen.preset]
-        self.store = RecordStore(chosen.results_dir, table=table.name, dataset=chosen.dataset, preset=chosen.preset)
+        self.store = RecordStore(chosen.results_dir, table=table.records or table.name, dataset=chosen.dataset,
+                                 preset=chosen.preset)
         self.results: dict[str, list[Result]] = {}
         self._tasks: dict[str, tuple[Task, dict]] = {}
+        self._depends: dict[tuple[str, int], dict] = {}
 
     def task(self, variant: str = "main") -> tuple[Task, dict]:
         """The data set of `variant` with what is known about it, opened once."""
@@ -173,7 +176,12 @@ class Run:
         return self._tasks[variant]
 
     def depends(self, row: Row, seed: int) -> dict:
-        """Everything that the result of `row` depends on."""
+        """Everything that the result of `row` depends on; found once, so that sources edited during a run do not enter."""
+        if (row.name, seed) not in self._depends:
+            self._depends[row.name, seed] = self._find_depends(row, seed)
+        return self._depends[row.name, seed]
+
+    def _find_depends(self, row: Row, seed: int) -> dict:
         _, data = self.task(row.variant)
         parts = {"row": row.name, "seed": seed, "preset": asdict(self.preset), "data": data["fingerprint"],
                  "code": code_of(row.build, type(self.task(row.variant)[0]), Trainer, self.table.open_task),
@@ -228,6 +236,8 @@ class Run:
         processes use the other cores for other rows.
         """
         todo = self.todo()
+        for row, seed in todo:
+            self.depends(row, seed)
         with self._one_thread():
             with self._helpers():
                 found = [self.finish(row, seed, wait=False) for row, seed in todo]
@@ -306,8 +316,9 @@ class Run:
         save_weights(self.store.path(row.name, seed, key, "safetensors"), model)
         summary = {column.metric: mean(values[column.metric]) for column in self.table.columns if column.metric in values}
         summary |= {"epochs": recipe.epochs, "parameters": sum(p.numel() for p in model.parameters())}
-        record = Record(table=self.table.name, row=row.name, seed=seed, preset=self.settings.preset, dataset=self.settings.dataset,
-                        is_twin=data["is_twin"], n=data["n"], unit=data["unit"], summary=summary, history=history, depends=self.depends(row, seed),
+        record = Record(table=self.table.records or self.table.name, row=row.name, seed=seed, preset=self.settings.preset,
+                        dataset=self.settings.dataset, is_twin=data["is_twin"], n=data["n"], unit=data["unit"], summary=summary,
+                        history=history, depends=self.depends(row, seed),
                         provenance=provenance(device, time.monotonic() - started), notes=data["notes"] + model.notes)
         self.store.save(record, key, values)
         return record, values

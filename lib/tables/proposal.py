@@ -19,6 +19,7 @@ from pathlib import Path
 from torch import nn
 from torchvision import models
 
+from lib.data.canvas import Square
 from lib.data.imagenette import Imagenette
 from lib.data.synthetic import imagenette as twin
 from lib.models.backbones import IMAGENET_NORMALIZATION as IMAGENET
@@ -209,7 +210,7 @@ def write_twin(p: Preset, variant: str, progress: Progress) -> Path:
 def open_task(chosen: Settings, p: Preset, variant: str, progress: Progress) -> tuple[ProposalTask, dict]:
     root = chosen.data_dir or write_twin(p, variant, progress)
     data = {split: Imagenette(root, split) for split in ("train", "val", "test")}
-    task = ProposalTask(data, crop_size=p.crop_size, view_size=p.crop_size, canvas=(p.side, "short"), label_smoothing=p.label_smoothing,
+    task = ProposalTask(data, crop_size=p.crop_size, view_size=p.crop_size, canvas=Square(p.side), label_smoothing=p.label_smoothing,
                         cache_dir=chosen.results_dir / "cache", progress=progress)
     test = data["test"]
     return task, {"fingerprint": task.fingerprints, "is_twin": test.is_twin, "n": len(test), "unit": "images", "identify": {},

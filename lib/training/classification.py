@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from lib.data.canvas import Square
 from lib.data.store import ImageStore, Progress
 from lib.metrics.classification import top_k
 from lib.training.loop import Batch
@@ -33,28 +34,29 @@ class Labelled(Protocol):
 
 
 class ClassificationTask:
-    """data: split -> `Labelled`. canvas: (side, rule) for images of many sizes, see `lib.data.canvas`.
+    """data: split -> `Labelled`. canvas: for images of many sizes, see `lib.data.canvas`; test_canvas: another for testing.
 
     view_size: of the low-resolution view. label_smoothing: of the cross-entropy. flip: mirror half of the training images.
     """
 
     lower_is_better = False
 
-    def __init__(self, data: dict[str, Labelled], *, view_size: int, canvas: tuple[int, str] | None, label_smoothing: float = 0.0,
-                 flip: bool = False, cache_dir: Path | None = None, progress: Progress | None = None):
-        self.data, self.canvas, self.label_smoothing, self.flip = data, canvas, label_smoothing, flip
+    def __init__(self, data: dict[str, Labelled], *, view_size: int, canvas: Square, test_canvas: Square | None = None,
+                 label_smoothing: float = 0.0, flip: bool = False, cache_dir: Path | None = None, progress: Progress | None = None):
+        self.data, self.label_smoothing, self.flip = data, label_smoothing, flip
+        self.canvas = {split: test_canvas or canvas if split == "test" else canvas for split in data}
         self.fingerprints = {split: one.fingerprint for split, one in data.items()}
-        self.stores = {split: ImageStore(one.path, one.size, view_size, canvas=canvas, cache_dir=cache_dir, fingerprint=one.fingerprint,
+        self.stores = {split: ImageStore(one.path, one.size, view_size, canvas=self.canvas[split], cache_dir=cache_dir, fingerprint=one.fingerprint,
                                          progress=progress) for split, one in data.items()}
-        self.columns = {split: {"label": torch.from_numpy(np.asarray(one.label)).long(), **self.more_columns(one)}
+        self.columns = {split: {"label": torch.from_numpy(np.asarray(one.label)).long(), **self.more_columns(one, self.canvas[split])}
                         for split, one in data.items()}
 
-    def more_columns(self, data: Labelled) -> dict[str, Tensor]:
-        """Further columns of the batches, (N, ...) each."""
+    def more_columns(self, data: Labelled, canvas: Square) -> dict[str, Tensor]:
+        """Further columns of the batches, (N, ...) each; coordinates in the squares' pixels."""
         return {}
 
-    def mirrored(self, name: str, column: Tensor) -> Tensor:
-        """Column `name` of mirrored images; pictures and heat maps (B, ..., H, W) turn, anything else stays."""
+    def mirrored(self, name: str, column: Tensor, side: int) -> Tensor:
+        """Column `name` of mirrored images of `side` pixels; pictures and heat maps (B, ..., H, W) turn, anything else stays."""
         return column.flip(-1) if name in ("image", "view", "annotation") else column
 
     def length(self, split: str, batch_size: int) -> int:
@@ -67,7 +69,7 @@ class ClassificationTask:
             batch = {"image": image, "view": view, **{name: column[index] for name, column in columns.items()}}
             if generator is not None and self.flip:
                 chosen = torch.rand(len(index), generator=generator) < 0.5
-                batch = {name: torch.where(chosen.view(-1, *[1] * (column.ndim - 1)), self.mirrored(name, column), column)
+                batch = {name: torch.where(chosen.view(-1, *[1] * (column.ndim - 1)), self.mirrored(name, column, image.shape[-1]), column)
                          for name, column in batch.items()}
             yield {"index": index, **batch}
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lib.data.canvas import canvas_boxes
+from lib.data.canvas import Square
 from lib.data.imagenette import crop_coverage
 from lib.models.proposal import Proposal
 from lib.models.sampler import Sampled
@@ -24,21 +24,20 @@ class ProposalTask(ClassificationTask):
 
     def __init__(self, data: dict[str, Labelled], *, crop_size: int, **options):
         self.crop_size = crop_size
-        self.side = options["canvas"][0]
         super().__init__(data, **options)
 
-    def more_columns(self, data: Labelled) -> dict[str, Tensor]:
+    def more_columns(self, data: Labelled, canvas: Square) -> dict[str, Tensor]:
         if data.box is None:
             return {}
-        boxes = canvas_boxes(data.box, data.size, self.side, rule="short")
-        return {"box": torch.from_numpy(boxes).float(), "coverage": torch.from_numpy(crop_coverage(boxes, self.side, self.crop_size)).float()}
+        boxes = canvas.boxes(data.box, data.size)
+        return {"box": torch.from_numpy(boxes).float(), "coverage": torch.from_numpy(crop_coverage(boxes, canvas.size, self.crop_size)).float()}
 
-    def mirrored(self, name: str, column: Tensor) -> Tensor:
+    def mirrored(self, name: str, column: Tensor, side: int) -> Tensor:
         if name == "coverage":
             return column[:, [1, 0, 3, 2, 4]]  # left and right crops change places
         if name == "box":
-            return torch.cat([self.side - column[:, :1] - column[:, 2:3], column[:, 1:]], dim=1)
-        return super().mirrored(name, column)
+            return torch.cat([side - column[:, :1] - column[:, 2:3], column[:, 1:]], dim=1)
+        return super().mirrored(name, column, side)
 
     def more_values(self, batch: Batch, maps) -> dict[str, Tensor]:
         if isinstance(maps, Sampled) and "box" in batch:

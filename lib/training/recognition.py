@@ -6,7 +6,7 @@ The paper never measured that; here it is measured wherever a data set knows whe
 import torch
 from torch import Tensor
 
-from lib.data.canvas import canvas_boxes, canvas_points
+from lib.data.canvas import Square
 from lib.data.recognition import Pictures
 from lib.models.sampler import Sampled
 from lib.training.classification import ClassificationTask
@@ -24,28 +24,27 @@ class RecognitionTask(ClassificationTask):
     share of the saliency inside the animal's box, and box_share (B,), the box's share of the picture: what a uniform map has.
     """
 
-    def more_columns(self, data: Pictures) -> dict[str, Tensor]:
-        side, rule = self.canvas
-        box = torch.from_numpy(canvas_boxes(data.box, data.size, side, rule=rule)).float()
-        columns = {"box": box, "annotation": heat(box, side)}
+    def more_columns(self, data: Pictures, canvas: Square) -> dict[str, Tensor]:
+        box = torch.from_numpy(canvas.boxes(data.box, data.size)).float()
+        columns = {"box": box, "annotation": heat(box, canvas.size)}
         if data.parts is not None:
-            columns["parts"] = torch.from_numpy(canvas_points(data.parts[..., :2], data.size, side, rule=rule)).float()  # (N, P, 2)
+            columns["parts"] = torch.from_numpy(canvas.points(data.parts[..., :2], data.size)).float()  # (N, P, 2)
         if data.detail is not None:
-            columns["detail"] = torch.from_numpy(canvas_points(data.detail, data.size, side, rule=rule)).float()  # (N, 2)
+            columns["detail"] = torch.from_numpy(canvas.points(data.detail, data.size)).float()  # (N, 2)
         return columns
 
-    def mirrored(self, name: str, column: Tensor) -> Tensor:
-        side = self.canvas[0]
+    def mirrored(self, name: str, column: Tensor, side: int) -> Tensor:
         if name == "box":
             return torch.cat([side - column[:, :1] - column[:, 2:3], column[:, 1:]], dim=1)
         if name in ("parts", "detail"):
             return torch.stack([side - column[..., 0], column[..., 1]], dim=-1)
-        return super().mirrored(name, column)
+        return super().mirrored(name, column, side)
 
     def more_values(self, batch: Batch, maps) -> dict[str, Tensor]:
         if not isinstance(maps, Sampled):
             return {}
-        side, values = self.canvas[0], {"box_magnification": box_magnification(maps.grid, batch["box"][:, None], (self.canvas[0],) * 2)}
+        side = batch["image"].shape[-1]
+        values = {"box_magnification": box_magnification(maps.grid, batch["box"][:, None], (side, side))}
         if "detail" in batch:
             values["detail_magnification"] = box_magnification(maps.grid, around(batch["detail"][:, None], side), (side, side))
         if "parts" in batch:

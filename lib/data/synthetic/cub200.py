@@ -8,8 +8,8 @@ part_click_locs.txt are left out.
 
 What it is to decide ("Learning to Zoom", section 4.3): "the images are better framed around subjects than in the iNaturalist
 dataset". So birds are larger here than in that twin, and details smaller beside them: zooming to the whole bird shows less
-than zooming to its head or wing. `details="large"` is the negative control. The constants were chosen on training pictures
-and others of the same kind, not on a test split.
+than zooming to its head or wing. `details="large"` is the negative control. The constants were chosen on pictures of other
+seeds than the tables'.
 """
 
 from __future__ import annotations
