@@ -72,7 +72,7 @@ def inside(saliency: Tensor, box: Tensor) -> Tensor:
     return (saliency[:, 0].double() * covered).sum((1, 2)) / total
 
 
-def heat(box: Tensor, side: int, *, cells: int = 31, floor: float = 0.05) -> Tensor:
+def heat(box: Tensor, side: int, *, cells: int = 31, floor: float = 0.02) -> Tensor:
     """A heat map over the animal's box, (N, 1, cells, cells): what the oracle row zooms by; uniform where the box is not known.
 
     A Gaussian around its centre with a standard deviation of a third of its sides, above a `floor` of its peak.
