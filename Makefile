@@ -30,6 +30,7 @@ lab: $(VENV)/installed
 bench: $(VENV)/installed
 	$(RUN) tests/bench_sampler.py
 	$(RUN) tests/bench_metrics.py
+	$(RUN) tests/bench_recognition.py
 
 clean:
 	rm -rf results/runs results/cache results/notebooks results/figures results/tables data/twins

@@ -19,6 +19,7 @@ from lib.models.backbones import (
     small_alexnet,
     small_saliency_network,
 )
+from lib.models.small_inception import small_inception
 
 
 def count(network: nn.Module) -> int:
@@ -83,6 +84,7 @@ NETWORKS = {
     "resnet14": lambda: saliency_network_resnet18(14),
     "small_alexnet": lambda: small_alexnet(3, sigmoid=True),
     "small_saliency": small_saliency_network,
+    "small_inception": lambda: small_inception(3),
     "localisation": lambda: localisation_network(small_saliency_network(), 6),
 }
 
@@ -112,6 +114,8 @@ def test_bad_options_are_refused():
         saliency_network_resnet18(12)
     with pytest.raises(ValueError, match="multiple of 8"):
         small_alexnet(2, width=20)
+    with pytest.raises(ValueError, match="multiple of 8"):
+        small_inception(2, width=20)
     with pytest.raises(ValueError, match="too small"):
         small_alexnet(2)(torch.rand(1, 3, 16, 16))
     with pytest.raises(ValueError, match="6 values, got 3"):
@@ -130,10 +134,12 @@ def test_small_alexnet_keeps_eight_cells_at_64_pixels(size):
 def test_small_networks_have_the_size_they_state():
     assert count(small_alexnet(2)) == 194_282
     assert count(small_saliency_network()) == 24_528
+    assert count(small_inception(16)) == 32_896 and small_inception(16)(torch.rand(1, 3, 64, 64)).shape == (1, 16)
+    assert small_inception(16).features(torch.rand(1, 3, 64, 64)).shape == (1, 64, 8, 8)
     assert small_saliency_network()(torch.rand(1, 3, 64, 64)).shape == (1, 32, 16, 16)
 
 
-@pytest.mark.parametrize("build", [lambda: small_alexnet(2), small_saliency_network])
+@pytest.mark.parametrize("build", [lambda: small_alexnet(2), small_saliency_network, lambda: small_inception(2)])
 def test_an_image_does_not_depend_on_its_batch(build):
     """Batches are grouped by screen orientation: nothing may leak between the images of one."""
     network, images = build().train(), torch.rand(6, 3, 64, 64)

@@ -151,6 +151,7 @@ def test_the_crop_that_shows_most_is_what_the_bound_looks_at(data):
     assert (bound["entropy"] < 1e-6).all() and bound["shown"].mean() > bound["shown_by_chance"].mean()
     mean = evaluate(FixedChoice(small_classifier(), CROP, kind="mean"), made, "test", device=device)
     np.testing.assert_allclose(mean["entropy"], np.log2(5), atol=1e-6)
+    assert np.isnan(mean["shown"]).all(), "equal weights choose nothing"
     full = evaluate(FixedChoice(small_classifier(), CROP, kind="full"), made, "test", device=device)
     assert full["shown"].all(), "the whole picture shows everything"
 

@@ -50,7 +50,7 @@ class Column:
     metric: str
     quantity: str = ""  # what an axis calls it; the column's name by default
     unit: str = ""
-    lower_is_better: bool = True
+    lower_is_better: bool | None = True  # None: neither is better
     digits: int = 2
     scale: float = 1.0  # 100 makes per cent of a share
     where: Callable[[dict[str, np.ndarray]], np.ndarray] | None = None  # a row's values -> mask over its samples
@@ -251,6 +251,8 @@ class Run:
     def help(self, number: int) -> None:
         """What helper `number` does: the rows that nobody works on, from its own end of the table."""
         todo = self.todo()
+        for row, seed in todo:
+            self.depends(row, seed)
         start = len(todo) * number // (helpers.MOST + 1)
         with self._one_thread():
             for row, seed in (todo[start:] + todo[:start] if number > 1 else reversed(todo)):

@@ -66,8 +66,10 @@ def cells(run: Run) -> list[Cell]:
 
 def heading(run: Run, column: Column) -> str:
     """The column's name, with an arrow to where better is if the columns differ in that."""
-    mixed = len({column.lower_is_better for column in run.table.columns}) > 1
-    return f"{column.name} {'↓' if column.lower_is_better else '↑'}" if mixed else column.name
+    directions = {column.lower_is_better for column in run.table.columns}
+    if {True, False} <= directions and column.lower_is_better is not None:
+        return f"{column.name} {'↓' if column.lower_is_better else '↑'}"
+    return column.name
 
 
 def table(run: Run) -> pd.DataFrame:

@@ -4,7 +4,7 @@ Section 4.2. Published values are those of the paper's Table 2. Beside its rows:
 network at the resolution that costs as much as the sampler, the blur of section 3.3 as an experiment of its own (none, a
 third of the epochs, all of them), and on the twin a negative control whose details survive shrinking.
 
-Inception V3 with 299 px has no small counterpart: its two rows belong to the `paper` presets.
+`demo` has small networks of both families, residual and Inception; Inception V3 itself sees 299 px, the small one 64.
 """
 
 from torch import nn
@@ -16,16 +16,18 @@ from lib.models.backbones import IMAGENET_NORMALIZATION as IMAGENET
 from lib.models.backbones import load_imagenet, pretrained
 from lib.models.rivals import Uniform
 from lib.models.sampler import SaliencySampler, SampledNetwork
+from lib.models.small_inception import small_inception
 from lib.tables import recognition as r
 from lib.tables.engine import Row, Settings, Table
 from lib.training.progress import Progress
 from lib.training.recognition import RecognitionTask
 
 PRESETS = r.presets(network="resnet101", real_classes=5089, twin_classes=16, epochs=12)
-PAPER = ("paper", "paper-twin")
 
 
 def inception(p: r.Preset) -> nn.Module:
+    if p.network == "small":
+        return small_inception(p.classes)
     network = models.inception_v3(weights=None, num_classes=p.classes, aux_logits=False, init_weights=False)
     if (weights := pretrained("inception_v3")) is not None:
         load_imagenet(network, weights, replaced=("fc",))
@@ -56,8 +58,9 @@ ROWS = (
     Row(name="blur_always", label="RN + Sampler, blur in all epochs", build=r.sampler, recipe=r.blurred_always),
     Row(name="same_cost", label="RN at the sampler's cost", build=r.same_cost),
     Row(name="oracle", label="RN + oracle grid at the box", build=r.oracle),
-    Row(name="inception_plain", label="Plain Inception V3", build=inception_plain, published=published(64, 86), presets=PAPER),
-    Row(name="inception_sampler", label="Inception V3 + Saliency Sampler", build=inception_sampler, published=published(66, 87), presets=PAPER),
+    Row(name="inception_plain", label="Plain Inception V3", build=inception_plain, published=published(64, 86)),
+    Row(name="inception_sampler", label="Inception V3 + Saliency Sampler", build=inception_sampler, recipe=r.unblurred,
+        published=published(66, 87)),
     *r.CONTROLS,
 )
 

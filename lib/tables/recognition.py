@@ -42,14 +42,15 @@ class Preset:
     recipe: Recipe
     twin: str  # key of the twin's SIZES
     control: str
-    inception_size: int = 299
+    inception_size: int = 64
     flip: bool = False
 
 
 BEFORE_THE_TASK_NETWORK = (("sampler.", 0.3),)  # as in Table 1: everything before the task network learns at a lower rate
 SMALL = {"network": "small", "canvas": Square(160, "squash"), "test_canvas": Square(160, "squash"), "task_size": 64, "view_size": 64}
 # Section 4.2: networks at 227, "the original 800x800 pixel images in training time", "a center crop of 512x512" in testing.
-PAPER = {"canvas": Square(800, "squash"), "test_canvas": Square(800, "squash", 512), "task_size": 227, "view_size": 227, "flip": True}
+PAPER = {"canvas": Square(800, "squash"), "test_canvas": Square(800, "squash", 512), "task_size": 227, "view_size": 227, "inception_size": 299,
+         "flip": True}
 
 
 def presets(*, network: str, real_classes: int, twin_classes: int, epochs: int) -> dict[str, Preset]:

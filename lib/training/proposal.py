@@ -18,7 +18,7 @@ class ProposalTask(ClassificationTask):
     """imagenette, or its twin: crop_size is that of the five crops; only a twin has boxes.
 
     Values beside those of `ClassificationTask`, where a network chooses among crops: weights (B, V), entropy (B,) of the
-    weights in bits; and with boxes shown (B,), 1 where the crop of the greatest weight shows the object, and
+    weights in bits; and with boxes shown (B,), 1 where the crop of the greatest weight shows the object (NaN if all weigh alike), and
     shown_by_chance (B,), the share of the crops that do. Where a network resamples: magnification (B,) of the box.
     """
 
@@ -48,5 +48,7 @@ class ProposalTask(ClassificationTask):
         values = {"weights": weights, "entropy": -(weights * weights.clamp_min(1e-12).log2()).sum(1)}
         if "coverage" in batch:
             shown = torch.nn.functional.pad(batch["coverage"], (0, weights.shape[1] - 5), value=1.0) >= SHOWN  # the whole image shows all
-            values |= {"shown": shown.gather(1, weights.argmax(1, keepdim=True))[:, 0].double(), "shown_by_chance": shown.double().mean(1)}
+            chosen = shown.gather(1, weights.argmax(1, keepdim=True))[:, 0].double()  # (B,)
+            even = weights.amax(1) - weights.amin(1) < 1e-9  # no crop is chosen
+            values |= {"shown": chosen.masked_fill(even, torch.nan), "shown_by_chance": shown.double().mean(1)}
         return values

@@ -62,14 +62,14 @@ def around(points: Tensor, side: int) -> Tensor:
 
 
 def inside(saliency: Tensor, box: Tensor) -> Tensor:
-    """The share of saliency (B, 1, h, w) whose cells' centres lie in box (B, 4), (x, y, w, h) in [0, 1]: (B,)."""
+    """The share of saliency (B, 1, h, w) whose cells' centres lie in box (B, 4), (x, y, w, h) in [0, 1]: (B,), NaN without a box."""
     height, width = saliency.shape[-2:]
     x = ((torch.arange(width, device=box.device) + 0.5) / width)[None, None, :]  # (1, 1, w)
     y = ((torch.arange(height, device=box.device) + 0.5) / height)[None, :, None]
     left, top, right, bottom = (edge[:, None, None] for edge in (box[:, 0], box[:, 1], box[:, 0] + box[:, 2], box[:, 1] + box[:, 3]))
     covered = (x >= left) & (x < right) & (y >= top) & (y < bottom)  # (B, h, w)
     total = saliency[:, 0].double().sum((1, 2))
-    return (saliency[:, 0].double() * covered).sum((1, 2)) / total
+    return ((saliency[:, 0].double() * covered).sum((1, 2)) / total).where(box.isfinite().all(1), torch.nan)
 
 
 def heat(box: Tensor, side: int, *, cells: int = 31, floor: float = 0.02) -> Tensor:

@@ -27,7 +27,7 @@ VERSION = 1  # raise it whenever the same parameters give other bytes
 SIZES: dict[str, dict[str, int]] = {
     "smoke": {"train": 80, "test": 32},  # five of each species: one for choosing
     "demo": {"train": 1200, "test": 400},
-    "control": {"train": 1000, "test": 300},
+    "control": {"train": 1200, "test": 200},
 }
 GENERA = {"Mock_Warbler": "warbler", "Mock_Finch": "finch", "Mock_Jay": "jay", "Mock_Wader": "wader"}
 DETAILS = {"small": 0.125, "large": 0.3}  # diameter of the detail in body lengths

@@ -30,7 +30,7 @@ VERSION = 1  # raise it whenever the same parameters give other bytes
 SIZES: dict[str, dict[str, int]] = {
     "smoke": {"train": 80, "test": 32},  # five of each species: one for choosing
     "demo": {"train": 2000, "test": 500},
-    "control": {"train": 1000, "test": 300},
+    "control": {"train": 2000, "test": 300},
 }
 GENERA = {"Pictocarabus": "beetle", "Pictosylvia": "warbler", "Pictopieris": "butterfly", "Pictospiza": "finch"}  # by category id
 EPITHETS = ("calida-anterior", "calida-posterior", "frigida-anterior", "frigida-posterior")  # as `birds.VARIANTS`
