@@ -86,8 +86,21 @@ class TestExecution:
         assert {path.suffix for path in (tmp_path / "tables").iterdir()} == {".md", ".csv", ".tex"}
         assert len(list((tmp_path / "figures").glob("01_*.png"))) == pictures(tmp_path / "out.ipynb") == 11
 
+    @pytest.mark.parametrize(("notebook", "figures"), [("02_inaturalist", 13), ("03_saliency_depth", 5), ("04_cub200", 9)])
+    def test_recognition_on_the_twins(self, tmp_path, notebook, figures):
+        done = papermill(notebook, tmp_path / "out.ipynb", "preset=smoke", f"results_dir={tmp_path}")
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert {path.suffix for path in (tmp_path / "tables").iterdir()} == {".md", ".csv", ".tex"}
+        assert len(list((tmp_path / "figures").glob("0*.png"))) == pictures(tmp_path / "out.ipynb") == figures
+
     def test_saliency_on_the_twin(self, tmp_path):
         done = papermill("05_salicon_emlnet", tmp_path / "out.ipynb", "preset=smoke", f"results_dir={tmp_path}")
         assert done.returncode == 0, done.stderr[-2000:]
         assert {path.suffix for path in (tmp_path / "tables").iterdir()} == {".md", ".csv", ".tex"}
         assert len(list((tmp_path / "figures").glob("05_*.png"))) == pictures(tmp_path / "out.ipynb") == 6
+
+    def test_region_proposal_on_the_twin(self, tmp_path):
+        done = papermill("07_region_proposal", tmp_path / "out.ipynb", "preset=smoke", f"results_dir={tmp_path}")
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert {path.suffix for path in (tmp_path / "tables").iterdir()} == {".md", ".csv", ".tex"}
+        assert len(list((tmp_path / "figures").glob("07_*.png"))) == pictures(tmp_path / "out.ipynb") == 10

@@ -65,8 +65,8 @@ def first_of(run: Run, labels: Iterable[int], variant: str = "main") -> list[int
 def spread(run: Run, count: int, variant: str = "main") -> list[int]:
     """`count` test pictures of classes that are evenly spaced."""
     classes = np.unique(run.task(variant)[0].columns["test"]["label"].numpy())
-    at = np.linspace(0, len(classes) - 1, min(count, len(classes)) + 2).round().astype(int)[1:-1]
-    return first_of(run, dict.fromkeys(classes[at].tolist()), variant)
+    count = min(count, len(classes))
+    return first_of(run, classes[((np.arange(count) + 0.5) * len(classes) / count).astype(int)].tolist(), variant)
 
 
 def class_name(run: Run, label: int, variant: str = "main") -> str:
@@ -104,7 +104,7 @@ def sign(figure: Figure, run: Run, text: str = "") -> Figure:
 
 def legend(task: RecognitionTask) -> str:
     """What the boxes' colours mean."""
-    return "green: the animal's box" + ("; orange: the detail that tells its species" if "detail" in task.columns["test"] else "")
+    return "green: the animal's box" + ("; orange: the deciding detail" if "detail" in task.columns["test"] else "")
 
 
 # ------------------------------------------------------------------------------------------------------------- one panel

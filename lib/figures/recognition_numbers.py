@@ -49,7 +49,6 @@ def protocols(run: Run) -> DataFrame:
 
 
 def over(run: Run) -> str:
-    """What intervals are over."""
     return "mean with 95 % interval over " + ("seeds" if len(next(iter(run.results.values()))) > 1 else "test pictures")
 
 
@@ -68,7 +67,7 @@ def dots(columns: dict[str, dict[str, Interval]], labels: dict[str, str], *, col
             draw_interval(ax, interval, places[row], (colours or {}).get(row, style.OURS))
         ax.set(ylim=(low, -0.6), title=title)
         ax.set_yticks(list(places.values()), labels=[labels[row] for row in places] if ax is axes[0, 0] else [])
-        ax.xaxis.set_major_locator(MaxNLocator(5))
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         ax.tick_params(axis="y", length=0)
         ax.grid(axis="x")
         ax.spines["left"].set_visible(False)
@@ -128,7 +127,7 @@ def accuracy(run: Run) -> Figure:
 
 
 def groups(run: Run, variant: str = "main") -> tuple[NDArray, list[str]]:
-    """The group of each test picture, and the groups' names: species, or their supercategories where there are too many."""
+    """The group of each test picture, and their names: species, or supercategories where those are too many."""
     data = run.task(variant)[0].data["test"]
     if len(data.classes) <= MOST_LABELS or data.supercategory is None:
         return data.label, [class_name(run, k, variant).replace("\n", " ") for k in range(len(data.classes))]
@@ -152,7 +151,7 @@ def per_species(run: Run, name: str = "sampler", reference: str = "plain") -> Fi
     gain = {str(k): paired(of(name, k), of(reference, k), None, over=run.table.over) for k in there}
     ordered = sorted(gain, key=lambda k: -gain[k].mean)
     many = len(ordered) > MOST_LABELS
-    height = MOST_LABELS / len(ordered) if many else 1.0
+    height = MOST_LABELS / len(ordered) if many else 1.0  # of a line
     figure, axes = dots({"top-1 (%)": {}, f"gain of {name} over {reference} (points)": {k: gain[k] for k in ordered}},
                         {k: "" if many else names[int(k)] for k in ordered}, width=2.6,
                         places={k: i * height for i, k in enumerate(ordered)})
@@ -170,7 +169,7 @@ def per_species(run: Run, name: str = "sampler", reference: str = "plain") -> Fi
 
 
 def shares(values: dict[str, NDArray]) -> tuple[NDArray, NDArray]:
-    """Per cent of the saliency inside the animal's box, and of the picture; NaN where the box is not known or has no cell."""
+    """Per cent of the saliency inside the animal's box, and of the picture; NaN where the box is not known or covers no cell."""
     known = values["box_share"] > 0
     return tuple(np.where(known, 100 * values[key], np.nan) for key in ("saliency_in_box", "box_share"))
 
@@ -209,9 +208,8 @@ def looks(run: Run) -> Figure:
 
 
 def _summary(run: Run, per_seed: list[NDArray | None]) -> Interval | None:
-    if any(values is None or not np.isfinite(values).any() for values in per_seed):
-        return None
-    return summarise(per_seed, None, over=run.table.over)
+    known = all(values is not None and np.isfinite(values).any() for values in per_seed)
+    return summarise(per_seed, None, over=run.table.over) if known else None
 
 
 @torch.no_grad()
@@ -240,7 +238,7 @@ def covered(box: NDArray, crop: NDArray) -> NDArray[np.float64]:
 def cam_coverage(run: Run) -> DataFrame:
     """How often the CAM row's crop shows the animal (`COVERED` of its box) and the deciding detail, and how large it is; in per cent.
 
-    For all test pictures (the first `COVERAGE_FROM`), and apart for those where the plain row, whose maps choose, was right or wrong.
+    For the first `COVERAGE_FROM` test pictures, and apart for those where the plain row, whose maps choose, was right or wrong.
     """
     if "cam" not in run.results:
         return DataFrame()
@@ -289,7 +287,7 @@ def cost(run: Run) -> DataFrame:
         before = sum(p.numel() for p in model.sampler.parameters())
         found[name] = (sum(p.numel() for p in model.parameters()), before, flops(model, run.preset), milliseconds(run, model, "main"))
     plain = found.get(run.table.reference)
-    names = ("parameters", "before the task network", "operations (millions)", "× plain", "ms/picture, measured now", "× plain's ms")
+    names = ("parameters", "before the task network", "operations (millions)", "× plain", "ms, measured now", "× plain's ms")
     lines = {run.table.row(name).label: (f"{count:,}", f"{before:,}", f"{done / 1e6:,.1f}", f"{done / plain[2]:.2f}" if plain else frames.NOT_RUN,
                                          f"{taken:.2f}", f"{taken / plain[3]:.2f}" if plain else frames.NOT_RUN)
              for name, (count, before, done, taken) in found.items()}

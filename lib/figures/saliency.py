@@ -263,8 +263,8 @@ def nss_constant(run: Run) -> float:
 def png_steps(run: Run, name: str = "decoder") -> DataFrame:
     """KL in nats, a mean over some test images, after each step from row `name`'s map to the picture that the release writes.
 
-    Blurred as `lib.models.saliency_baselines.Released` does, stretched from 0 to 1, then rounded to 8 bits (as the row
-    "released") or cut off (as the release). On a twin the ceiling's map for KL takes the same steps.
+    Blurred as `lib.models.saliency_baselines.Released` does, stretched from 0 to 1, then rounded to 8 bits, or cut
+    off (as the release, and the row "released"). On a twin the ceiling's map for KL takes the same steps.
     """
     if name not in run.results:
         return DataFrame()

@@ -29,6 +29,7 @@ def inception(p: r.Preset) -> nn.Module:
     if p.network == "small":
         return small_inception(p.classes)
     network = models.inception_v3(weights=None, num_classes=p.classes, aux_logits=False, init_weights=False)
+    network.transform_input = True  # torchvision's weights expect inputs in [-1, 1]; it switches this on with them
     if (weights := pretrained("inception_v3")) is not None:
         load_imagenet(network, weights, replaced=("fc",))
     return network

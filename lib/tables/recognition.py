@@ -56,7 +56,7 @@ PAPER = {"canvas": Square(800, "squash"), "test_canvas": Square(800, "squash", 5
 def presets(*, network: str, real_classes: int, twin_classes: int, epochs: int) -> dict[str, Preset]:
     """smoke, demo and paper; `paper-twin` is the paper's networks and sizes for the twin's number of classes."""
     rates = {"rates": BEFORE_THE_TASK_NETWORK}
-    paper = Recipe(epochs=30, batch_size=32, optimiser="sgd", lr=0.01, weight_decay=1e-4, schedule="cosine", autocast=True, blur_epochs=10, **rates)
+    paper = Recipe(epochs=30, batch_size=32, optimiser="sgd", lr=0.01, weight_decay=1e-4, schedule="cosine", autocast=True, **rates)
     twin = {"classes": twin_classes, "twin": "demo", "control": "control"}
     return {
         "smoke": Preset(**SMALL, **twin | {"twin": "smoke", "control": "smoke"}, recipe=Recipe(epochs=1, batch_size=16, **rates)),
