@@ -56,7 +56,7 @@ PRESETS = {
     "smoke": Preset(network="small", crop_size=64, sizes=(16, 24, 40, 64), twin="smoke", control="smoke", norm="group",
                     recipe=Recipe(epochs=1, batch_size=32)),
     "demo": Preset(network="small", crop_size=64, sizes=(16, 24, 40, 64), twin="demo", control="control", norm="group",
-                   recipe=Recipe(epochs=6, batch_size=16, schedule="wsd")),
+                   recipe=Recipe(epochs=5, batch_size=16, schedule="wsd")),
     "paper": Preset(network="paper", crop_size=224, sizes=(32, 64, 128, 224), twin="demo", control="control", norm="batch",
                     recipe=Recipe(epochs=20, batch_size=128, optimiser="sgd", lr=0.05, weight_decay=2e-5, schedule="cosine", autocast=True)),
 }
