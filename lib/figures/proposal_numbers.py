@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from pandas import DataFrame
 
@@ -50,25 +49,11 @@ def accuracies(run: Run) -> DataFrame:
 
 def training(run: Run) -> Figure:
     """Training loss and validation accuracy by epoch, seed 0: some rows in colour, the others on the same pictures grey."""
-    found = {name: results[0].record.history for name, results in run.results.items()
-             if results[0].row.variant == "main" and results[0].record.history}
-    if not found:
+    found = {results[0].row.label: results[0].record.history for results in run.results.values() if results[0].row.variant == "main"}
+    if not any(found.values()):
         return tables.note("none of the chosen rows is trained")
-    coloured = [name for name in HIGHLIGHT if name in found] or list(found)[:len(style.CYCLE)]
-    figure, axes = style.panels([2.6, 2.6], [2.1], left=0.4, right=2.7, top=0.3, bottom=0.45, gap=0.5)
-    parts = (("training loss (nats)", tables.train_loss, np.log(10)), ("validation accuracy (%)", lambda entry: 100 * entry["val"], 10))
-    for ax, (title, value, chance) in zip(axes[0], parts, strict=True):
-        for name in sorted(found, key=coloured.__contains__):
-            kind = {"color": style.CYCLE[coloured.index(name)], "zorder": 3} if name in coloured else {"color": "#D6D6D6", "zorder": 1}
-            ax.plot([entry["epoch"] for entry in found[name]], [value(entry) for entry in found[name]], "o-", markersize=2.5, **kind)
-        ax.axhline(chance, color="#4D4D4D", linestyle=":", linewidth=0.9)
-        ax.set(title=title, xlabel="epoch", xlim=(0.5, max(map(len, found.values())) + 0.5))
-        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        ax.grid(axis="y")
-    axes[0, 1].set_ylim(bottom=0)
-    handles = [Line2D([], [], color=style.CYCLE[k], label=run.table.row(name).label) for k, name in enumerate(coloured)]
-    handles += [Line2D([], [], color="#D6D6D6", label="other rows")] * (len(coloured) < len(found))
-    figure.legend(handles=handles, loc="center left", bbox_to_anchor=(axes[0, 1].get_position().x1, 0.55))
+    highlight = [row.label for name in HIGHLIGHT for row in run.table.rows if row.name == name]
+    figure = tables.learning(found, highlight=highlight, classes=10, accuracy="validation accuracy", loss_from_zero=False)
     return sign(figure, run, "dotted: guessing among ten classes; with 1000 outputs and label smoothing that is a loss of 3.1")
 
 

@@ -24,7 +24,6 @@ from lib.tables.engine import Run
 from lib.training.recognition import RecognitionTask, around
 
 DATASETS = {"inaturalist": "iNaturalist 2017", "cub200": "CUB-200-2011"}
-style.BOX_COLOURS.setdefault("detail", style.ORANGE)  # the animal's box is green, as every other one
 PICTURE, VIEW = 1.35, 1.25  # inches
 WINDOW = 0.22  # side of a close-up, as a share of the picture's
 

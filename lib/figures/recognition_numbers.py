@@ -4,7 +4,6 @@ Everything takes a `Run` of the table "inaturalist", "saliency_depth" or "cub200
 pictures are in `lib.figures.recognition`.
 """
 
-from collections.abc import Callable
 from time import perf_counter
 
 import numpy as np
@@ -87,32 +86,13 @@ def draw_interval(ax: Axes, interval: Interval, place: float, colour: str, *, up
 
 def training(run: Run) -> Figure:
     """Training loss and validation accuracy by epoch, seed 0: some rows in colour, the others on the same pictures grey."""
-    found = {name: results[0].record.history for name, results in run.results.items()
-             if results[0].row.variant == "main" and results[0].record.history}
-    if not found:
+    found = {results[0].row.label: results[0].record.history for results in run.results.values() if results[0].row.variant == "main"}
+    if not any(found.values()):
         return tables.note("none of the chosen rows is trained")
-    coloured = [name for name in HIGHLIGHT if name in found] or list(found)[:len(style.CYCLE)]
     classes = len(run.task()[0].data["test"].classes)
-    figure, axes = style.panels([2.6, 2.6], [2.1], left=0.4, right=2.7, top=0.3, bottom=0.45, gap=0.5)
-    parts = (("training loss (nats)", tables.train_loss, np.log(classes)), ("validation top-1 (%)", lambda entry: 100 * entry["val"], 100 / classes))
-    for ax, (title, value, chance) in zip(axes[0], parts, strict=True):
-        for name in sorted(found, key=coloured.__contains__):
-            kind = {"color": style.CYCLE[coloured.index(name)], "zorder": 3} if name in coloured else {"color": "#D6D6D6", "zorder": 1}
-            _curve(ax, found[name], value, **kind)
-        ax.axhline(chance, color="#4D4D4D", linestyle=":", linewidth=0.9)
-        ax.set(title=title, xlim=(0.5, max(map(len, found.values())) + 0.5))
-        ax.set_ylim(bottom=0)
-    handles = [Line2D([], [], color=style.CYCLE[k], label=run.table.row(name).label) for k, name in enumerate(coloured)]
-    handles += [Line2D([], [], color="#D6D6D6", label="other rows")] * (len(coloured) < len(found))
-    figure.legend(handles=handles, loc="center left", bbox_to_anchor=(axes[0, 1].get_position().x1, 0.55))
+    highlight = [row.label for name in HIGHLIGHT for row in run.table.rows if row.name == name]
+    figure = tables.learning(found, highlight=highlight, classes=classes, accuracy="validation top-1")
     return sign(figure, run, f"dotted: guessing among {classes:,} classes")
-
-
-def _curve(ax: Axes, history: list[dict], value: Callable[[dict], float], **options) -> None:
-    ax.plot([entry["epoch"] for entry in history], [value(entry) for entry in history], "o-", markersize=2.5, **options)
-    ax.set_xlabel("epoch")
-    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    ax.grid(axis="y")
 
 
 def accuracy(run: Run) -> Figure:
@@ -332,7 +312,7 @@ def blur(run: Run) -> Figure:
     figure, axes = style.panels([2.8] + [1.5] * len(panels), [1.9], left=0.45, top=0.4, bottom=0.75, gap=0.5)
     for k, name in enumerate(names):
         colour, until = style.CYCLE[k], run.recipe(run.table.row(name)).blur_epochs
-        _curve(axes[0, 0], run.results[name][0].record.history, lambda entry: 100 * entry["val"], color=colour, label=BLURS[name])
+        tables.curve(axes[0, 0], run.results[name][0].record.history, lambda entry: 100 * entry["val"], color=colour, label=BLURS[name])
         if 0 < until < len(run.results[name][0].record.history):
             axes[0, 0].axvline(until + 0.5, color=colour, linestyle=":", linewidth=1)
         for ax, (title, metric, scale) in zip(axes[0, 1:], panels, strict=True):

@@ -31,7 +31,7 @@ SIGNED: Colormap = MAGNIFICATION  # of anything with a sign: white is 0
 MAGNIFICATION_LIMIT = 2.0  # log2: a quarter to four times
 OURS, PAPER, CONTROL = BLUE, VERMILION, GREY
 
-BOX_COLOURS = {"face": ORANGE, "left_eye": SKY, "right_eye": SKY}
+BOX_COLOURS = {"face": ORANGE, "left_eye": SKY, "right_eye": SKY, "detail": ORANGE}
 
 
 def apply() -> None:

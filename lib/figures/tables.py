@@ -144,6 +144,41 @@ def curves(histories: dict[str, list[dict]], *, unit: str = "") -> Figure:
     return figure
 
 
+def curve(ax: Axes, history: list[dict], value: Callable[[dict], float], **options) -> None:
+    """One row's `value` by epoch."""
+    ax.plot([entry["epoch"] for entry in history], [value(entry) for entry in history], "o-", markersize=2.5, **options)
+    ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.grid(axis="y")
+
+
+def learning(histories: dict[str, list[dict]], *, highlight: Sequence[str], classes: int, accuracy: str, loss_from_zero: bool = True) -> Figure:
+    """Training loss and validation accuracy of classifiers by epoch; rows that are not in `highlight` are grey, guessing is dotted.
+
+    histories: label -> one dict per epoch, as for `curves`. accuracy: what the right panel is called.
+    """
+    found = {label: history for label, history in histories.items() if history}
+    if not found:
+        return note("none of the chosen rows is trained")
+    coloured = [label for label in highlight if label in found] or list(found)[:len(style.CYCLE)]
+    figure, axes = style.panels([2.6, 2.6], [2.1], left=0.4, right=2.7, top=0.3, bottom=0.45, gap=0.5)
+    parts = (("training loss (nats)", train_loss, np.log(classes), loss_from_zero),
+             (f"{accuracy} (%)", lambda entry: 100 * entry["val"], 100 / classes, True))
+    for ax, (title, value, chance, from_zero) in zip(axes[0], parts, strict=True):
+        for label in sorted(found, key=coloured.__contains__):
+            kind = {"color": style.CYCLE[coloured.index(label)], "zorder": 3} if label in coloured else {"color": "#D6D6D6", "zorder": 1}
+            curve(ax, found[label], value, **kind)
+        ax.axhline(chance, color="#4D4D4D", linestyle=":", linewidth=0.9)
+        ax.set(title=title, xlim=(0.5, max(map(len, found.values())) + 0.5))
+        if from_zero:
+            ax.set_ylim(bottom=0)
+    handles = [axes[0, 0].plot([], [], color=style.CYCLE[k], label=label)[0] for k, label in enumerate(coloured)]
+    if len(coloured) < len(found):
+        handles.append(axes[0, 0].plot([], [], color="#D6D6D6", label="other rows")[0])
+    figure.legend(handles=handles, loc="center left", bbox_to_anchor=(axes[0, 1].get_position().x1, 0.55))
+    return figure
+
+
 def train_loss(entry: dict) -> float:
     """The training loss of an epoch: the sum of its parts."""
     return float(sum(value for name, value in entry.items() if name not in ("epoch", "val")))
