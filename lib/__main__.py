@@ -54,15 +54,18 @@ def _parameters(arguments: argparse.Namespace) -> dict:
 def _table(arguments: argparse.Namespace) -> None:
     from lib.tables import frames, helpers
     from lib.tables.engine import Run, settings
+    from lib.training.processes import joined
 
     table = tables.get(arguments.name)
-    run = Run(table, settings(table, **_parameters(arguments)))
-    if arguments.helper:
-        helpers.end_with_parent()
-        return run.help(arguments.helper)
-    run.run()
-    paths = frames.write(run)
-    print(f"\n{paths[0].read_text()}\n{', '.join(map(str, paths))}")
+    with joined(arguments.device) as processes:
+        run = Run(table, settings(table, **_parameters(arguments)), processes=processes)
+        if arguments.helper:
+            helpers.end_with_parent()
+            return run.help(arguments.helper)
+        run.run()
+    if processes.main:
+        paths = frames.write(run)
+        print(f"\n{paths[0].read_text()}\n{', '.join(map(str, paths))}")
 
 
 def _verify(arguments: argparse.Namespace) -> int:

@@ -24,6 +24,7 @@ from lib.training.checkpoint import (
     seed_everything,
 )
 from lib.training.loop import Recipe, Trainer, evaluate, learning_rate, make_optimiser, run_network
+from lib.training.processes import WHOLE
 from lib.training.progress import Progress
 
 CPU = torch.device("cpu")
@@ -48,11 +49,11 @@ class Blobs:
     def length(self, split, batch_size):
         return -(-len(self.rows[split]) // batch_size)
 
-    def batches(self, split, batch_size, generator=None):
+    def batches(self, split, batch_size, generator=None, share=WHOLE):
         rows = self.rows[split]
         if generator is not None:
             rows = rows[torch.randperm(len(rows), generator=generator)]
-        for chosen in rows.split(batch_size):
+        for chosen in map(share.of, rows.split(batch_size)):
             yield {"index": chosen, "image": self.images[chosen], "view": self.images[chosen], "target": self.targets[chosen]}
 
     def losses(self, output, batch, loss=""):
@@ -248,6 +249,29 @@ def test_without_keep_best_the_last_epoch_stays():
 
 
 # ------------------------------------------------------------------------------------------------------ schedule, optimiser
+
+
+@pytest.mark.parametrize(("lower", "scores", "epochs"), [
+    (True, [5, 4, 3, 2, 1, 0], 6), (True, [3, 2, 2, 2, 1, 0], 4), (False, [1, 2, 1, 1, 9, 9], 4), (False, [np.nan, 2, 3, 1, 1, 9], 5),
+    (True, [np.nan] * 6, 6)])
+def test_patience_ends_training_after_that_many_epochs_without_a_better_score(tmp_path, lower, scores, epochs):
+    recipe = Recipe(epochs=6, batch_size=20, patience=2)
+    task = Scripted(scores, lower_is_better=lower)
+    task.model = network()
+    trainer = Trainer(task.model, task, recipe, seed=0, device=CPU)
+    history = trainer.run(checkpoint=tmp_path / "row.ckpt", progress=QUIET, label="row")
+    assert len(history) == epochs
+    again = Trainer(network(), task, recipe, seed=0, device=CPU)  # reads the checkpoint, and must not go on
+    assert len(again.run(checkpoint=tmp_path / "row.ckpt", progress=QUIET, label="row")) == epochs
+
+
+def test_momentum_grows_linearly_to_its_end_and_the_hook_runs_after_every_step():
+    model, calls = network(), []
+    model.after_step = lambda: calls.append(trainer.optimiser.param_groups[0]["momentum"])
+    trainer = Trainer(model, Blobs(), Recipe(epochs=1, batch_size=8, optimiser="sgd", lr=1e-3, momentum=0.9, momentum_end=0.99), seed=0, device=CPU)
+    for progress in (0.0, 0.5, 1.0):
+        trainer.step(next(Blobs().batches("train", 8)), progress)
+    np.testing.assert_allclose(calls, [0.9, 0.945, 0.99])
 
 
 @pytest.mark.parametrize(("schedule", "golden"), [

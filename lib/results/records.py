@@ -47,12 +47,12 @@ class Record:
     schema: int = SCHEMA
 
 
-def provenance(device: torch.device, seconds: float) -> dict:
+def provenance(device: torch.device, seconds: float, processes: int = 1) -> dict:
     """Where and with what a result was made."""
     versions = {name: _version(name) for name in ("torch", "torchvision", "numpy", "scipy", "pandas")}
     return {"commit": git_commit(), "python": platform.python_version(), "versions": versions, "device": device.type,
             "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(), "host": platform.node(), "seconds": round(seconds, 2)}
+            "threads": torch.get_num_threads(), "processes": processes, "host": platform.node(), "seconds": round(seconds, 2)}
 
 
 def _version(name: str) -> str | None:

@@ -23,6 +23,7 @@ from lib.results.statistics import mean
 from lib.tables import helpers
 from lib.training.checkpoint import load_weights, save_weights, seed_everything
 from lib.training.loop import Recipe, Task, Trainer, evaluate
+from lib.training.processes import ALONE, Processes
 from lib.training.progress import Progress
 
 
@@ -160,8 +161,8 @@ class Result:
 class Run:
     """A table being filled: `results[row name]` is one `Result` per seed."""
 
-    def __init__(self, table: Table, chosen: Settings):
-        self.table, self.settings = table, chosen
+    def __init__(self, table: Table, chosen: Settings, *, processes: Processes = ALONE):
+        self.table, self.settings, self.processes = table, chosen, processes
         self.preset = table.presets[chosen.preset]
         self.store = RecordStore(chosen.results_dir, table=table.records or table.name, dataset=chosen.dataset,
                                  preset=chosen.preset)
@@ -172,8 +173,12 @@ class Run:
     def task(self, variant: str = "main") -> tuple[Task, dict]:
         """The data set of `variant` with what is known about it, opened once."""
         if variant not in self._tasks:
-            self._tasks[variant] = self.table.open_task(self.settings, self.preset, variant, Progress(f"{self.table.name}: "))
+            with self.processes.first_on_each_machine():
+                self._tasks[variant] = self.table.open_task(self.settings, self.preset, variant, self._progress())
         return self._tasks[variant]
+
+    def _progress(self) -> Progress:
+        return Progress(f"{self.table.name}: ", quiet=not self.processes.main)
 
     def depends(self, row: Row, seed: int) -> dict:
         """Everything that the result of `row` depends on; found once, so that sources edited during a run do not enter."""
@@ -245,7 +250,8 @@ class Run:
                 result = result or self.finish(row, seed)  # what a helper, or another batch, had locked
                 self.results.setdefault(row.name, []).append(result)
                 state = f"{result.record.provenance['seconds']:.0f} s" if result.computed else "read from its record"
-                print(f"{self.table.name} {i}/{len(todo)}  {row.label}, seed {seed}: {state}", flush=True)
+                if self.processes.main:
+                    print(f"{self.table.name} {i}/{len(todo)}  {row.label}, seed {seed}: {state}", flush=True)
         return self
 
     def help(self, number: int) -> None:
@@ -272,7 +278,7 @@ class Run:
         """As many helpers as there are other cores and rows that want training; none on a GPU, or where it would not pay."""
         chosen = self.settings
         missing = [row for row, seed in self.todo() if row.trained and self.store.load(row.name, seed, self.key(row, seed)) is None]
-        if chosen.device.type != "cpu" or self.preset.recipe.epochs < 5:
+        if chosen.device.type != "cpu" or self.preset.recipe.epochs < 5 or self.processes.count > 1:
             return contextlib.nullcontext()
         words = [self.table.name, "--preset", chosen.preset, "--dataset", chosen.dataset, "--rows", ",".join(chosen.rows),
                  "--seeds", str(chosen.seeds), "--device", "cpu", "--results", str(chosen.results_dir)]
@@ -288,41 +294,41 @@ class Run:
 
         wait: for another process that is at this very row; otherwise leave it to that one, and return None.
         """
-        key = self.key(row, seed)
-        where = (row.name, seed, key)
-        found, computed = self.store.load(*where), False
+        where = (row.name, seed, self.key(row, seed))
+        agree, wait = self.processes.agree, wait or self.processes.count > 1
+        found, computed = agree(self.store.load(*where)), False
         if found is None:
             if any(self.finish(self.table.row(name), seed, wait=wait) is None for name in row.needs):
                 return None
-            with _locked(self.store.path(*where, "lock"), wait=wait) as ours:
+            with _locked(self.store.path(*where, "lock"), wait=wait) if self.processes.main else contextlib.nullcontext(True) as ours:
                 if not ours:
                     return None
-                found = self.store.load(*where)
+                found = agree(self.store.load(*where))
                 if found is None:
-                    found, computed = self._compute(row, seed, key), True
+                    found, computed = agree(self._compute(row, seed, where)), True
         return Result(row, *found, self.store.path(*where, "safetensors"), computed)
 
-    def _compute(self, row: Row, seed: int, key: str) -> tuple[Record, dict[str, np.ndarray]]:
+    def _compute(self, row: Row, seed: int, where: tuple[str, int, str]) -> tuple[Record, dict[str, np.ndarray]]:
         started = time.monotonic()
         task, data = self.task(row.variant)
         model, recipe, device = self.build(row, seed), self.recipe(row), self.settings.device
         for note in model.notes:
             print(f"{row.name}: {note}", flush=True)
-        trainer = Trainer(model, task, recipe, seed=seed, device=device)
+        trainer = Trainer(model, task, recipe, seed=seed, device=device, processes=self.processes)
         names = [row.name for row in self.rows()]  # without a row that is only needed by another
         label = f"row {1 + names.index(row.name)}/{len(names)} {row.name}" if row.name in names else row.name
-        history = trainer.run(checkpoint=self.store.path(row.name, seed, key, "ckpt"), label=label,
-                              progress=Progress(f"{self.table.name}: "))
-        values = evaluate(model, task, "test", device=device)
+        history = trainer.run(checkpoint=self.store.path(*where, "ckpt"), label=label, progress=self._progress())
+        values = evaluate(model, task, "test", device=device, processes=self.processes)
         values |= {name: np.asarray(column) for name, column in data["identify"].items()}
-        save_weights(self.store.path(row.name, seed, key, "safetensors"), model)
         summary = {column.metric: mean(values[column.metric]) for column in self.table.columns if column.metric in values}
         summary |= {"epochs": recipe.epochs, "parameters": sum(p.numel() for p in model.parameters())}
         record = Record(table=self.table.records or self.table.name, row=row.name, seed=seed, preset=self.settings.preset,
                         dataset=self.settings.dataset, is_twin=data["is_twin"], n=data["n"], unit=data["unit"], summary=summary,
                         history=history, depends=self.depends(row, seed),
-                        provenance=provenance(device, time.monotonic() - started), notes=data["notes"] + model.notes)
-        self.store.save(record, key, values)
+                        provenance=provenance(device, time.monotonic() - started, self.processes.count), notes=data["notes"] + model.notes)
+        if self.processes.main:
+            save_weights(self.store.path(*where, "safetensors"), model)
+            self.store.save(record, where[2], values)
         return record, values
 
 

@@ -17,6 +17,7 @@ from lib.data.canvas import Square
 from lib.data.store import ImageStore, Progress
 from lib.metrics.classification import top_k
 from lib.training.loop import Batch
+from lib.training.processes import WHOLE, Share
 
 SPLITS = ("train", "val", "test")
 
@@ -62,13 +63,14 @@ class ClassificationTask:
     def length(self, split: str, batch_size: int) -> int:
         return len(self.stores[split].index_batches(batch_size))
 
-    def batches(self, split: str, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+    def batches(self, split: str, batch_size: int, generator: torch.Generator | None = None, share: Share = WHOLE) -> Iterator[Batch]:
         store, columns = self.stores[split], self.columns[split]
-        for indices, image, view in store.batches(store.index_batches(batch_size, generator)):
+        plan = store.index_batches(batch_size, generator)
+        for whole, (indices, image, view) in zip(plan, store.batches([share.of(part) for part in plan]), strict=True):
             index = torch.from_numpy(np.asarray(indices))
             batch = {"image": image, "view": view, **{name: column[index] for name, column in columns.items()}}
             if generator is not None and self.flip:
-                chosen = torch.rand(len(index), generator=generator) < 0.5
+                chosen = share.of(torch.rand(len(whole), generator=generator) < 0.5)
                 batch = {name: torch.where(chosen.view(-1, *[1] * (column.ndim - 1)), self.mirrored(name, column, image.shape[-1]), column)
                          for name, column in batch.items()}
             yield {"index": index, **batch}

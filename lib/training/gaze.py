@@ -13,6 +13,7 @@ from lib.data.gazecapture import GazeCapture
 from lib.data.store import ImageStore, Progress
 from lib.models.sampler import Sampled, identity_grid
 from lib.training.loop import Batch
+from lib.training.processes import WHOLE, Share
 
 EYES = ("left_eye", "right_eye")
 LABELS = ("camera_cm", "screen_points", "screen_size_points", "screen_size_cm")
@@ -56,9 +57,9 @@ class GazeTask:
     def length(self, split: str, batch_size: int) -> int:
         return len(self.stores[split].index_batches(batch_size))
 
-    def batches(self, split: str, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+    def batches(self, split: str, batch_size: int, generator: torch.Generator | None = None, share: Share = WHOLE) -> Iterator[Batch]:
         store, columns = self.stores[split], self.columns[split]
-        for indices, image, view in store.batches(store.index_batches(batch_size, generator)):
+        for indices, image, view in store.batches([share.of(part) for part in store.index_batches(batch_size, generator)]):
             index = torch.from_numpy(np.asarray(indices))
             yield {"index": index, "image": image, "view": view, **{name: column[index] for name, column in columns.items()}}
 

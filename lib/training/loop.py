@@ -5,7 +5,10 @@ What differs between rows is the network. What a row is trained with is a `Recip
 
 On CUDA the networks run in channels_last and, where the recipe says so, under bfloat16 autocast; batches travel as uint8 and
 become float on the device. On one CPU, with one thread count, the same seed gives the same numbers bit for bit, also after
-an interruption: each epoch ends with a checkpoint of weights, optimiser and every generator.
+an interruption: each epoch ends with a checkpoint of weights, optimiser and every generator. Several processes share out each
+batch (`lib.training.processes`); they agree with one to rounding where nothing is random within the network.
+
+A network may have hooks: `blur` (set for the recipe's first epochs), `at(progress)` before each step, `after_step()`.
 """
 
 import math
@@ -18,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib.training.checkpoint import load_checkpoint, restore_rng, rng_state, save_checkpoint
+from lib.training.checkpoint import load_checkpoint, restore_rng, rng_state, save_checkpoint, seed_everything
+from lib.training.processes import ALONE, WHOLE, Processes, Share
 from lib.training.progress import Progress
 
 Batch = dict[str, Tensor]
@@ -34,6 +38,7 @@ class Recipe:
     lr: float = 2e-3
     weight_decay: float = 1e-2
     momentum: float = 0.9
+    momentum_end: float | None = None  # SGD's momentum grows linearly to this
     schedule: str = "one_cycle"  # or "wsd" (warm-up, stable, decay), "cosine", "step" (x0.1 every `step_epochs`), "constant"
     step_epochs: int = 30
     rates: tuple[tuple[str, float], ...] = ()
@@ -41,6 +46,7 @@ class Recipe:
     clip_norm: float | None = None
     autocast: bool = False  # bfloat16, on CUDA only
     keep_best: bool = False  # the epoch with the best validation score instead of the last one
+    patience: int | None = None  # stop after so many epochs without a better validation score
     loss: str = ""  # which of the task's losses; its own by default
 
 
@@ -49,8 +55,8 @@ class Task(Protocol):
 
     lower_is_better: bool
 
-    def batches(self, split: str, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
-        """Batches of `split` on the CPU, shuffled if there is a generator; each has "index" (B,)."""
+    def batches(self, split: str, batch_size: int, generator: torch.Generator | None = None, share: Share = WHOLE) -> Iterator[Batch]:
+        """Batches of `split` on the CPU, shuffled if there is a generator; each has "index" (B,). Of each, this process's share."""
 
     def length(self, split: str, batch_size: int) -> int:
         """How many batches that is."""
@@ -91,7 +97,7 @@ def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             groups.setdefault(factor, []).append(parameter)
     parts = [{"params": parameters, "factor": factor} for factor, parameters in groups.items()]
     if recipe.optimiser == "adamw":
-        return torch.optim.AdamW(parts, lr=recipe.lr, weight_decay=recipe.weight_decay)
+        return torch.optim.AdamW(parts, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(parts, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
     raise ValueError(f"optimiser {recipe.optimiser!r} is not one of adamw, sgd")
@@ -114,41 +120,46 @@ def run_network(model: nn.Module, batch: Batch, *, maps: bool = False, autocast:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, task: Task, split: str, *, device: torch.device, batch_size: int | None = None) -> dict[str, np.ndarray]:
+def evaluate(model: nn.Module, task: Task, split: str, *, device: torch.device, batch_size: int | None = None,
+             processes: Processes = ALONE) -> dict[str, np.ndarray]:
     """Every sample's values, in the order of the split's index."""
     model.to(device).eval()
     parts: dict[str, list[np.ndarray]] = {}
-    for batch in task.batches(split, batch_size or getattr(task, "evaluation_batch", 128)):
+    for batch in task.batches(split, batch_size or getattr(task, "evaluation_batch", 128), share=processes):
         batch = to_device(batch, device)
         output, sampled = run_network(model, batch, maps=True)
         for name, value in {"index": batch["index"], **task.values(output, batch, sampled)}.items():
             parts.setdefault(name, []).append(value.cpu().numpy())
-    merged = {name: np.concatenate(values) for name, values in parts.items()}
-    order = np.argsort(merged["index"], kind="stable")
-    return {name: value[order] for name, value in merged.items()}
+    return processes.gather({name: np.concatenate(values) for name, values in parts.items()})
 
 
 class Trainer:
     """One row's training, resumable at each epoch's end."""
 
-    def __init__(self, model: nn.Module, task: Task, recipe: Recipe, *, seed: int, device: torch.device):
-        self.model = model.to(device, memory_format=torch.channels_last) if device.type == "cuda" else model.to(device)
+    def __init__(self, model: nn.Module, task: Task, recipe: Recipe, *, seed: int, device: torch.device, processes: Processes = ALONE):
+        model = model.to(device, memory_format=torch.channels_last) if device.type == "cuda" else model.to(device)
+        self.model, self.processes = processes.synchronised(model), processes
         self.task, self.recipe, self.seed, self.device = task, recipe, seed, device
-        self.optimiser = make_optimiser(model, recipe) if recipe.epochs else None
+        self.optimiser = make_optimiser(self.model, recipe) if recipe.epochs else None
         self.epoch, self.history, self.best = 0, [], None
 
     def step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """One optimiser step; gives the loss's parts."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe, progress) * group["factor"]
+            if self.recipe.momentum_end is not None:
+                group["momentum"] = self.recipe.momentum + progress * (self.recipe.momentum_end - self.recipe.momentum)
         if hasattr(self.model, "at"):
             self.model.at(progress)  # what changes over training: a temperature, say
         self.optimiser.zero_grad(set_to_none=True)
         losses = self.task.losses(run_network(self.model, batch, autocast=self.recipe.autocast), batch, self.recipe.loss)
         sum(losses.values()).backward()
+        self.processes.average_gradients(self.model, len(batch["index"]))
         if self.recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimiser.step()
+        if hasattr(self.model, "after_step"):
+            self.model.after_step()  # a bound on weights, say
         return {name: loss.detach() for name, loss in losses.items()}
 
     def train_epoch(self, progress: Progress, label: str) -> dict[str, float]:
@@ -156,34 +167,45 @@ class Trainer:
         self.model.train()
         if hasattr(self.model, "blur"):
             self.model.blur = self.epoch < self.recipe.blur_epochs
+        if self.processes.count > 1:  # else all of them would drop the same units
+            seed_everything((self.seed * 100_003 + self.epoch) * self.processes.count + self.processes.rank)
         order = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         steps = self.task.length("train", self.recipe.batch_size)
-        total, parts = steps * self.recipe.epochs, []
-        for i, batch in enumerate(self.task.batches("train", self.recipe.batch_size, order)):
+        total, parts, samples = steps * self.recipe.epochs, [], []
+        for i, batch in enumerate(self.task.batches("train", self.recipe.batch_size, order, share=self.processes)):
             done = self.epoch * steps + i
             parts.append(self.step(to_device(batch, self.device), done / total))
+            samples.append(len(batch["index"]))
             if i % 4 == 0 or i + 1 == steps:
                 progress(label, done + 1, total, f"epoch {self.epoch + 1}/{self.recipe.epochs}")
-        means = {name: torch.stack([part[name] for part in parts]).mean().item() for name in parts[0]}
+        means = {name: self.processes.mean(torch.stack([part[name] for part in parts]), torch.tensor(samples)).mean().item() for name in parts[0]}
         if not all(math.isfinite(value) for value in means.values()):
             raise FloatingPointError(f"{label}: the loss is {means} in epoch {self.epoch + 1}; lower the recipe's lr")
         return means
 
     def run(self, *, checkpoint: Path | None, progress: Progress, label: str) -> list[dict]:
         """Train to the end, from the checkpoint where there is one; returns one dict per epoch."""
-        if checkpoint is not None and (state := load_checkpoint(checkpoint)) is not None:
+        self.processes.same(self.model)
+        if checkpoint is not None and (state := self.processes.agree(load_checkpoint(checkpoint) if self.processes.main else None)) is not None:
             self._restore(state)
-        while self.epoch < self.recipe.epochs:
+        while self.epoch < self.recipe.epochs and not self._in_vain():
             entry = self.train_epoch(progress, label)
-            score = self.task.headline(evaluate(self.model, self.task, "val", device=self.device))
+            self.processes.same(self.model)  # batch normalisation's averages, where they are not synchronised
+            score = self.task.headline(evaluate(self.model, self.task, "val", device=self.device, processes=self.processes))
             self.history.append({"epoch": self.epoch + 1, **entry, "val": score})
             self._note_best(score)
             self.epoch += 1
-            if checkpoint is not None:
+            if checkpoint is not None and self.processes.main:
                 save_checkpoint(checkpoint, self._state())
         if self.recipe.keep_best and self.best is not None:
             self.model.load_state_dict(self.best["model"])
         return self.history
+
+    def _in_vain(self) -> bool:
+        """Whether the recipe's patience is at its end."""
+        sign = 1 if self.task.lower_is_better else -1
+        scored = [(sign * entry["val"], i) for i, entry in enumerate(self.history) if math.isfinite(entry["val"])]
+        return self.recipe.patience is not None and bool(scored) and len(self.history) - 1 - min(scored)[1] >= self.recipe.patience
 
     def _note_best(self, score: float) -> None:
         if not self.recipe.keep_best or not math.isfinite(score):

@@ -19,6 +19,7 @@ from lib.data.saliency_store import FullSize, GroundTruth, Selection
 from lib.data.store import ImageStore, Progress
 from lib.metrics import saliency as metrics
 from lib.training.loop import Batch
+from lib.training.processes import WHOLE, Share
 from lib.training.saliency_losses import emlnet_loss_parts, mse
 
 SPLITS = ("train", "val", "test")
@@ -41,12 +42,13 @@ class SaliencyTask:
                 raise ValueError(f"{one.data.root}: holds too few images, none is left for {split}; give more of the data set")
         self.chosen, self.size, self.flip = chosen, size, flip
         self.fingerprints = {split: one.fingerprint for split, one in chosen.items()}
-        self.stores = {split: self._images(one, cache_dir, progress) for split, one in chosen.items()}
+        self.stores = {split: self._store(split, cache_dir, progress) for split in chosen}
         self.truth = {split: GroundTruth(chosen[split], size, cache_dir=cache_dir, progress=progress) for split in ("train", "val")}
         self.centre = self.truth["train"].mean().float()  # (h, w)
         self.full = FullSize(chosen["test"])
 
-    def _images(self, chosen: Selection, cache_dir: Path | None, progress: Progress | None) -> ImageStore:
+    def _store(self, split: str, cache_dir: Path | None, progress: Progress | None) -> ImageStore:
+        chosen = self.chosen[split]
         sizes = np.array([chosen.data.size(chosen.at(i)) for i in range(len(chosen))])
         paths = [chosen.data.path(chosen.at(i)) for i in range(len(chosen))]
         reduce = max(1, min(int(sizes[:, 0].min()) // self.size[0], int(sizes[:, 1].min()) // self.size[1]))
@@ -55,25 +57,31 @@ class SaliencyTask:
     def length(self, split: str, batch_size: int) -> int:
         return len(self.stores[split].index_batches(batch_size))
 
-    def batches(self, split: str, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+    def batches(self, split: str, batch_size: int, generator: torch.Generator | None = None, share: Share = WHOLE) -> Iterator[Batch]:
         """view (B, 3, h, w) uint8; density and fixations (B, h, w), for test (B, H, W); for test also centre, others and truth."""
-        store = self.stores[split]
-        plan = store.index_batches(batch_size, generator)
-        if split == "test":  # the store groups images by their shrunk size; they are scored at their own
-            sizes = self.full.sizes
-            plan = [part[[sizes[i] == size for i in part]] for part in plan for size in dict.fromkeys(sizes[i] for i in part)]
-        for indices, _, view in store.batches(plan):
-            batch = {"index": torch.from_numpy(np.asarray(indices)), "view": view}
-            if split == "test":
-                yield batch | self._full(indices)
-                continue
-            batch |= {"density": self.truth[split].density(indices), "fixations": self.truth[split].fixations(indices)}
-            if generator is not None and self.flip:
-                mirrored = torch.rand(len(indices), generator=generator) < 0.5
+        plan = self._plan(split, batch_size, generator)
+        for whole, (indices, _, view) in zip(plan, self.stores[split].batches([share.of(part) for part in plan]), strict=True):
+            batch = {"index": torch.from_numpy(np.asarray(indices)), "view": view} | self._truth(split, indices)
+            if split != "test" and generator is not None and self.flip:
+                mirrored = share.of(torch.rand(len(whole), generator=generator) < 0.5)
                 for name in ("view", "density", "fixations"):
                     shape = (-1,) + (1,) * (batch[name].ndim - 1)
                     batch[name] = torch.where(mirrored.view(shape), batch[name].flip(-1), batch[name])
             yield batch
+
+    def _plan(self, split: str, batch_size: int, generator: torch.Generator | None) -> list[np.ndarray]:
+        """The epoch's batches of indices; test images of one batch have one size."""
+        plan = self.stores[split].index_batches(batch_size, generator)
+        if split == "test":  # the store groups images by their shrunk size; they are scored at their own
+            sizes = self.full.sizes
+            plan = [part[[sizes[i] == size for i in part]] for part in plan for size in dict.fromkeys(sizes[i] for i in part)]
+        return plan
+
+    def _truth(self, split: str, indices: np.ndarray) -> Batch:
+        """What a batch's images are scored by: density and fixations at `size`; test images by more, see `_full`."""
+        if split == "test":
+            return self._full(indices)
+        return {"density": self.truth[split].density(indices), "fixations": self.truth[split].fixations(indices)}
 
     def _full(self, indices: np.ndarray) -> Batch:
         """What test images are scored by, at their full size (one size a batch)."""
