@@ -56,13 +56,11 @@ def _table(arguments: argparse.Namespace) -> None:
     from lib.tables.engine import Run, settings
     from lib.training.processes import joined
 
+    if arguments.helper:
+        return helpers.help_with(arguments.name.split(","), arguments.helper, _parameters(arguments))
     table = tables.get(arguments.name)
     with joined(arguments.device) as processes:
-        run = Run(table, settings(table, **_parameters(arguments)), processes=processes)
-        if arguments.helper:
-            helpers.end_with_parent()
-            return run.help(arguments.helper)
-        run.run()
+        run = Run(table, settings(table, **_parameters(arguments)), processes=processes).run()
     if processes.main:
         paths = frames.write(run)
         print(f"\n{paths[0].read_text()}\n{', '.join(map(str, paths))}")

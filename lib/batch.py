@@ -6,13 +6,16 @@ only when every code cell of it ran.
 """
 
 import os
+import re
 import sys
 import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from lib.tables.engine import ROOT, resolve
+from lib.tables import helpers
+from lib.results.records import ROOT
+from lib.tables.table import resolve
 from lib.training.progress import clock
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -108,16 +111,42 @@ def run(names: list[str], parameters: dict) -> list[Path]:
     results, started, outputs = resolve(parameters.get("results_dir", "results")), time.monotonic(), []
     progress = results / "runs" / f".progress-{os.getpid()}"
     os.environ["ZOOM_PROGRESS"] = str(progress)
-    for i, (notebook, chosen) in enumerate(planned, start=1):
-        output = results / "notebooks" / notebook.name
-        print(f"[{i}/{len(planned)}] {notebook.stem} ({parameters.get('preset', 'demo')})", flush=True)
-        begun = time.monotonic()
-        with _following(progress):
-            execute(notebook, output, chosen)
-        outputs.append(output)
-        print(f"[{i}/{len(planned)}] {notebook.stem}: done in {clock(time.monotonic() - begun)}", flush=True)
+    with _helped(notebooks, parameters):
+        for i, (notebook, chosen) in enumerate(planned, start=1):
+            output = results / "notebooks" / notebook.name
+            print(f"[{i}/{len(planned)}] {notebook.stem} ({parameters.get('preset', 'demo')})", flush=True)
+            begun = time.monotonic()
+            with _following(progress):
+                execute(notebook, output, chosen)
+            outputs.append(output)
+            print(f"[{i}/{len(planned)}] {notebook.stem}: done in {clock(time.monotonic() - begun)}", flush=True)
     _report(results, outputs, started)
     return outputs
+
+
+def tables_of(notebooks: list[Path]) -> list[str]:
+    """The tables that `notebooks` fill, in their order."""
+    found = [re.search(r"tables\.get\(\\?\"(\w+)\\?\"\)", notebook.read_text()) for notebook in notebooks]
+    return list(dict.fromkeys(match[1] for match in found if match))
+
+
+@contextmanager
+def _helped(notebooks: list[Path], parameters: dict):
+    """Other cores train rows of all the notebooks' tables, ahead of the notebook that is at work."""
+    import torch
+
+    names, device = tables_of(notebooks), parameters.get("device", "auto")
+    if not names or device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
+        yield
+        return
+    options = {"data_dir": "data", "results_dir": "results"}
+    words = [word for name, value in parameters.items() for word in (f"--{options.get(name, name)}", str(value))]
+    os.environ[helpers.BY_BATCH] = "1"
+    try:
+        with helpers.started(min(helpers.cores(), helpers.MOST) - 1, [",".join(names), *words]):
+            yield
+    finally:
+        del os.environ[helpers.BY_BATCH]
 
 
 def _report(results: Path, outputs: list[Path], started: float) -> None:

@@ -154,3 +154,11 @@ def test_no_file_holds_a_path_of_some_machine():
 
 def test_tracked_files_stay_under_20_megabytes_together():
     assert sum(path.stat().st_size for path in project_files()) < 20e6
+
+
+def test_a_batch_knows_the_tables_of_its_notebooks():
+    """Helpers train ahead: they must know which tables, in the notebooks' order."""
+    from lib import batch, tables
+
+    assert batch.tables_of(batch.find([])) == list(tables.NAMES)
+    assert batch.tables_of(batch.find(["00", "04", "03"])) == ["cub200", "saliency_depth"]

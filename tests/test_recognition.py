@@ -109,6 +109,36 @@ def test_half_of_the_training_pictures_are_mirrored_whole(data):
         assert torch.equal(batch["image"], made.stores["val"].fetch(batch["index"].numpy())[0])
 
 
+def test_random_crops_take_everything_along(data):
+    """What lies under the box's corners before the crop lies there after it; view and heat map are those of the crop."""
+    made = task(data, random_crop=True)
+    plain = task(data)
+    (batch,), (whole,) = ([next(one.batches("train", 16, torch.Generator().manual_seed(seed)))] for one, seed in ((made, 3), (plain, 3)))
+    assert torch.equal(batch["index"], whole["index"]) and not torch.equal(batch["image"], whole["image"])
+    crop = torch.tensor([[SIDE // 4, SIDE // 8, SIDE // 2, SIDE // 2]] * len(whole["index"]))
+    found = made.cropped(whole, crop)
+    assert found["image"].shape == whole["image"].shape and found["image"].dtype == torch.uint8
+    torch.testing.assert_close(found["detail"], (whole["detail"] - torch.tensor([SIDE / 4, SIDE / 8])) * 2)
+    assert same(found["parts"], (whole["parts"] - torch.tensor([SIDE / 4, SIDE / 8])) * 2)
+    inside = pixels(whole["box"])[:, SIDE // 8:SIDE // 8 + SIDE // 2, SIDE // 4:SIDE // 4 + SIDE // 2].float()
+    larger = torch.nn.functional.interpolate(inside[:, None], scale_factor=2)[:, 0]
+    assert (larger - pixels(found["box"]).float()).abs().mean() < 0.02  # but for the edge pixels
+    torch.testing.assert_close(found["annotation"], heat(found["box"], SIDE))
+    whole_picture = torch.tensor([[0, 0, SIDE, SIDE]] * len(whole["index"]))
+    assert torch.equal(made.cropped(whole, whole_picture)["image"], whole["image"])
+
+
+def test_random_crops_come_from_the_epochs_order_alone(data):
+    """Neither what was drawn before nor the stream that dropout uses matters."""
+    made, images = task(data, random_crop=True), []
+    for _ in range(2):
+        before = torch.get_rng_state()
+        images.append(next(made.batches("train", 8, torch.Generator().manual_seed(1)))["image"])
+        assert torch.equal(torch.get_rng_state(), before)
+        torch.rand(5)
+    assert torch.equal(*images)
+
+
 # --------------------------------------------------------------------------------------------------------- where it looks
 
 
@@ -190,7 +220,7 @@ def test_reference_comparisons_and_columns_name_what_exists(name):
     rows = {row.name for row in table.rows}
     assert table.reference in rows and all(pair <= rows for pair in map(set, table.comparisons))
     assert {column.name for column in table.columns} >= {key for row in table.rows for key in row.published}
-    assert set(table.presets) == {"smoke", "demo", "paper", "paper-twin"}
+    assert set(table.presets) == {"smoke", "demo", "paper", "paper-twin", "released"}
 
 
 def test_published_values_are_the_papers():

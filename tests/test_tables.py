@@ -17,7 +17,9 @@ from lib.models.baselines import TrainMean
 from lib.models.sampler import identity_grid
 from lib.results.statistics import bootstrap, t_interval
 from lib.tables import engine, frames, gazecapture
+from lib.results.records import ROOT
 from lib.tables.engine import Run, settings
+from lib.tables.table import Column, Quoted, Row
 from lib.training.gaze import GazeTask, box_magnification, eye_map
 from lib.training.loop import evaluate
 
@@ -76,7 +78,7 @@ def test_rows_may_be_written_in_any_way_and_come_in_the_tables_order(rows):
 def test_all_rows_by_default_and_relative_paths_from_the_repository():
     made = settings(TABLE, rows="", results_dir="results")
     assert made.rows == tuple(row.name for row in TABLE.rows)
-    assert made.results_dir == engine.ROOT / "results" and made.data_dir is None
+    assert made.results_dir == ROOT / "results" and made.data_dir is None
 
 
 def test_controls_run_on_twins_only(tmp_path):
@@ -418,7 +420,7 @@ def with_rows(*rows):
     return dataclasses.replace(TABLE, rows=(*TABLE.rows, *rows))
 
 
-AGAIN = engine.Row(name="again", label="Plain once more", build=plain_again, trained=False, needs=("plain",))
+AGAIN = Row(name="again", label="Plain once more", build=plain_again, trained=False, needs=("plain",))
 
 
 def test_a_row_gets_the_trained_networks_of_the_rows_it_needs(run, tmp_path):
@@ -448,9 +450,9 @@ def test_a_rows_own_recipe_is_the_one_it_is_trained_with(run):
 
 def test_columns_have_their_own_value_unit_and_direction(run):
     """A share in per cent, where more is better: arrows in the headings, the scale in the numbers, other rows left blank."""
-    column = engine.Column(name="near", metric="near", unit="%", scale=100, lower_is_better=False, digits=1)
+    column = Column(name="near", metric="near", unit="%", scale=100, lower_is_better=False, digits=1)
     table = dataclasses.replace(TABLE, columns=(TABLE.columns[0], column), comparisons=(("mean", "plain"),),
-                                quoted=(engine.Quoted(label="somebody", values={"near": 12.34}, source="their paper"),))
+                                quoted=(Quoted(label="somebody", values={"near": 12.34}, source="their paper"),))
     made = Run(table, run.settings)
     share = np.array(run.results["mean"][0].values["error_cm"] < 5, dtype=float)
     made.results = {"plain": run.results["plain"],

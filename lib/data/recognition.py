@@ -51,7 +51,7 @@ PROTOCOLS = {
     "released": Protocol(
         side=800, test_crop=700, input_size=224, random_crop=True, source="main.py of github.com/recasens/Saliency-Sampler, "
         "written for ImageNet: RandomResizedCrop(800) and flips; Resize((800, 800)) and CenterCrop(700)"),
-    "demo": Protocol(side=256, test_crop=None, input_size=64, source="ours, for the synthetic twins"),
+    "demo": Protocol(side=160, test_crop=None, input_size=64, source="ours, for the synthetic twins of 256x256"),
 }
 
 

@@ -15,7 +15,8 @@ from lib.data.files import read_rgb
 from lib.figures import style, tables, zoom
 from lib.models.sampler import Sampled, SpatialSampler, low_resolution
 from lib.results.statistics import summarise
-from lib.tables.engine import Column, Run
+from lib.tables.engine import Run
+from lib.tables.table import Column
 from lib.training.gaze import EYES, GazeTask
 
 KINDS = {"ipad": "iPad", "iphone": "iPhone"}

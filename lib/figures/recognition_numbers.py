@@ -42,7 +42,7 @@ def protocols(run: Run) -> DataFrame:
 
     p, known = run.preset, {name: PROTOCOLS[name] for name in ("paper", "released")}
     lines = {name: line(each.side, each.test_crop, each.input_size, each.rule, each.source) for name, each in known.items()}
-    mirrored = "half of the training pictures mirrored" if p.flip else "nothing mirrored"
+    mirrored = ("random crops of training pictures, " if p.random_crop else "") + ("half of them mirrored" if p.flip else "nothing mirrored")
     lines[f"preset {run.settings.preset}"] = line(p.canvas.side, p.test_canvas.crop, p.task_size, p.canvas.rule, f"here; {mirrored}")
     return DataFrame.from_dict(lines, orient="index", columns=["square", "tested", "networks see", "source"])
 

@@ -26,7 +26,8 @@ from lib.metrics.saliency import density_map, kl_divergence
 from lib.models.emlnet import RELEASED_FLAGS
 from lib.models.saliency_baselines import GROUND_TRUTH_SIGMA
 from lib.tables import frames
-from lib.tables.engine import Column, Run
+from lib.tables.engine import Run
+from lib.tables.table import Column
 from lib.training.saliency import enlarge
 
 SHOWN_IN_README = ("COCO_val2014_000000198590", "COCO_val2014_000000203754")  # the photographs of the release's README

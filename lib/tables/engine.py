@@ -6,145 +6,26 @@ everything is. Nothing here knows which table it runs.
 
 import contextlib
 import fcntl
+import os
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from lib.results.dependencies import code_of, key_of
-from lib.results.records import ROOT, Record, RecordStore, provenance
+from lib.results.records import Record, RecordStore, provenance
 from lib.results.statistics import mean
 from lib.tables import helpers
+from lib.tables.table import Row, Settings, Table
+from lib.tables.table import settings as settings  # what notebooks need beside Run
 from lib.training.checkpoint import load_weights, save_weights, seed_everything
 from lib.training.loop import Recipe, Task, Trainer, evaluate
 from lib.training.processes import ALONE, Processes
 from lib.training.progress import Progress
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One row of a table: a network (built for a preset) and what the paper reports for it, per column."""
-
-    name: str
-    label: str
-    build: Callable[..., nn.Module]  # of the preset, and of the trained networks of the rows in `needs`
-    published: dict[str, float] = field(default_factory=dict)
-    variant: str = "main"  # which data set: the table's own, or its negative "control"
-    trained: bool = True
-    recipe: Callable[[Any], Recipe] | None = None  # of the preset; None: the preset's own
-    needs: tuple[str, ...] = ()  # rows that are finished first
-    twin_only: bool = False  # it needs what only a synthetic twin knows
-    presets: tuple[str, ...] | None = None  # those that it is part of; None: all
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """A column of a table: the mean of one per-sample value, over all samples or some of them."""
-
-    name: str
-    metric: str
-    quantity: str = ""  # what an axis calls it; the column's name by default
-    unit: str = ""
-    lower_is_better: bool | None = True  # None: neither is better
-    digits: int = 2
-    scale: float = 1.0  # 100 makes per cent of a share
-    where: Callable[[dict[str, np.ndarray]], np.ndarray] | None = None  # a row's values -> mask over its samples
-
-    @property
-    def axis(self) -> str:
-        """The label of an axis with this column's values."""
-        return (self.quantity or self.name) + (f" ({self.unit})" if self.unit else "")
-
-    def samples(self, values: dict[str, np.ndarray], metric: str | None = None) -> np.ndarray | None:
-        """The value `metric` (the column's own by default) of the column's samples; None where the row has no such value."""
-        found = values.get(metric or self.metric)
-        if found is None:
-            return None
-        return (found if self.where is None else found[self.where(values)]) * (self.scale if metric is None else 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quoted:
-    """A published row that no row of ours stands for: it is shown apart, with its source."""
-
-    label: str
-    values: dict[str, float]  # by column
-    source: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table of a paper: the first column's value is the one that training is judged by."""
-
-    name: str
-    title: str
-    paper: str
-    rows: tuple[Row, ...]
-    reference: str  # the row that all others are compared with
-    columns: tuple[Column, ...]
-    presets: dict[str, Any]
-    open_task: Callable[..., tuple[Task, dict]]
-    datasets: tuple[str, ...]
-    clusters: str | None = None  # the per-sample value that groups samples, "subject" say
-    over: str = "images"
-    comparisons: tuple[tuple[str, str], ...] = ()  # pairs of rows that the claims are about: the first minus the second
-    quoted: tuple[Quoted, ...] = ()
-    records: str | None = None  # the table whose records are read and written, where two tables share rows
-
-    def row(self, name: str) -> Row:
-        return next(row for row in self.rows if row.name == name)
-
-    def column(self, name: str) -> Column:
-        return next(column for column in self.columns if column.name == name)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The parameters of a notebook or command line, checked."""
-
-    preset: str
-    dataset: str
-    data_dir: Path | None
-    rows: tuple[str, ...]
-    seeds: int
-    device: torch.device
-    results_dir: Path
-
-
-def settings(table: Table, *, preset: str = "demo", dataset: str = "twin", data_dir: str | Path | None = None,
-             rows: str | list[str] | None = None, seeds: int = 1, device: str = "auto",
-             results_dir: str | Path = "results") -> Settings:
-    """`Settings` from plain values; each wrong one is a one-line error that lists the right ones."""
-    def choose(what: str, value: str, allowed) -> str:
-        if value not in allowed:
-            raise ValueError(f"{what} {value!r} is not one of {', '.join(allowed)}")
-        return value
-
-    names = tuple(row.name for row in table.rows)
-    wanted = rows.replace(",", " ").split() if isinstance(rows, str) else rows
-    chosen = tuple(choose("row", name, names) for name in wanted) if wanted else names
-    if seeds < 1:
-        raise ValueError(f"seeds is {seeds}, expected the number of seeds to run, 1 or more")
-    if dataset != "twin" and data_dir is None:
-        raise ValueError(f"dataset {dataset!r} needs data_dir, the folder that it lies in (data/{dataset}.md says where to get it)")
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r}: torch sees no CUDA device here; use device 'cpu'")
-    return Settings(preset=choose("preset", preset, table.presets), dataset=choose("dataset", dataset, table.datasets),
-                    data_dir=Path(data_dir).expanduser() if data_dir else None, seeds=seeds, device=torch.device(device),
-                    rows=tuple(name for name in names if name in chosen), results_dir=resolve(results_dir))
-
-
-def resolve(path: str | Path) -> Path:
-    """A relative path counts from the repository's root, wherever the notebook runs."""
-    path = Path(path).expanduser()
-    return path if path.is_absolute() else ROOT / path
 
 
 @dataclass
@@ -256,6 +137,8 @@ class Run:
 
     def help(self, number: int) -> None:
         """What helper `number` does: the rows that nobody works on, from its own end of the table."""
+        if not self._worth_helping():
+            return
         todo = self.todo()
         for row, seed in todo:
             self.depends(row, seed)
@@ -263,6 +146,10 @@ class Run:
         with self._one_thread():
             for row, seed in (todo[start:] + todo[:start] if number > 1 else reversed(todo)):
                 self.finish(row, seed, wait=False)
+
+    def _worth_helping(self) -> bool:
+        """Not on a GPU, not where several processes train one row, not for rows of a few seconds."""
+        return self.settings.device.type == "cpu" and self.preset.recipe.epochs >= 5 and self.processes.count == 1
 
     @contextlib.contextmanager
     def _one_thread(self):
@@ -275,10 +162,10 @@ class Run:
             torch.set_num_threads(before)
 
     def _helpers(self):
-        """As many helpers as there are other cores and rows that want training; none on a GPU, or where it would not pay."""
+        """As many helpers as there are other cores and rows that want training; a batch has started its own."""
         chosen = self.settings
         missing = [row for row, seed in self.todo() if row.trained and self.store.load(row.name, seed, self.key(row, seed)) is None]
-        if chosen.device.type != "cpu" or self.preset.recipe.epochs < 5 or self.processes.count > 1:
+        if not self._worth_helping() or helpers.BY_BATCH in os.environ:
             return contextlib.nullcontext()
         words = [self.table.name, "--preset", chosen.preset, "--dataset", chosen.dataset, "--rows", ",".join(chosen.rows),
                  "--seeds", str(chosen.seeds), "--device", "cpu", "--results", str(chosen.results_dir)]

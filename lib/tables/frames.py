@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from lib.results.statistics import Interval, paired, summarise
-from lib.tables.engine import Column, Result, Row, Run
+from lib.tables.engine import Result, Run
+from lib.tables.table import Column, Row
 
 NOT_RUN = "–"
 

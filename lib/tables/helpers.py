@@ -1,7 +1,8 @@
-"""Other processes that fill the same table: on a CPU, rows side by side are faster than threads inside one row.
+"""Other processes that fill the same tables: on a CPU, rows side by side are faster than threads inside one row.
 
-A helper is `python -m lib table ... --helper`: it walks through the table's rows from the other end, and skips those that are
-finished or locked by somebody. It ends when its parent does, whatever ended that.
+A helper is `python -m lib table NAMES ... --helper K`: it walks through each table's rows from the other end, and skips those
+that are finished or locked by somebody. It ends when its parent does, whatever ended that. A table calls helpers for itself;
+a batch of notebooks starts them once for all its tables, so that no core is idle while a notebook draws.
 """
 
 import contextlib
@@ -14,7 +15,8 @@ from collections.abc import Iterator
 
 from lib.results.records import ROOT
 
-MOST = 4  # each holds a network and a share of the data in memory
+MOST = 4  # processes, the first one among them: each holds a network and a share of the data in memory
+BY_BATCH = "ZOOM_HELPED"  # set in the environment where a batch has started helpers
 
 
 def cores() -> int:
@@ -50,3 +52,15 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def help_with(names: list[str], number: int, parameters: dict) -> None:
+    """What helper `number` does: table after table, but for those that have no such preset, data set or rows."""
+    from lib import tables
+    from lib.tables.engine import Run, settings
+
+    end_with_parent()
+    for name in names:
+        table = tables.get(name)
+        with contextlib.suppress(ValueError):
+            Run(table, settings(table, **parameters)).help(number)

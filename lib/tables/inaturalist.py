@@ -18,11 +18,11 @@ from lib.models.rivals import Uniform
 from lib.models.sampler import SaliencySampler, SampledNetwork
 from lib.models.small_inception import small_inception
 from lib.tables import recognition as r
-from lib.tables.engine import Row, Settings, Table
+from lib.tables.table import Row, Settings, Table
 from lib.training.progress import Progress
 from lib.training.recognition import RecognitionTask
 
-PRESETS = r.presets(network="resnet101", real_classes=5089, twin_classes=16, epochs=12)
+PRESETS = r.presets(network="resnet101", real_classes=5089, twin_classes=16, epochs=9)
 
 
 def inception(p: r.Preset) -> nn.Module:

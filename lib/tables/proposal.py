@@ -27,7 +27,7 @@ from lib.models.backbones import saliency_network_resnet18, small_saliency_netwo
 from lib.models.proposal import CropOracle, FixedChoice, RegionProposal, ScoringHead, small_classifier
 from lib.models.sampler import SaliencySampler
 from lib.results.records import ROOT
-from lib.tables.engine import Column, Row, Settings, Table
+from lib.tables.table import Column, Row, Settings, Table
 from lib.training.loop import Recipe
 from lib.training.progress import Progress
 from lib.training.proposal import ProposalTask

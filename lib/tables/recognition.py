@@ -23,7 +23,7 @@ from lib.models.rivals import AffineSTN, GridEstimator, Oracle, ThinPlateSTN, Un
 from lib.models.sampler import SaliencySampler, SampledNetwork
 from lib.models.small_resnet import small_gap_network
 from lib.results.records import ROOT
-from lib.tables.engine import Column, Row, Settings
+from lib.tables.table import Column, Row, Settings
 from lib.training.loop import Recipe
 from lib.training.progress import Progress
 from lib.training.recognition import RecognitionTask
@@ -44,6 +44,7 @@ class Preset:
     control: str
     inception_size: int = 64
     flip: bool = False
+    random_crop: bool = False
 
 
 BEFORE_THE_TASK_NETWORK = (("sampler.", 0.3),)  # as in Table 1: everything before the task network learns at a lower rate
@@ -51,10 +52,12 @@ SMALL = {"network": "small", "canvas": Square(160, "squash"), "test_canvas": Squ
 # Section 4.2: networks at 227, "the original 800x800 pixel images in training time", "a center crop of 512x512" in testing.
 PAPER = {"canvas": Square(800, "squash"), "test_canvas": Square(800, "squash", 512), "task_size": 227, "view_size": 227, "inception_size": 299,
          "flip": True}
+# The released main.py, written for ImageNet: random crops, networks at 224, the middle 700 of 800 in testing.
+RELEASED = {"test_canvas": Square(800, "squash", 700), "task_size": 224, "view_size": 224, "random_crop": True}
 
 
 def presets(*, network: str, real_classes: int, twin_classes: int, epochs: int) -> dict[str, Preset]:
-    """smoke, demo and paper; `paper-twin` is the paper's networks and sizes for the twin's number of classes."""
+    """smoke, demo, paper; `paper-twin` is the paper's networks and sizes for the twin's number of classes, `released` the release's protocol."""
     rates = {"rates": BEFORE_THE_TASK_NETWORK}
     paper = Recipe(epochs=30, batch_size=32, optimiser="sgd", lr=0.01, weight_decay=1e-4, schedule="cosine", autocast=True, **rates)
     twin = {"classes": twin_classes, "twin": "demo", "control": "control"}
@@ -63,6 +66,7 @@ def presets(*, network: str, real_classes: int, twin_classes: int, epochs: int) 
         "demo": Preset(**SMALL, **twin, recipe=Recipe(epochs=epochs, batch_size=16, schedule="wsd", **rates)),
         "paper": Preset(**PAPER, **twin | {"classes": real_classes}, network=network, recipe=paper),
         "paper-twin": Preset(**PAPER, **twin, network=network, recipe=paper),
+        "released": Preset(**PAPER | RELEASED, **twin | {"classes": real_classes}, network=network, recipe=paper),
     }
 
 
@@ -174,7 +178,7 @@ def open_recognition(chosen: Settings, p: Preset, variant: str, progress: Progre
     data = {split: loader(root, split) for split in ("train", "val", "test")}
     if len(data["train"].classes) != p.classes:
         raise ValueError(f"{root}: has {len(data['train'].classes)} classes, preset {chosen.preset!r} expects {p.classes}; choose another preset")
-    task = RecognitionTask(data, view_size=p.view_size, canvas=p.canvas, test_canvas=p.test_canvas, flip=p.flip,
+    task = RecognitionTask(data, view_size=p.view_size, canvas=p.canvas, test_canvas=p.test_canvas, flip=p.flip, random_crop=p.random_crop,
                            cache_dir=chosen.results_dir / "cache", progress=progress)
     test = data["test"]
     return task, {"fingerprint": task.fingerprints, "is_twin": test.is_twin, "n": len(test), "unit": "images", "identify": {},

@@ -29,7 +29,7 @@ from lib.models.emlnet_nasnet import NasNetEncoder, pretrained_nasnet
 from lib.models.emlnet_weights import encoder_a, encoder_b
 from lib.models.saliency_baselines import Ceiling, ConstantMap, FromBatch, Released
 from lib.results.records import ROOT
-from lib.tables.engine import Column, Quoted, Row, Settings, Table
+from lib.tables.table import Column, Quoted, Row, Settings, Table
 from lib.training.loop import Recipe
 from lib.training.progress import Progress
 from lib.training.saliency import SaliencyTask

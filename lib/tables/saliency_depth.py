@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from lib.tables import inaturalist
 from lib.tables import recognition as r
-from lib.tables.engine import Row
+from lib.tables.table import Row
 
 ROWS = (
     replace(inaturalist.TABLE.row("plain"), label="No saliency network"),

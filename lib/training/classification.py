@@ -12,10 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torchvision.transforms.v2 import RandomResizedCrop
+from torchvision.transforms.v2.functional import resized_crop
 
 from lib.data.canvas import Square
 from lib.data.store import ImageStore, Progress
 from lib.metrics.classification import top_k
+from lib.models.sampler import low_resolution
 from lib.training.loop import Batch
 from lib.training.processes import WHOLE, Share
 
@@ -38,13 +41,15 @@ class ClassificationTask:
     """data: split -> `Labelled`. canvas: for images of many sizes, see `lib.data.canvas`; test_canvas: another for testing.
 
     view_size: of the low-resolution view. label_smoothing: of the cross-entropy. flip: mirror half of the training images.
+    random_crop: train on crops of the squares, of random size and shape, enlarged to the square (torchvision's RandomResizedCrop).
     """
 
     lower_is_better = False
 
     def __init__(self, data: dict[str, Labelled], *, view_size: int, canvas: Square, test_canvas: Square | None = None,
-                 label_smoothing: float = 0.0, flip: bool = False, cache_dir: Path | None = None, progress: Progress | None = None):
-        self.data, self.label_smoothing, self.flip = data, label_smoothing, flip
+                 label_smoothing: float = 0.0, flip: bool = False, random_crop: bool = False, cache_dir: Path | None = None,
+                 progress: Progress | None = None):
+        self.data, self.label_smoothing, self.flip, self.random_crop = data, label_smoothing, flip, random_crop
         self.canvas = {split: test_canvas or canvas if split == "test" else canvas for split in data}
         self.fingerprints = {split: one.fingerprint for split, one in data.items()}
         self.stores = {split: ImageStore(one.path, one.size, view_size, canvas=self.canvas[split], cache_dir=cache_dir, fingerprint=one.fingerprint,
@@ -60,6 +65,13 @@ class ClassificationTask:
         """Column `name` of mirrored images of `side` pixels; pictures and heat maps (B, ..., H, W) turn, anything else stays."""
         return column.flip(-1) if name in ("image", "view", "annotation") else column
 
+    def cropped(self, batch: Batch, crops: Tensor) -> Batch:
+        """`batch` with its images cut to `crops` (B, 4), (x, y, w, h) in pixels, and enlarged again."""
+        side, view = batch["image"].shape[-1], batch["view"].shape[-2:]
+        image = torch.stack([resized_crop(one, y, x, h, w, [side, side], antialias=True)
+                             for one, (x, y, w, h) in zip(batch["image"], crops.tolist(), strict=True)])
+        return batch | {"image": image, "view": (low_resolution(image, tuple(view)) * 255).round().to(torch.uint8)}
+
     def length(self, split: str, batch_size: int) -> int:
         return len(self.stores[split].index_batches(batch_size))
 
@@ -69,6 +81,9 @@ class ClassificationTask:
         for whole, (indices, image, view) in zip(plan, store.batches([share.of(part) for part in plan]), strict=True):
             index = torch.from_numpy(np.asarray(indices))
             batch = {"image": image, "view": view, **{name: column[index] for name, column in columns.items()}}
+            if generator is not None and self.random_crop:
+                crops = share.of(random_crops(len(whole), image, generator))
+                batch = self.cropped(batch, crops)
             if generator is not None and self.flip:
                 chosen = share.of(torch.rand(len(whole), generator=generator) < 0.5)
                 batch = {name: torch.where(chosen.view(-1, *[1] * (column.ndim - 1)), self.mirrored(name, column, image.shape[-1]), column)
@@ -93,3 +108,12 @@ class ClassificationTask:
 
     def headline(self, values: dict[str, np.ndarray]) -> float:
         return float(values["top1"].mean())
+
+
+def random_crops(count: int, image: Tensor, generator: torch.Generator) -> Tensor:
+    """(count, 4): crops of `image` (..., H, W) as (x, y, w, h), drawn as torchvision's RandomResizedCrop does by default."""
+    draw = RandomResizedCrop(image.shape[-1])
+    with torch.random.fork_rng(devices=[]):  # it draws from the generator that dropout uses
+        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        drawn = [draw.make_params([image]) for _ in range(count)]
+    return torch.tensor([[one["left"], one["top"], one["width"], one["height"]] for one in drawn])

@@ -40,6 +40,19 @@ class RecognitionTask(ClassificationTask):
             return torch.stack([side - column[..., 0], column[..., 1]], dim=-1)
         return super().mirrored(name, column, side)
 
+    def cropped(self, batch: Batch, crops: Tensor) -> Batch:
+        side = batch["image"].shape[-1]
+        corner, scale = crops[:, :2].float(), side / crops[:, 2:].float()  # (B, 2), x first
+        found = super().cropped(batch, crops)
+        for name in ("parts", "detail"):
+            if name in batch:
+                extra = batch[name].ndim - 2  # parts are (B, P, 2)
+                found[name] = (batch[name] - corner.view(-1, *[1] * extra, 2)) * scale.view(-1, *[1] * extra, 2)
+        low, high = ((at - corner) * scale for at in (batch["box"][:, :2], batch["box"][:, :2] + batch["box"][:, 2:]))
+        low, high = low.clamp(0, side), high.clamp(0, side)  # what is left of the box; of no size where it is outside
+        found["box"] = torch.cat([low, high - low], dim=1)
+        return found | {"annotation": heat(found["box"], side)}
+
     def more_values(self, batch: Batch, maps) -> dict[str, Tensor]:
         if not isinstance(maps, Sampled):
             return {}
