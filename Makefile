@@ -1,13 +1,15 @@
-# Two commands: `make reproduce` and `make test`. `make lab` opens the notebooks, `make bench` prints the benchmarks.
+# Two commands: `make reproduce` and `make test`. `make check` sets your results beside the reference,
+# `make lab` opens the notebooks, `make bench` prints the benchmarks.
 PYTHON ?= python3
 PRESET ?= demo
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help reproduce test lab bench clean
+.PHONY: help reproduce check test lab bench clean
 
 help:
 	@echo "make reproduce [PRESET=smoke|demo|paper]   every notebook, in order, through papermill"
+	@echo "make check [PRESET=demo]                   your results beside the reference: do they agree?"
 	@echo "make test                                  the tests"
 	@echo "make lab                                   JupyterLab on notebooks/"
 	@echo "make bench                                 the benchmarks"
@@ -20,6 +22,9 @@ $(VENV)/installed: pyproject.toml
 
 reproduce: $(VENV)/installed
 	$(RUN) -m lib run --preset $(PRESET)
+
+check: $(VENV)/installed
+	$(RUN) -m lib check --preset $(PRESET)
 
 test: $(VENV)/installed
 	$(RUN) -m pytest

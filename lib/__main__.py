@@ -1,4 +1,4 @@
-"""The command line: `python -m lib run | table | verify | fetch | predict | score`."""
+"""The command line: `python -m lib run | table | status | check | verify | fetch | predict | score`."""
 
 import argparse
 import sys
@@ -10,11 +10,12 @@ VERIFIABLE = ("gazecapture", "inaturalist", "cub200", "salicon", "osie", "mit100
 FETCHABLE = ("osie", "imagenette")
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
+def _common(parser: argparse.ArgumentParser, *, rows: bool = True) -> None:
     parser.add_argument("--preset", default="demo", help="smoke, demo (default) or paper")
     parser.add_argument("--dataset", default="twin", help="twin (default), or the name of the real data set")
     parser.add_argument("--data", dest="data_dir", help="folder of the real data set")
-    parser.add_argument("--rows", help="names of rows, separated by commas; all by default")
+    if rows:
+        parser.add_argument("--rows", help="names of rows, separated by commas; all by default")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     parser.add_argument("--results", dest="results_dir", default="results", help="folder for records, tables and figures")
@@ -30,6 +31,14 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("name", help=", ".join(tables.NAMES))
     _common(table)
     table.add_argument("--helper", type=int, help=argparse.SUPPRESS)  # see lib/tables/helpers.py
+    status = commands.add_parser("status", help="say which rows are done, stale (and why), interrupted or missing; opens no data")
+    status.add_argument("names", nargs="*", metavar="TABLE", help=f"{', '.join(tables.NAMES)}; all by default")
+    _common(status, rows=False)
+    check = commands.add_parser("check", help="set own results beside the reference; exit status 1 if they do not agree")
+    check.add_argument("names", nargs="*", metavar="TABLE", help="all by default")
+    check.add_argument("--preset", default="demo", help="smoke, demo (default) or paper")
+    check.add_argument("--results", dest="results_dir", default="results", help="folder of own results")
+    check.add_argument("--reference", dest="reference_dir", default="results/reference", help="folder of what they are compared with")
     verify = commands.add_parser("verify", help="check a data set on disk against its published layout")
     verify.add_argument("name", metavar="DATASET", help=", ".join(VERIFIABLE))
     verify.add_argument("folder", metavar="DIR", type=Path)
@@ -48,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _parameters(arguments: argparse.Namespace) -> dict:
     names = ("preset", "dataset", "data_dir", "rows", "seeds", "device", "results_dir")
-    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    return {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
 
 
 def _table(arguments: argparse.Namespace) -> None:
@@ -64,6 +73,20 @@ def _table(arguments: argparse.Namespace) -> None:
     if processes.main:
         paths = frames.write(run)
         print(f"\n{paths[0].read_text()}\n{', '.join(map(str, paths))}")
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    from lib.tables import status
+
+    print(status.report(arguments.names, **_parameters(arguments)))
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from lib.tables import check
+
+    text, well = check.report(arguments.names, preset=arguments.preset, results_dir=arguments.results_dir, reference_dir=arguments.reference_dir)
+    print(text)
+    return 0 if well else 1
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -101,7 +124,8 @@ def _score(arguments: argparse.Namespace) -> None:
                     progress=lambda done, total: progress("maps", done, total)))
 
 
-COMMANDS = {"run": _run, "table": _table, "verify": _verify, "fetch": _fetch, "predict": predict.main, "score": _score}
+COMMANDS = {"run": _run, "table": _table, "status": _status, "check": _check, "verify": _verify, "fetch": _fetch, "predict": predict.main,
+            "score": _score}
 
 
 def main(words: list[str] | None = None) -> int:

@@ -1,7 +1,8 @@
-"""Predictors that do not look: the floor under every table."""
+"""Predictors that do not look, and what is shown nothing: floors under the tables."""
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 
 class TrainMean(nn.Module):
@@ -25,3 +26,25 @@ class TrainMean(nn.Module):
     def forward(self, group: Tensor) -> Tensor:
         """(B,) -> (B, outputs)."""
         return self.means[group]
+
+
+class Featureless(nn.Module):
+    """A trained sampler's network, shown pictures blurred until nothing in them stands out: what does it look at then?
+
+    Image and view are averaged over 4x4 cells and enlarged again: colours and light stay, no object does.
+    """
+
+    gives_maps = True
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.inputs = network, network.inputs
+
+    def forward(self, *pictures: Tensor, return_maps: bool = False):
+        """What `network` gives for the blurred pictures, (B, 3, H, W) uint8 each."""
+        return self.network(*(self.blurred(picture) for picture in pictures), return_maps=return_maps)
+
+    @staticmethod
+    def blurred(picture: Tensor) -> Tensor:
+        cells = adaptive_avg_pool2d(picture.float(), 4)  # (B, 3, 4, 4)
+        return interpolate(cells, picture.shape[-2:], mode="bilinear").round().to(picture.dtype)

@@ -2,7 +2,7 @@
 
 import importlib
 
-NAMES = ("gazecapture", "inaturalist", "saliency_depth", "cub200", "salicon", "proposal")
+NAMES = ("gazecapture", "inaturalist", "saliency_depth", "cub200", "salicon", "mrcnn", "proposal")
 
 
 def get(name: str):

@@ -63,6 +63,7 @@ ROWS = (
     Row(name="inception_sampler", label="Inception V3 + Saliency Sampler", build=inception_sampler, recipe=r.unblurred,
         published=published(66, 87)),
     *r.CONTROLS,
+    Row(name="featureless", label="RN + Sampler, pictures blurred until featureless", build=r.featureless, trained=False, needs=("sampler",)),
 )
 
 

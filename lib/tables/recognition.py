@@ -17,6 +17,7 @@ from torchvision import models
 from lib.data.canvas import Square
 from lib.models.backbones import IMAGENET_NORMALIZATION as IMAGENET
 from lib.models.backbones import load_imagenet, localisation_network, pretrained, saliency_network_resnet18, small_saliency_network
+from lib.models.baselines import Featureless
 from lib.models.cam import look_twice
 from lib.models.deformable import deform_last
 from lib.models.rivals import AffineSTN, GridEstimator, Oracle, ThinPlateSTN, Uniform
@@ -132,6 +133,10 @@ def sampler_6(p: Preset) -> nn.Module:
 
 def sampler_10(p: Preset) -> nn.Module:
     return SaliencySampler(task_network(p), trunk(p, 10), p.task_size, p.view_size, normalize=IMAGENET)
+
+
+def featureless(p: Preset, trained: nn.Module) -> nn.Module:
+    return Featureless(trained)
 
 
 def oracle(p: Preset) -> nn.Module:

@@ -11,7 +11,7 @@ from torch import Tensor
 from lib.data.gaze_geometry import CameraTarget, GazeTarget
 from lib.data.gazecapture import GazeCapture
 from lib.data.store import ImageStore, Progress
-from lib.models.sampler import Sampled, identity_grid
+from lib.models.sampler import Sampled, identity_grid, inverse
 from lib.training.loop import Batch
 from lib.training.processes import WHOLE, Share
 
@@ -68,12 +68,22 @@ class GazeTask:
         return {"distance_cm": (missed.square().sum(1) + 1e-6).sqrt().mean()}
 
     def values(self, output: Tensor, batch: Batch, maps: Sampled | None) -> dict[str, Tensor]:
-        """prediction (B, 2) in [0, 1], error_cm (B,), and eye_magnification (B,) where the network has a sampler."""
+        """prediction (B, 2) in [0, 1], error_cm (B,); and where the network has a sampler:
+
+        eye_magnification (B,) of both eyes, least_eye_magnification (B,) of the one that is enlarged less; head_offset (B,), the distance of
+        the face's centre from the frame's, and head_shift (B,), from where the resampled image shows it; both in sides of the frame.
+        """
         labels = SimpleNamespace(**{name: batch[name].cpu().numpy() for name in LABELS})
         values = {"prediction": output, "error_cm": torch.from_numpy(self.target.error_cm(output.cpu().numpy(), labels))}
         if maps is not None:
             boxes = torch.stack([batch[name] for name in EYES], dim=1)  # (B, 2, 4)
-            values["eye_magnification"] = box_magnification(maps.grid, boxes, tuple(batch["image"].shape[-2:]))
+            size = tuple(batch["image"].shape[-2:])
+            values["eye_magnification"] = box_magnification(maps.grid, boxes, size)
+            values["least_eye_magnification"] = torch.minimum(*(box_magnification(maps.grid, boxes[:, i:i + 1], size) for i in (0, 1)))
+            face, sides = batch["face"].double(), torch.tensor(size[::-1], device=boxes.device)
+            centre = (face[:, :2] + face[:, 2:] / 2) / sides * 2 - 1  # (B, 2), x first, in [-1, 1]
+            values["head_offset"] = centre.norm(dim=1) / 2
+            values["head_shift"] = (inverse(maps.grid, points=centre[:, None])[:, 0] - centre).norm(dim=1) / 2
         return values
 
     def headline(self, values: dict[str, np.ndarray]) -> float:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lib.data.canvas import Square
 from lib.data.recognition import Pictures
-from lib.models.sampler import Sampled
+from lib.models.sampler import Sampled, identity_grid
 from lib.training.classification import ClassificationTask
 from lib.training.gaze import box_magnification
 from lib.training.loop import Batch
@@ -22,6 +22,7 @@ class RecognitionTask(ClassificationTask):
     Values beside those of `ClassificationTask`, where the network has a sampler and the data say where things are:
     box_magnification, detail_magnification and parts_magnification (B,), linear, 1 = uniform; saliency_in_box (B,), the
     share of the saliency inside the animal's box, and box_share (B,), the box's share of the picture: what a uniform map has.
+    And displacement (B,): how far the grid's points are from the uniform grid's on average, in sides of the picture.
     """
 
     def more_columns(self, data: Pictures, canvas: Square) -> dict[str, Tensor]:
@@ -57,7 +58,8 @@ class RecognitionTask(ClassificationTask):
         if not isinstance(maps, Sampled):
             return {}
         side = batch["image"].shape[-1]
-        values = {"box_magnification": box_magnification(maps.grid, batch["box"][:, None], (side, side))}
+        moved = (maps.grid - identity_grid(tuple(maps.grid.shape[1:3]), like=maps.grid)).norm(dim=-1).mean((1, 2)) / 2  # (B,)
+        values = {"displacement": moved.double(), "box_magnification": box_magnification(maps.grid, batch["box"][:, None], (side, side))}
         if "detail" in batch:
             values["detail_magnification"] = box_magnification(maps.grid, around(batch["detail"][:, None], side), (side, side))
         if "parts" in batch:

@@ -3,6 +3,7 @@
     auc, auc_judd, auc_borji, auc_shuffled      ranks of the fixated pixels       (`ranking`)
     nss, information_gain                       values at the fixated pixels      (`values`)
     cc, sim, kl_divergence                      the map against a density map     (`values`)
+    bristol_agreement                           pixel agreement, swept over thresholds; no AUC     (`agreement`)
     fixation_map, shuffled_map, density_map     the ground truth they compare to  (`maps`)
 
 Sources: the MATLAB code of the MIT saliency benchmark (github.com/cvzoya/saliency, `code_forMetrics`), called MIT below, and
@@ -42,11 +43,12 @@ Where MIT and pysaliency differ, the defaults are MIT's definition without its r
 pysaliency's coordinates weigh an image's own duplicates in all its fixation metrics, hence `duplicates=True` throughout.
 """
 
+from lib.metrics.saliency.agreement import bristol_agreement
 from lib.metrics.saliency.maps import density_map, fixation_map, shuffled_map
 from lib.metrics.saliency.ranking import auc, auc_borji, auc_judd, auc_shuffled
 from lib.metrics.saliency.values import cc, information_gain, kl_divergence, nss, sim
 
 __all__ = [
-    "auc", "auc_borji", "auc_judd", "auc_shuffled", "cc", "density_map", "fixation_map", "information_gain", "kl_divergence",
-    "nss", "shuffled_map", "sim",
+    "auc", "auc_borji", "auc_judd", "auc_shuffled", "bristol_agreement", "cc", "density_map", "fixation_map", "information_gain",
+    "kl_divergence", "nss", "shuffled_map", "sim",
 ]  # fmt: skip

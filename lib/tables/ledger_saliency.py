@@ -1,0 +1,73 @@
+"""Claims about saliency prediction: EML-NET's paper and README, and those on Mr-CNN, by Liu et al. and in the coursework on it.
+
+EML-NET's own tables and the full text on Mr-CNN were not at hand: directions come from abstract, title and README, and the
+only sizes are read in tables that others printed, each with its source.
+"""
+
+from lib.tables.claims import Claim, LeftOut, contrast, direction, less, size
+
+README = "README of SenJia/EML-NET-Saliency"
+MULTI = "Liu et al., CVPR 2015: the multi-resolution network of the title; its tables were not at hand"
+COURSE = "README of LewisClifton/ADL-Coursework"
+SIMPLENET = "SALICON test, LSUN'17 edition, as read in SimpleNet's authors' table"
+
+
+def better(key: str, sentence: str, first: str, second: str, value: str, *, table: str, source: str, **options) -> Claim:
+    """Row `first` has the higher value."""
+    return direction(key, sentence, contrast(less(first, second), value), source=source, table=table, digits=3,
+                     statistic=f"{value} of {first} minus {second}", **options)
+
+
+def about(key: str, value: str, published: float, margin: float) -> Claim:
+    return size(key, f"EML-NET reaches {value.upper()} {published:.3f} on SALICON.", contrast({"decoder": 1.0}, value), source=SIMPLENET,
+                table="salicon", digits=3, published=published, margin=margin, datasets=("salicon",),
+                statistic=f"{value} of decoder, on the validation images; which variant was published is not said, the margin is ours")
+
+
+def three_beat(other: str, name: str) -> Claim:
+    return better(f"mrcnn_three_{other}", f"Three resolutions predict fixations better than {name}.", "three", other, "auc_shuffled", table="mrcnn",
+                  source=MULTI)
+
+
+SHARED = {"table": "salicon", "source": README, "same_training": True}
+
+EMLNET_CLAIMS = (
+    better("emlnet_loss", "The modified combined loss is better than the mean squared error on NSS.", "encoder_a", "mse", "nss", table="salicon",
+           source="EML-NET, abstract (arXiv 1805.01047), and its README"),
+    better("emlnet_two_a_nss", "Two encoders combined beat the first alone on NSS.", "decoder", "encoder_a", "nss", **SHARED),
+    better("emlnet_two_b_nss", "Two encoders combined beat the second alone on NSS.", "decoder", "encoder_b", "nss", **SHARED),
+    better("emlnet_two_a_cc", "Two encoders combined beat the first alone on CC.", "decoder", "encoder_a", "cc", **SHARED),
+    better("emlnet_two_b_cc", "Two encoders combined beat the second alone on CC.", "decoder", "encoder_b", "cc", **SHARED),
+    about("emlnet_size_nss", "nss", 2.050, 0.1),
+    about("emlnet_size_cc", "cc", 0.886, 0.02),
+)
+
+MRCNN_CLAIMS = (
+    three_beat("one_400", "the finest alone (400 px)"),
+    three_beat("one_250", "the middle one alone (250 px)"),
+    three_beat("one_150", "the coarsest alone (150 px)"),
+    three_beat("two", "two of them"),
+    better("mrcnn_blur", "A learned blur before each stream improves the network.", "improved", "three", "auc_shuffled", table="mrcnn",
+           source=COURSE),
+    better("mrcnn_blur_score", "A learned blur before each stream raises the coursework's own score.", "improved", "three", "bristol", table="mrcnn",
+           source=COURSE),
+    better("mrcnn_axes", "Inference with scales and colours exchanged, as in the course's data code, costs accuracy.", "three", "scrambled",
+           "auc_shuffled", table="mrcnn", source="the course's data code, as read in the copies of its students", same_training=True),
+    size("mrcnn_size_score", "Mr-CNN reaches 71 % on the coursework's own score, evaluated as the course does.",
+         contrast({"scrambled": 1.0}, "bristol"), source="the course's brief, section 5: 71 %, passing within 5 points",
+         table="mrcnn", digits=3, published=0.71, margin=0.05, datasets=("mit1003",), statistic="bristol of scrambled"),
+)
+
+CLAIMS = EMLNET_CLAIMS + MRCNN_CLAIMS
+
+AWAITED = {}
+
+LEFT_OUT = (
+    LeftOut(sentence="EML-NET is the state of the art in NSS on SALICON, MIT300 and CAT2000.", source="EML-NET, abstract (arXiv 1805.01047)",
+            why="the rivals are not here, and the test sets' fixations are not public"),
+    LeftOut(sentence="Saliency relies on objects that are known; more kinds of prior knowledge broaden a model's horizon.", source=README,
+            why="it would need pictures without known objects, and encoders trained on objects and on places"),
+    LeftOut(sentence="Deeper networks such as NASNet can be applied.", source=README, why="what they are to be better than is not said"),
+    LeftOut(sentence="Mr-CNN's shuffled AUC on MIT, Toronto, Cerf and NUSEF.", source="Liu et al., CVPR 2015",
+            why="the paper's table was not at hand"),
+)
