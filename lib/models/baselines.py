@@ -34,11 +34,13 @@ class Featureless(nn.Module):
     Image and view are averaged over 4x4 cells and enlarged again: colours and light stay, no object does.
     """
 
-    gives_maps = True
-
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network, self.inputs = network, network.inputs
+
+    @property
+    def sampler(self) -> nn.Module:
+        return self.network.sampler
 
     def forward(self, *pictures: Tensor, return_maps: bool = False):
         """What `network` gives for the blurred pictures, (B, 3, H, W) uint8 each."""
