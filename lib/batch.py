@@ -109,6 +109,7 @@ def run(names: list[str], parameters: dict) -> list[Path]:
     notebooks = find(names)
     planned = [(notebook, check_parameters(notebook, parameters)) for notebook in notebooks]
     results, started, outputs = resolve(parameters.get("results_dir", "results")), time.monotonic(), []
+    _sweep(results)
     progress = results / "runs" / f".progress-{os.getpid()}"
     os.environ["ZOOM_PROGRESS"] = str(progress)
     with _helped(notebooks, parameters):
@@ -122,6 +123,18 @@ def run(names: list[str], parameters: dict) -> list[Path]:
             print(f"[{i}/{len(planned)}] {notebook.stem}: done in {clock(time.monotonic() - begun)}", flush=True)
     _report(results, outputs, started)
     return outputs
+
+
+def _sweep(results: Path) -> None:
+    """Remove what batches that were killed could not: their names end in the number of a process that is gone."""
+    for path in [*(results / "runs").glob(".progress-*"), *(results / "notebooks").glob(".*.ipynb")]:
+        number = re.search(r"[-.](\d+)(\.ipynb)?$", path.name)
+        try:
+            os.kill(int(number[1]), 0)
+        except (ProcessLookupError, TypeError):
+            path.unlink(missing_ok=True)
+        except PermissionError:  # somebody else's, and alive
+            continue
 
 
 def tables_of(notebooks: list[Path]) -> list[str]:
