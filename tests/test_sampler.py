@@ -116,7 +116,7 @@ class TestResample:
         assert torch.allclose(resample(image, identity_grid((20, 33), like=image)), image, atol=1e-5)
 
     @pytest.mark.parametrize("channels_last", [False, True])
-    @pytest.mark.parametrize("size", [(20, 33), (1, 9), (7, 1)])
+    @pytest.mark.parametrize("size", [(20, 33), (1, 9), (7, 1), (70, 66), (1, 4500), (4500, 1)])  # the larger ones are gathered
     def test_bytes_equal_grid_sample_and_so_does_the_gradient(self, channels_last, size):
         image = torch.randint(0, 256, (3, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         if channels_last:

@@ -122,8 +122,8 @@ def resize_grid(grid: Tensor, size: int | tuple[int, int], *, align_corners: boo
 def resample(image: Tensor, grid: Tensor, *, oversample: int = 1) -> Tensor:
     """`image` (B, C, H, W) at the positions of `grid` (B, h, w, 2): (B, C, h, w), float32 at least.
 
-    Bilinear, border padding, `align_corners=True`. A uint8 image comes out scaled to [0, 1], and only the pixels that are
-    read are converted. oversample: sample that many times as densely per axis and average, against aliasing where the
+    Bilinear, border padding, `align_corners=True`. A uint8 image comes out scaled to [0, 1]; of a large one only the pixels that
+    are read are converted. oversample: sample that many times as densely per axis and average, against aliasing where the
     grid is coarser than the image; the paper and the release do not (1).
     """
     if grid.dim() != 4 or grid.shape[-1] != 2 or grid.shape[0] not in (1, image.shape[0]):
@@ -134,14 +134,18 @@ def resample(image: Tensor, grid: Tensor, *, oversample: int = 1) -> Tensor:
         dense = resample(image, resize_grid(grid, (height, width), align_corners=False))
         return F.avg_pool2d(dense, oversample)
     with torch.autocast(grid.device.type, enabled=False):
-        if image.dtype == torch.uint8:
-            return _resample_bytes(image, grid.to(torch.promote_types(grid.dtype, torch.float32)))
-        dtype = torch.promote_types(torch.promote_types(image.dtype, grid.dtype), torch.float32)
-        return F.grid_sample(image.to(dtype), grid.to(dtype), padding_mode="border", align_corners=True)
+        dtype = torch.promote_types(torch.promote_types(image.dtype, grid.dtype) if image.is_floating_point() else grid.dtype, torch.float32)
+        if image.dtype == torch.uint8 and image.shape[2:].numel() > GATHER_FROM * grid.shape[1:3].numel():
+            return _resample_bytes(image, grid.to(dtype))
+        sampled = F.grid_sample(image.to(dtype), grid.to(dtype), padding_mode="border", align_corners=True)
+        return sampled / 255 if image.dtype == torch.uint8 else sampled
+
+
+GATHER_FROM = 32  # pixels of a uint8 image for each that is sampled: from there on, converting all of them costs more than gathering
 
 
 def _resample_bytes(image: Tensor, grid: Tensor) -> Tensor:
-    """`grid_sample` for uint8: gathers the four neighbours of every sample; differentiable in the grid."""
+    """`grid_sample` for large uint8 images: gathers the four neighbours of every sample; differentiable in the grid."""
     batch, channels, height, width = image.shape
     flat = image.permute(0, 2, 3, 1).reshape(batch * height * width, channels)  # no copy for channels_last memory
     x = ((grid[..., 0] + 1) * ((width - 1) / 2)).clamp(0, width - 1)  # (B, h, w), in pixels

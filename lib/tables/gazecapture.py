@@ -54,7 +54,7 @@ PRESETS = {
     "smoke": Preset(network="small", reduce=4, task_size=32, view_size=32, crop_size=24, twin="smoke", control="smoke",
                     recipe=Recipe(epochs=2, batch_size=32, rates=BEFORE_THE_TASK_NETWORK)),
     "demo": Preset(network="small", reduce=4, task_size=64, view_size=64, crop_size=32, twin="demo", control="control",
-                   recipe=Recipe(epochs=14, batch_size=16, schedule="wsd", rates=BEFORE_THE_TASK_NETWORK)),
+                   recipe=Recipe(epochs=16, batch_size=16, schedule="wsd", rates=BEFORE_THE_TASK_NETWORK)),
     "paper": Preset(network="paper", reduce=1, task_size=227, view_size=227, crop_size=224, twin="demo", control="control",
                     recipe=Recipe(epochs=20, batch_size=128, lr=1e-4, autocast=True, schedule="cosine", blur_epochs=4,
                                   rates=BEFORE_THE_TASK_NETWORK)),

@@ -26,6 +26,7 @@ from lib.models.mrcnn_inference import ScrambledAxes
 from lib.models.saliency_baselines import Ceiling, ConstantMap, FromBatch
 from lib.results.records import ROOT
 from lib.tables.table import Column, Row, Settings, Table
+from lib.training.coursework import CourseworkTask
 from lib.training.loop import Recipe
 from lib.training.mrcnn import PatchTask
 from lib.training.progress import Progress
@@ -156,7 +157,11 @@ def selections(chosen: Settings, p: Preset, progress: Progress) -> dict[str, Sel
 
 
 def open_task(chosen: Settings, p: Preset, variant: str, progress: Progress) -> tuple[PatchTask, dict]:
-    task = PatchTask(selections(chosen, p, progress), sampling=Sampling(), cache_dir=chosen.results_dir / "cache", progress=progress)
+    cache_dir = chosen.results_dir / "cache"
+    if chosen.dataset == "coursework":  # crops and split are the files' own
+        task = CourseworkTask(chosen.data_dir, cache_dir=cache_dir, progress=progress)
+    else:
+        task = PatchTask(selections(chosen, p, progress), sampling=Sampling(), cache_dir=cache_dir, progress=progress)
     test, crops = task.chosen["test"], task.patch_summary
     without = sum(not len(points) for points in task.full.fixations)
     notes = [f"crops: {crops}"] + ([f"{without} test images have no fixation points"] if without else [])
@@ -165,6 +170,6 @@ def open_task(chosen: Settings, p: Preset, variant: str, progress: Progress) -> 
 
 TABLE = Table(
     name="mrcnn", title="Mr-CNN: three resolutions", paper="Liu et al., CVPR 2015", rows=ROWS, reference="centre_bias",
-    columns=COLUMNS, presets=PRESETS, open_task=open_task, datasets=("twin", "mit1003", "osie"),
+    columns=COLUMNS, presets=PRESETS, open_task=open_task, datasets=("twin", "mit1003", "osie", "coursework"),
     comparisons=(("three", "one_400"), ("three", "one_250"), ("three", "one_150"), ("three", "two"), ("shared", "three"),
                  ("improved", "three"), ("scrambled", "three"), ("three", "ceiling")))
