@@ -1,9 +1,11 @@
 """Saliency maps of any photograph, from weights on disk: `python -m lib predict MODEL PHOTO [PHOTO ...]`.
 
-The photograph is squashed to the model's input size, as EML-NET's evaluation does; greyscale, palette, CMYK, 16-bit and
-transparent images (on white) become RGB, a camera's orientation is applied, and very large ones shrink while they are decoded.
+The photograph is squashed to the model's input size, as EML-NET's evaluation does, or to Mr-CNN's squares; greyscale, palette, CMYK,
+16-bit and transparent images (on white) become RGB, a camera's orientation is applied, and very large ones shrink while they are decoded.
 
-Deviations from the released eval_combined.py
+Mr-CNN's map is what its table scores: a sigmoid of the logits at 50x50 points, enlarged bilinearly, not smoothed unless asked for.
+
+Deviations from EML-NET's released eval_combined.py
     - The map is resized to the photograph's own size; the release leaves it at 480x640.
     - The 8-bit picture is rounded; the release truncates. Both are stretched to 0 .. 255 after a Gaussian blur with sigma 5
       pixels of the 480x640 map (for other sizes, in proportion to the height; the release's eval.py does not blur: 0).
@@ -14,6 +16,7 @@ Deviations from the released eval_combined.py
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -30,6 +33,8 @@ from torch import nn
 
 from lib.data.files import one_line
 from lib.models.emlnet_weights import GUIDE, RELEASED, WEIGHTS, load_emlnet
+from lib.models.mrcnn import MrCNN
+from lib.models.mrcnn_weights import load_mrcnn
 from lib.training.checkpoint import replace_atomically
 
 BLUR = 5.0  # pixels of a map that is 480 high
@@ -58,8 +63,7 @@ def predict_emlnet(photo: Photo, encoders: Sequence[str | Path], decoder: str | 
 
 def saliency_map(model: nn.Module, photo: Photo, *, size: tuple[int, int] | None = None, blur: float = BLUR) -> NDArray[np.float32]:
     """`predict_emlnet` with a model at hand, which is put into evaluation mode and used where it is."""
-    if not blur >= 0:
-        raise ValueError(f"blur is {blur}, expected a sigma of 0 or more")
+    _check_blur(blur)
     size = size or model.view_size
     view, own_size = read_photo(photo, size)
     images = torch.from_numpy(view).permute(2, 0, 1)[None]  # (1, 3, h, w)
@@ -68,7 +72,40 @@ def saliency_map(model: nn.Module, photo: Photo, *, size: tuple[int, int] | None
     maps = prediction.float().cpu().numpy()[0, 0]  # (h, w)
     if blur:
         maps = gaussian_filter(maps, blur * size[0] / 480, mode="nearest", truncate=4)
-    grown = F.interpolate(torch.from_numpy(maps)[None, None], own_size, mode="bilinear", antialias=True)
+    return _enlarged(maps, own_size)
+
+
+def predict_mrcnn(photo: Photo, weights: str | Path, *, squares: Sequence[int] | None = None, device: str = "auto",
+                  blur: float = 0.0) -> NDArray[np.float32]:
+    """Mr-CNN's saliency map of a photograph: float32 (H, W) in [0, 1], at the photograph's own size.
+
+    photo: as in `predict_emlnet`. weights, squares: see `lib.models.mrcnn_weights.load_mrcnn`. blur: sigma of a Gaussian over
+    the 50x50 probabilities, in their cells; the published recipe has none. The map is not stretched. FileNotFoundError or
+    ValueError, one line. For many photographs, load once and use `mrcnn_map`.
+    """
+    return mrcnn_map(load_mrcnn(weights, squares).to(choose_device(device)), photo, blur=blur)
+
+
+def mrcnn_map(model: MrCNN, photo: Photo, *, blur: float = 0.0) -> NDArray[np.float32]:
+    """`predict_mrcnn` with a model at hand, which is put into evaluation mode and used where it is."""
+    _check_blur(blur)
+    read = [read_photo(photo, (side, side)) for side in model.squares]  # each from the photograph itself, as in training
+    device = next(model.parameters()).device
+    views = [torch.from_numpy(view).permute(2, 0, 1)[None].to(device) for view, _ in read]  # (1, 3, S, S)
+    with torch.inference_mode():
+        logits = model.eval()(*views)  # (1, 1, 50, 50)
+    maps = torch.sigmoid(logits.float()).cpu().numpy()[0, 0]
+    return _enlarged(gaussian_filter(maps, blur, mode="nearest", truncate=4) if blur else maps, read[0][1])
+
+
+def _check_blur(blur: float) -> None:
+    if not 0 <= blur < math.inf:  # also false for NaN
+        raise ValueError(f"blur is {blur}, expected a sigma of 0 or more")
+
+
+def _enlarged(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """(h, w) in [0, 1] -> (H, W), bilinear."""
+    grown = F.interpolate(torch.from_numpy(maps)[None, None], size, mode="bilinear", antialias=True)
     return grown[0, 0].clamp(0, 1).numpy()
 
 
@@ -191,7 +228,19 @@ def _emlnet(arguments: argparse.Namespace) -> Callable[[Path], NDArray]:
     return lambda photo: saliency_map(model, photo, size=arguments.size, blur=arguments.blur)
 
 
-MODELS = {"emlnet": Model("EML-NET: one encoder, or two and their decoder", _emlnet_options, _emlnet)}
+def _mrcnn_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="safetensors of a row of the table mrcnn")
+    parser.add_argument("--squares", type=_sides, help="what one or two streams look at, 400,150 say; three streams need none")
+    parser.add_argument("--blur", type=float, default=0.0, help="sigma in cells of the 50x50 map (default 0: none)")
+
+
+def _mrcnn(arguments: argparse.Namespace) -> Callable[[Path], NDArray]:
+    model = load_mrcnn(arguments.weights, arguments.squares).to(choose_device(arguments.device))
+    return lambda photo: mrcnn_map(model, photo, blur=arguments.blur)
+
+
+MODELS = {"emlnet": Model("EML-NET: one encoder, or two and their decoder", _emlnet_options, _emlnet),
+          "mrcnn": Model("Mr-CNN: weights that were trained here", _mrcnn_options, _mrcnn)}
 
 
 def add_arguments(subparsers: argparse._SubParsersAction) -> None:
@@ -233,3 +282,11 @@ def _size(text: str) -> tuple[int, int]:
     if min(height, width) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no size: both must be positive")
     return height, width
+
+
+def _sides(text: str) -> tuple[int, ...]:
+    """ "400,150" as (400, 150); which squares there are is the model's business."""
+    try:
+        return tuple(map(int, text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} are no squares; write their sides such as 400,150") from None

@@ -1,7 +1,7 @@
 """The files of a university coursework on Mr-CNN: crops to train on, whole photographs to validate and test on.
 
 `train_data.pth.tar`, `val_data.pth.tar`, `test_data.pth.tar`: not archives but `torch.save` of a list of dicts. They are MIT1003
-cut up, and not public; the format is known from the students' code (LewisClifton/ADL-Coursework; see data/mrcnn_coursework.md).
+cut up, and not public; the format is known from the students' code (LewisClifton/ADL-Coursework; see data/coursework.md).
 
     train       X float (3 scales, 3 channels, 42, 42), y 0 or 1, file "<stem>.jpeg"
     val, test   X float (3, H, W), y -1, file; X_400 (3, 400, 400), X_250, X_150: the photograph squashed to squares;
@@ -133,7 +133,7 @@ def _load(path: Path) -> list[dict[str, Any]]:
             warnings.simplefilter("ignore")  # about pickle protocols
             entries = torch.load(path, map_location="cpu", weights_only=True, mmap=on_disk)
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: missing; see data/mrcnn_coursework.md") from None
+        raise FileNotFoundError(f"{path}: missing; see data/coursework.md") from None
     except Exception as error:  # whatever a damaged file makes the unpickler raise; its advice is to execute the file, so not quoted
         raise ValueError(f"{path}: not readable as tensors, numbers and text ({type(error).__name__}), and nothing in it was executed; "
                          "it is damaged, or none of the coursework's files: copy it again") from None
@@ -287,24 +287,25 @@ class CourseworkData(Photographs):
         return found
 
 
-def write_miniature(folder: str | Path, data: SaliencyData, *, images: int = 4, positives: int = 10, negatives: int = 20, seed: int = 0) -> Path:
-    """Write the three files and ALLFIXATIONMAPS in small, from the first `images` (3 or more) photographs of a data set; returns folder.
+def write_miniature(folder: str | Path, data: SaliencyData, *, images: int = 4, held: int = 1, positives: int = 10, negatives: int = 20,
+                    seed: int = 0) -> Path:
+    """Write the three files and ALLFIXATIONMAPS in small, from the first `images` photographs of a data set; returns folder.
 
-    The last is for testing, the one before for validation, the others are cut into crops: `positives` pixels where the blurred map
-    is above 0.9 of its maximum, `negatives` below 0.1. Ours: bilinear squares, ImageNet's constants, 1-based centres
+    The last `held` are for testing, as many before for validation, the others (one at least) are cut into crops: `positives` pixels
+    where the blurred map is above 0.9 of its maximum, `negatives` below 0.1. Ours: bilinear squares, ImageNet's constants, 1-based centres
     linspace(1, H, 50) by linspace(1, W, 50), rounded. ValueError where the folder holds anything. From a twin it is one too.
     """
     folder, rng = Path(folder), np.random.default_rng(seed)
-    if not 3 <= images <= len(data):
-        raise ValueError(f"a miniature takes 3 or more photographs, at most the {len(data)} in {data.root}, not {images}")
+    if not 3 <= 2 * held + 1 <= images <= len(data):
+        raise ValueError(f"a miniature takes {max(3, 2 * held + 1)} or more photographs, at most the {len(data)} in {data.root}, not {images}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder}: holds something already; choose another folder or remove it")
     partial = folder.parent / f".{folder.name}.partial-{os.getpid()}"
     try:
         (partial / "ALLFIXATIONMAPS").mkdir(parents=True)
         records = [_record(data, i) for i in range(images)]
-        train = [crop for i, record in enumerate(records[:-2]) for crop in _crops(record, data.density(i), (positives, negatives), rng)]
-        for split, entries in (("train", train), ("val", records[-2:-1]), ("test", records[-1:])):
+        train = [crop for i, record in enumerate(records[:-2 * held]) for crop in _crops(record, data.density(i), (positives, negatives), rng)]
+        for split, entries in (("train", train), ("val", records[-2 * held : -held]), ("test", records[-held:])):
             torch.save(entries, partial / FILES[split])
         for i in range(images):
             _write_maps(partial, data, i)

@@ -162,7 +162,7 @@ def _build(folder: Path, fill: Callable[[Allocate], None]) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-class _Views:
+class Views:
     """Rows of arrays `view_400`, `view_250`, `view_150`, each (N, 3, h, w) uint8."""
 
     def __init__(self, arrays: dict[str, np.ndarray]):
@@ -183,7 +183,7 @@ class _Views:
         return [order[start:start + batch_size] for start in range(0, len(order), batch_size)]
 
 
-class PatchStore(_Views):
+class PatchStore(Views):
     """The crops of a selection, image by image, positives first; 48x48 at each scale (20.7 kB a crop of three).
 
     labels: (N,) uint8, 1 where people looked. image_of_patch: (N,) positions in the selection. positions: (N, 2) as (row, column).
@@ -247,7 +247,7 @@ class PatchStore(_Views):
                 "regions_mean": float(regions.mean()), "regions_median": float(np.median(regions))}
 
 
-class SquareStore(_Views):
+class SquareStore(Views):
     """The whole squares of a selection, 0.73 MB an image; cache_dir as in `PatchStore`."""
 
     def __init__(self, chosen: Selection, *, cache_dir: Path | None = None, progress: Progress | None = None):
@@ -260,7 +260,11 @@ class SquareStore(_Views):
         count = len(self.chosen)
         views = {f"view_{side}": allocate(f"view_{side}", (count, 3, side, side), np.uint8) for side in SQUARES}
         for i in range(count):
-            for name, square in squares(self.chosen.data.image(self.chosen.at(i))).items():
+            for name, square in self._squares(self.chosen.at(i)).items():
                 views[name][i] = square
             if progress:
                 progress("squash photographs", i + 1, count)
+
+    def _squares(self, index: int) -> dict[str, NDArray[np.uint8]]:
+        """Those of the data set's image `index`."""
+        return squares(self.chosen.data.image(index))
