@@ -35,8 +35,10 @@ from lib.data.files import one_line
 from lib.models.emlnet_weights import GUIDE, RELEASED, WEIGHTS, load_emlnet
 from lib.models.mrcnn import MrCNN
 from lib.models.mrcnn_weights import load_mrcnn
+from lib.results.records import ROOT
 from lib.training.checkpoint import replace_atomically
 
+TRAINED = ROOT / "results" / "reference" / "weights"
 BLUR = 5.0  # pixels of a map that is 480 high
 LARGE = 1 << 24  # pixels from which a JPEG is decoded at a fraction of its size
 _UPRIGHT = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -223,19 +225,29 @@ def _emlnet(arguments: argparse.Namespace) -> Callable[[Path], NDArray]:
     if not encoders and decoder is None:
         *encoders, decoder = released = [WEIGHTS / name for name in RELEASED]
         if missing := [path.name for path in released if not path.is_file()]:
-            raise ValueError(f"no weights: give --encoder, or put {', '.join(missing)} into data/weights; {GUIDE}")
+            encoders, decoder = [_trained_here("emlnet", f"give --encoder, or put {', '.join(missing)} into data/weights; {GUIDE}")], None
     model = load_emlnet(encoders, decoder).to(choose_device(arguments.device))
     return lambda photo: saliency_map(model, photo, size=arguments.size, blur=arguments.blur)
 
 
+def _trained_here(name: str, instead: str) -> Path:
+    """The small weights of the repository, with a word on them; ValueError, one line, where they are not (an installed copy lacks them)."""
+    path = TRAINED / {"emlnet": "emlnet-osie-decoder.safetensors", "mrcnn": "mrcnn-osie-three.safetensors"}[name]
+    if not path.is_file():
+        raise ValueError(f"no weights: {instead}")
+    print(f"{path.name}: a small network, trained here on 360 photographs of OSIE; for better maps {instead}", file=sys.stderr)
+    return path
+
+
 def _mrcnn_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="safetensors of a row of the table mrcnn")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="safetensors of a row of the table mrcnn (default: those of the repository)")
     parser.add_argument("--squares", type=_sides, help="what one or two streams look at, 400,150 say; three streams need none")
     parser.add_argument("--blur", type=float, default=0.0, help="sigma in cells of the 50x50 map (default 0: none)")
 
 
 def _mrcnn(arguments: argparse.Namespace) -> Callable[[Path], NDArray]:
-    model = load_mrcnn(arguments.weights, arguments.squares).to(choose_device(arguments.device))
+    weights = arguments.weights or _trained_here("mrcnn", "give --weights, a file that `python -m lib table mrcnn` left in results/runs")
+    model = load_mrcnn(weights, arguments.squares).to(choose_device(arguments.device))
     return lambda photo: mrcnn_map(model, photo, blur=arguments.blur)
 
 

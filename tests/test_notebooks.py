@@ -68,7 +68,7 @@ class TestExecution:
         done = papermill("00_anatomy_of_the_sampler", tmp_path / "out.ipynb", "preset=smoke", f"results_dir={tmp_path}")
         assert done.returncode == 0, done.stderr[-2000:]
         saved = list((tmp_path / "figures").glob("00_*.png"))
-        assert len(saved) == pictures(tmp_path / "out.ipynb") == 9
+        assert len(saved) == pictures(tmp_path / "out.ipynb") == 10
 
     def test_anatomy_from_its_own_folder(self, tmp_path):
         done = papermill("00_anatomy_of_the_sampler", tmp_path / "out.ipynb", f"results_dir={tmp_path}", folder=FOLDER)

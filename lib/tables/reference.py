@@ -1,0 +1,139 @@
+"""Puts a finished run into results/reference: `python -m lib.tables.reference RESULTS`. For those who publish a release.
+
+    records/<table>/<dataset>-<preset>/<row>-seed<k>.json, .npz     every record that holds, but for the host's name, with its values
+    tables/                                                         as `python -m lib table` wrote them
+    notebooks/                                                      executed, their pictures as JPEG: tracked files must stay small
+    figures/                                                        those of `FIGURES`, with 256 colours
+    weights/                                                        those of `WEIGHTS`, with SHA256SUMS
+
+What was there before goes. Smoke runs are left out, and of several records of one row and seed the newest counts.
+"""
+
+import argparse
+import base64
+import hashlib
+import io
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import nbformat
+from PIL import Image
+
+from lib.results.records import ROOT, Record
+from lib.tables.check import scan
+
+REFERENCE = ROOT / "results" / "reference"
+FIGURES = (
+    "00_overview", "00_steps", "00_folds", "00_trained", "01_curves", "01_differences", "01_eye_magnification", "01_figure2", "01_figure4_ipad",
+    "01_figure4_iphone",
+    "01_frames", "01_intervals", "02_blur", "02_figure5", "02_intervals", "02_looks", "03_depth", "05_columns", "05_losses", "05_scores",
+    "06_cases", "06_scores", "06_agreement", "07_accuracy", "07_choices_proposal",
+)
+WEIGHTS = {  # name -> where it was trained: table, data set and row
+    "inaturalist-twin-sampler": ("inaturalist", "twin", "sampler"),
+    "emlnet-osie-decoder": ("salicon", "osie", "decoder"),  # `predict` and notebook 00 expect these names
+    "mrcnn-osie-three": ("mrcnn", "osie", "three"),
+}
+WIDEST = 1100  # px of a picture in an executed notebook
+
+
+def newest(results: Path) -> dict[tuple, tuple[Record, Path]]:
+    """(table, data set, preset, row, seed) -> the record, and its file without suffix."""
+    found = {}
+    for record, _ in scan(results / "runs"):
+        where = (record.table, record.dataset, record.preset, record.row, record.seed)
+        found[where] = record
+    return {where: (record, next(path.with_suffix("") for path in files(results, where) if same(path, record))) for where, record in found.items()}
+
+
+def files(results: Path, where: tuple) -> list[Path]:
+    table, dataset, preset, row, seed = where
+    return sorted((results / "runs" / table / f"{dataset}-{preset}").glob(f"{row}-seed{seed}-*.json"))
+
+
+def same(path: Path, record: Record) -> bool:
+    return json.loads(path.read_text())["values_sha256"] == record.values_sha256
+
+
+def put_records(found: dict[tuple, tuple[Record, Path]], folder: Path) -> None:
+    for (table, dataset, preset, row, seed), (record, source) in found.items():
+        if preset == "smoke":
+            continue
+        record.provenance = {name: value for name, value in record.provenance.items() if name != "host"}
+        target = folder / table / f"{dataset}-{preset}" / f"{row}-seed{seed}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.with_suffix(".json").write_text(json.dumps(asdict(record), indent=1) + "\n")
+        shutil.copy(source.with_suffix(".npz"), target.with_suffix(".npz"))
+
+
+def put_weights(found: dict[tuple, tuple[Record, Path]], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for name, (table, dataset, row) in WEIGHTS.items():
+        if (one := found.get((table, dataset, "demo", row, 0))) is not None:
+            target = folder / f"{name}.safetensors"
+            shutil.copy(one[1].with_suffix(".safetensors"), target)
+            lines.append(f"{hashlib.sha256(target.read_bytes()).hexdigest()}  {target.name}\n")
+    (folder / "SHA256SUMS").write_text("".join(lines))
+
+
+def put_figures(source: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FIGURES:
+        if (source / f"{name}.png").exists():
+            with Image.open(source / f"{name}.png") as image:
+                image.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG).save(
+                    folder / f"{name}.png", optimize=True)
+
+
+def put_notebooks(source: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.glob("[0-9]*.ipynb")):
+        if not path.stem.endswith(".failed"):
+            (folder / path.name).write_text(nbformat.writes(lighter(nbformat.read(path, as_version=4))) + "\n")
+
+
+def lighter(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook with smaller pictures, and without the paths of the machine that it ran on."""
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/png" in data:
+                data["image/jpeg"] = as_jpeg(data.pop("image/png"))
+            if output.get("output_type") == "stream":
+                output.text = output.text.replace(str(ROOT), ".")
+    return notebook
+
+
+def as_jpeg(png: str) -> str:
+    """Base64 of a PNG -> base64 of a JPEG of at most `WIDEST` px."""
+    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    image.thumbnail((WIDEST, 10 * WIDEST), Image.Resampling.LANCZOS)
+    written = io.BytesIO()
+    image.save(written, "JPEG", quality=72, optimize=True)
+    return base64.b64encode(written.getvalue()).decode()
+
+
+def publish(results: Path, reference: Path = REFERENCE) -> None:
+    """Everything of `results` into `reference`; its README stays."""
+    found = newest(results)
+    if not found:
+        raise ValueError(f"{results}: holds no finished rows; `python -m lib run` makes some")
+    for name in ("records", "tables", "notebooks", "figures", "weights"):
+        shutil.rmtree(reference / name, ignore_errors=True)
+    put_records(found, reference / "records")
+    put_weights(found, reference / "weights")
+    put_figures(results / "figures", reference / "figures")
+    put_notebooks(results / "notebooks", reference / "notebooks")
+    shutil.copytree(results / "tables", reference / "tables", ignore=shutil.ignore_patterns("*smoke*"))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m lib.tables.reference", description="Put a finished run into results/reference.")
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="folder of a finished run")
+    publish(parser.parse_args().results)
