@@ -1,4 +1,4 @@
-"""The command line: `python -m lib run | table | status | check | verify | fetch | predict | score`."""
+"""The command line: `python -m lib run | table | status | check | report | verify | fetch | predict | score`."""
 
 import argparse
 import sys
@@ -39,6 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--preset", default="demo", help="smoke, demo (default) or paper")
     check.add_argument("--results", dest="results_dir", default="results", help="folder of own results")
     check.add_argument("--reference", dest="reference_dir", default="results/reference", help="folder of what they are compared with")
+    report = commands.add_parser("report", help="write all finished results as one HTML file, and as Markdown, CSV and LaTeX; opens no data")
+    report.add_argument("--results", dest="results_dir", default="results", help="folder with the records and figures")
+    report.add_argument("--out", type=Path, help="folder for report.html, report.md and tables/; the folder of results by default")
     verify = commands.add_parser("verify", help="check a data set on disk against its published layout")
     verify.add_argument("name", metavar="DATASET", help=", ".join(VERIFIABLE))
     verify.add_argument("folder", metavar="DIR", type=Path)
@@ -89,6 +92,15 @@ def _check(arguments: argparse.Namespace) -> int:
     return 0 if well else 1
 
 
+def _report(arguments: argparse.Namespace) -> None:
+    from lib import report
+    from lib.report.files import summary
+
+    found = report.collect(arguments.results_dir)
+    paths = report.write_all(found, arguments.out or found.folder)
+    print(f"{summary(found)}\n{paths[0]}\n{paths[1]}\n{paths[-1].parent}: {len(paths) - 2} files")
+
+
 def _verify(arguments: argparse.Namespace) -> int:
     import importlib
 
@@ -124,8 +136,8 @@ def _score(arguments: argparse.Namespace) -> None:
                     progress=lambda done, total: progress("maps", done, total)))
 
 
-COMMANDS = {"run": _run, "table": _table, "status": _status, "check": _check, "verify": _verify, "fetch": _fetch, "predict": predict.main,
-            "score": _score}
+COMMANDS = {"run": _run, "table": _table, "status": _status, "check": _check, "report": _report, "verify": _verify, "fetch": _fetch,
+            "predict": predict.main, "score": _score}
 
 
 def main(words: list[str] | None = None) -> int:

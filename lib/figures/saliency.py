@@ -16,7 +16,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from pandas import DataFrame
 from scipy.ndimage import gaussian_filter
@@ -34,7 +33,7 @@ SHOWN_IN_README = ("COCO_val2014_000000198590", "COCO_val2014_000000203754")  # 
 COLUMNS = {"decoder": "combined", "encoder_a": "encoder A", "encoder_b": "encoder B", "mse": "encoder A, MSE"}
 PARTS = {"kl": "KL", "cc": "1 − CC", "nss": "NSS part"}  # of the combined loss
 LOSSES = {"eml": "KL + (1 − CC) + NSS part", "mse": "MSE"}
-DATASETS = {"salicon": "SALICON", "osie": "OSIE", "mit1003": "MIT1003"}
+DATASETS = {"salicon": "SALICON", "osie": "OSIE", "mit1003": "MIT1003", "coursework": "the coursework's files of MIT1003"}
 MAP, CELL = (1.23, 1.64), (0.2, 1.6)  # inches: (height, width) of a picture; of a row and a panel of `scores`
 CONSTANT_FROM = 200  # training images that the constant of the NSS part is averaged over
 PNG_FROM = 24  # test images that `png_steps` averages over
@@ -104,7 +103,7 @@ def show_fixations(ax: Axes, shown: Photograph) -> Axes:
     return ax
 
 
-def _bar(figure: Figure, ax: Axes, colours: Colormap | str, limits: tuple[float, float], labels: Sequence[str], label: str = "") -> None:
+def colour_bar(figure: Figure, ax: Axes, colours: Colormap | str, limits: tuple[float, float], labels: Sequence[str], label: str = "") -> None:
     """A flat colour bar under `ax`; `labels` at its ends and, if there are three, in the middle."""
     place, inch = ax.get_position(), 1 / figure.get_figheight()
     strip = figure.add_axes((place.x0, place.y0 - 0.32 * inch, place.width, 0.09 * inch))
@@ -122,7 +121,7 @@ def source(run: Run) -> str:
     return "SYNTHETIC TWIN: drawn scenes" if run.task()[1]["is_twin"] else DATASETS[run.settings.dataset]
 
 
-def _sign(figure: Figure, run: Run, text: str = "") -> Figure:
+def sign(figure: Figure, run: Run, text: str = "") -> Figure:
     """What is shown, in one line below everything."""
     figure.text(0.5, -0.06 / figure.get_figheight(), source(run) + (f"; {text}" if text else ""), ha="center", va="top", color=style.GREY, fontsize=8)
     return figure
@@ -143,8 +142,8 @@ def examples(run: Run, *, count: int = 4) -> Figure:
         zoom.label_row(row[0], title)
         for ax, one in zip(row, shown, strict=True):
             draw[title](ax, one)
-    _bar(figure, axes[-1, 0], style.SALIENCY, (0, 1), ("0", "map's max"))
-    return _sign(figure, run, f"{min(seen)} to {max(seen)} fixations on each" if max(seen) else "this copy has no fixation points")
+    colour_bar(figure, axes[-1, 0], style.SALIENCY, (0, 1), ("0", "map's max"))
+    return sign(figure, run, f"{min(seen)} to {max(seen)} fixations on each" if max(seen) else "this copy has no fixation points")
 
 
 def networks(run: Run) -> DataFrame:
@@ -185,8 +184,8 @@ def columns(run: Run, *, count: int = 4) -> Figure:
             if name in run.results:
                 ax.set_xlabel(f"{metric.name} {values_of(run, name)[position]:.{metric.digits}f}", fontsize=7.5, labelpad=2)
     zoom.title_columns(axes[0], ["photograph", "ground truth", *(COLUMNS[name] for name in names)])
-    _bar(figure, axes[-1, 1], style.SALIENCY, (0, 1), ("0", "map's max"))
-    return _sign(figure, run)
+    colour_bar(figure, axes[-1, 1], style.SALIENCY, (0, 1), ("0", "map's max"))
+    return sign(figure, run)
 
 
 def differences(run: Run, name: str = "decoder", *, count: int = 4) -> Figure:
@@ -206,10 +205,10 @@ def differences(run: Run, name: str = "decoder", *, count: int = 4) -> Figure:
             ax.imshow(maps[k], cmap=style.SIGNED, norm=Normalize(-limit, limit), interpolation="antialiased")
             style.bare(ax)
     zoom.title_columns(axes[0], [looked_at(run), "ground truth", "prediction", "difference of densities", "difference of z-scores"])
-    _bar(figure, axes[-1, 2], style.SALIENCY, (0, 1), ("0", "map's max"))
+    colour_bar(figure, axes[-1, 2], style.SALIENCY, (0, 1), ("0", "map's max"))
     for ax, limit, label in zip(axes[-1, 3:], limits, ("uniform densities", "standard deviations"), strict=True):
-        _bar(figure, ax, style.SIGNED, (-limit, limit), (f"−{limit:g}", "0", f"+{limit:g}"), label)
-    return _sign(figure, run, f"{run.table.row(name).label}; red: predicted too salient, blue: missed")
+        colour_bar(figure, ax, style.SIGNED, (-limit, limit), (f"−{limit:g}", "0", f"+{limit:g}"), label)
+    return sign(figure, run, f"{run.table.row(name).label}; red: predicted too salient, blue: missed")
 
 
 def in_uniform(saliency: NDArray) -> NDArray[np.float64]:
@@ -246,8 +245,8 @@ def extremes(run: Run, name: str = "decoder", *, count: int = 3) -> Figure:
         figure.text((place.x0 + place.x1) / 2, place.y1 + 0.06 / figure.get_figheight(), title, ha="center", va="bottom", fontsize=7.5)
     for ax, title in zip(axes[:, 0], (looked_at(run), "ground truth", "prediction"), strict=True):
         zoom.label_row(ax, title)
-    _bar(figure, axes[-1, 0], style.SALIENCY, (0, 1), ("0", "map's max"))
-    return _sign(figure, run, f"{run.table.row(name).label}; own map: the blurred map of the image's own fixations, taken as a prediction")
+    colour_bar(figure, axes[-1, 0], style.SALIENCY, (0, 1), ("0", "map's max"))
+    return sign(figure, run, f"{run.table.row(name).label}; own map: the blurred map of the image's own fixations, taken as a prediction")
 
 
 # -------------------------------------------------------------------------------------------------------------- numbers
@@ -296,14 +295,11 @@ def losses(run: Run) -> Figure:
     for ax, (title, value, shown) in zip(axes[0], panels, strict=True):
         for name, history in shown.items():
             colour = style.CYCLE[list(trained).index(name) % len(style.CYCLE)]
-            ax.plot([entry["epoch"] for entry in history], [value(entry) for entry in history], "o-", color=colour, markersize=2.5,
-                    label=run.table.row(name).label)
-        ax.set(title=title, xlabel="epoch")
-        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        ax.grid(axis="y")
+            tables.curve(ax, history, value, color=colour, label=run.table.row(name).label)
+        ax.set_title(title)
     _mark_constant(axes[0, 0], constant)
     figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="lower center", ncols=len(trained), bbox_to_anchor=(0.5, 0))
-    return _sign(figure, run, "the loss on training images, validation at the network's size")
+    return sign(figure, run, "the loss on training images, validation at the network's size")
 
 
 def _mark_constant(ax: Axes, constant: float) -> None:
@@ -315,11 +311,12 @@ def _mark_constant(ax: Axes, constant: float) -> None:
     ax.text(0.06, 0.06, text, transform=ax.transAxes, fontsize=7.5, color=style.GREY)
 
 
-def scores(run: Run) -> Figure:
-    """Every metric's mean with its 95 % interval for every row: networks blue, maps that no network made grey."""
+def scores(run: Run, *, columns: Sequence[str] | None = None) -> Figure:
+    """Every metric's mean with its 95 % interval for every row, or those of `columns`: networks blue, maps that no network made grey."""
     numbers = frames.numbers(run)
     labels = numbers.drop_duplicates("row").set_index("row")["label"]
-    known = [column for column in run.table.columns if numbers.loc[numbers["column"] == column.name, "ours"].notna().any()]
+    measured = set(numbers.loc[numbers["ours"].notna(), "column"]) & set(columns or numbers["column"])
+    known = [column for column in run.table.columns if column.name in measured]
     across, down = min(4, len(known)), -(-len(known) // 4)
     left = 0.3 + 0.062 * max(map(len, labels))
     figure, axes = style.panels([CELL[1]] * across, [CELL[0] * (len(labels) + 1)] * down, left=left, bottom=0.75, row_gap=0.72, gap=0.2)
@@ -329,12 +326,13 @@ def scores(run: Run) -> Figure:
         ax.set_title(column.axis)
         ax.set_xlabel("← better" if column.lower_is_better else "better →", fontsize=8)
         ax.set_yticks(range(len(labels)), labels=[] if k % across else labels)
-    figure.legend(handles=[Line2D([], [], color=colour, marker="o", linewidth=2, markersize=4, label=label) for colour, label in (
-        (style.OURS, "networks"), (style.GREY, "maps that no network made"))], loc="lower center", ncols=2, bbox_to_anchor=(0.5, 0))
+    kinds = ((style.OURS, "networks"), (style.GREY, "maps that no network made"))
+    handles = [Line2D([], [], color=colour, marker="o", linewidth=2, markersize=4, label=label) for colour, label in kinds]
+    figure.legend(handles=handles, loc="lower center", ncols=2, bbox_to_anchor=(0.5, 0))
     for ax in axes.flat[len(known):]:
         ax.set_visible(False)
     over = "seeds" if len(next(iter(run.results.values()))) > 1 else "test images"
-    return _sign(figure, run, f"mean with 95 % interval over {over}" + "; dotted: centre bias" * (run.table.reference in run.results))
+    return sign(figure, run, f"mean with 95 % interval over {over}" + "; dotted: centre bias" * (run.table.reference in run.results))
 
 
 def _show_scores(ax: Axes, cells: DataFrame, run: Run) -> None:
