@@ -36,6 +36,7 @@ bench: $(VENV)/installed
 	$(RUN) tests/bench_sampler.py
 	$(RUN) tests/bench_metrics.py
 	$(RUN) tests/bench_recognition.py
+	$(RUN) tests/bench_mrcnn.py
 
 clean:
 	rm -rf results/runs results/cache results/notebooks results/figures results/tables data/twins

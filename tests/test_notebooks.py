@@ -99,8 +99,23 @@ class TestExecution:
         assert {path.suffix for path in (tmp_path / "tables").iterdir()} == {".md", ".csv", ".tex"}
         assert len(list((tmp_path / "figures").glob("05_*.png"))) == pictures(tmp_path / "out.ipynb") == 6
 
+    def test_mrcnn_on_the_twin(self, tmp_path):
+        done = papermill("06_mrcnn", tmp_path / "out.ipynb", "preset=smoke", f"results_dir={tmp_path}")
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert {path.suffix for path in (tmp_path / "tables").iterdir()} == {".md", ".csv", ".tex"}
+        assert len(list((tmp_path / "figures").glob("06_*.png"))) == pictures(tmp_path / "out.ipynb") == 9
+
     def test_region_proposal_on_the_twin(self, tmp_path):
         done = papermill("07_region_proposal", tmp_path / "out.ipynb", "preset=smoke", f"results_dir={tmp_path}")
         assert done.returncode == 0, done.stderr[-2000:]
         assert {path.suffix for path in (tmp_path / "tables").iterdir()} == {".md", ".csv", ".tex"}
         assert len(list((tmp_path / "figures").glob("07_*.png"))) == pictures(tmp_path / "out.ipynb") == 10
+
+    def test_report_on_what_was_run(self, tmp_path):
+        """It draws nothing; on two rows of one table it writes that table, the ledger, and pages that say what was not run."""
+        done = papermill("01_gazecapture", tmp_path / "first.ipynb", "preset=smoke", "rows=plain,sampler", f"results_dir={tmp_path}")
+        assert done.returncode == 0, done.stderr[-2000:]
+        done = papermill("99_report", tmp_path / "out.ipynb", f"results_dir={tmp_path}")
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert {path.stem for path in (tmp_path / "tables").iterdir()} == {"gazecapture-twin-smoke", "ledger"}
+        assert "numbers mean nothing" in (tmp_path / "report.md").read_text() and (tmp_path / "report.html").stat().st_size > 1e5
