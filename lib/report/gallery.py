@@ -1,0 +1,109 @@
+"""The figures of a results folder, made small enough to lie inside one HTML file, with the heading that stands above each in its notebook."""
+
+import base64
+import io
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError, features
+
+from lib.results.records import ROOT
+
+MOST = 11_000_000  # bytes of pictures in the file; a third more as text
+STEPS = ((1200, 84), (1000, 75), (800, 65), (600, 55))  # (width in pixels, quality), taken in turn until all of them fit
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture on disk, and what is known about it."""
+
+    path: Path
+    notebook: str  # "01"
+    caption: str
+    size: tuple[int, int]  # (width, height) in pixels
+
+
+def find(folder: Path, problems: list[str], root: Path = ROOT) -> dict[str, list[Figure]]:
+    """The figures in <folder>/figures by notebook, `problems` gets a line for each that is no picture; titles are the keys."""
+    notebooks = {path.stem.split("_")[0]: path for path in sorted((root / "notebooks").glob("[0-9]*.ipynb"))}
+    found: dict[str, list[Figure]] = {}
+    for path in sorted((folder / "figures").glob("*.png")):
+        number = path.stem.split("_")[0] if re.match(r"\d", path.stem) else ""
+        try:
+            with Image.open(path) as image:
+                figure = Figure(path, number, caption(path.stem, notebooks.get(number)), image.size)
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+            problems.append(f"figures/{path.name}: not a readable picture; left out")
+            continue
+        found.setdefault(title(notebooks[number]) if number in notebooks else "Others", []).append(figure)
+    return found
+
+
+def _cells(notebook: Path) -> list[dict]:
+    try:
+        return [cell | {"source": "".join(cell["source"])} for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def title(notebook: Path) -> str:
+    """ "01 · Gaze estimation": number and first heading."""
+    prose = [line for cell in _cells(notebook) if cell["cell_type"] == "markdown" for line in cell["source"].splitlines()]
+    heading = next((line[2:].strip() for line in prose if line.startswith("# ")), notebook.stem)
+    return f"{notebook.stem.split('_')[0]} · {heading}"
+
+
+def caption(stem: str, notebook: Path | None) -> str:
+    """The heading above the cell that saves the figure `stem`, or its name in words."""
+    heading = ""
+    for cell in _cells(notebook) if notebook else []:
+        if cell["cell_type"] == "markdown":
+            heading = next((line.lstrip("# ") for line in reversed(cell["source"].splitlines()) if line.startswith("#")), heading)
+        elif any(re.fullmatch(_pattern(name), stem) for name in re.findall(r"\"(\d\d_[^\"\s]*)\"", cell["source"])):
+            return heading
+    return re.sub(r"^\d+_", "", stem).replace("_", " ")
+
+
+def _pattern(name: str) -> str:
+    """An f-string's name as a regular expression: what is filled in may be anything."""
+    return ".+".join(re.escape(part) for part in re.split(r"\{[^}]*\}", name))
+
+
+# --- pictures inside the file -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A picture as a data URL."""
+
+    url: str
+    width: int
+    height: int
+
+
+def embed(figures: list[Figure], *, most: int = MOST) -> list[Embedded | None]:
+    """All pictures at the first of `STEPS` where they fit into `most` bytes together; None for those that do not fit even at the last."""
+    for step in STEPS:
+        made = [_shrunk(figure.path, *step) for figure in figures]
+        if sum(len(data) for data, *_ in made) <= most:
+            break
+    left, found = most, []
+    for data, kind, width, height in made:
+        left -= len(data)
+        found.append(Embedded(f"data:image/{kind};base64,{base64.b64encode(data).decode()}", width, height) if left >= 0 else None)
+    return found
+
+
+def _shrunk(path: Path, width: int, quality: int) -> tuple[bytes, str, int, int]:
+    """A picture as WebP, or JPEG where Pillow has no WebP: (bytes, kind, width, height), opaque on white."""
+    with Image.open(path) as image:
+        whole = image.convert("RGBA")
+    page = Image.new("RGB", whole.size, "white")
+    page.paste(whole, mask=whole.getchannel("A"))
+    if page.width > width:
+        page = page.resize((width, max(1, round(page.height * width / page.width))), Image.Resampling.LANCZOS)
+    kind, buffer = "webp" if features.check("webp") else "jpeg", io.BytesIO()
+    page.save(buffer, kind, quality=quality)
+    return buffer.getvalue(), kind, page.width, page.height

@@ -1,0 +1,81 @@
+"""A small table of texts, and the same as Markdown, LaTeX and a DataFrame. HTML is in `lib.report.page`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+NOTHING = "–"
+LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
+         "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$", "±": r"$\pm$", "−": "$-$", "–": "--", "×": r"$\times$", "↑": r"$\uparrow$",
+         "↓": r"$\downarrow$", "σ": r"$\sigma$", "≤": r"$\leq$", "≥": r"$\geq$", "·": r"$\cdot$", "²": "$^2$", "✓": r"$\surd$", "✗": r"$\times$"}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A verdict in a cell, with the place in the page where it is explained."""
+
+    verdict: str
+    target: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A text, a note under it, marks behind it."""
+
+    text: str
+    note: str = ""
+    marks: tuple[Mark, ...] = ()
+
+    def __str__(self) -> str:
+        counted = [f"{sum(mark.verdict == name for mark in self.marks)} {name}" for name in dict.fromkeys(mark.verdict for mark in self.marks)]
+        return "; ".join(filter(None, [f"{self.text} ({self.note})" if self.note else self.text, *counted]))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """head[i] is (group, name): neighbours of one group stand under one heading. The first column labels the rows."""
+
+    head: tuple[tuple[str, str], ...]
+    lines: tuple[tuple[Cell, ...], ...]
+    numeric: bool = True  # whether all columns but the first are right-aligned
+
+    @property
+    def names(self) -> list[str]:
+        return [" ".join(filter(None, name)) for name in self.head]
+
+    def frame(self) -> pd.DataFrame:
+        """As a DataFrame of texts, the first column its index."""
+        lines = [[str(cell) for cell in line] for line in self.lines]
+        index = pd.Index([line[0] for line in lines], name=self.names[0] or None)
+        return pd.DataFrame([line[1:] for line in lines], index=index, columns=self.names[1:])
+
+
+def grid(head: Sequence[str | tuple[str, str]], lines: Sequence[Sequence[str | Cell]], *, numeric: bool = True) -> Grid:
+    """A `Grid` from plain texts; a column of nothing but dashes is left out, but for the first."""
+    whole = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in line] for line in lines]
+    kept = [i for i in range(len(head)) if i == 0 or any(line[i].text != NOTHING or line[i].marks for line in whole)]
+    names = [name if isinstance(name, tuple) else ("", name) for name in head]
+    return Grid(tuple(names[i] for i in kept), tuple(tuple(line[i] for i in kept) for line in whole), numeric)
+
+
+def markdown(shown: Grid) -> str:
+    """A pipe table."""
+    lines = [shown.names, ["---", *["---:" if shown.numeric else "---"] * (len(shown.head) - 1)],
+             *([str(cell) for cell in line] for line in shown.lines)]
+    return "\n".join("| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in line) + " |" for line in lines)
+
+
+def tex(text: str) -> str:
+    """A text with everything that means something to LaTeX escaped."""
+    return "".join(LATEX.get(letter, letter) for letter in text)
+
+
+def latex(shown: Grid, caption: str, *, widths: Sequence[float] = ()) -> str:
+    """A tabular with its caption as a comment; with `widths`, shares of the line for each column, a longtable (\\usepackage{longtable})."""
+    columns = "".join(f"p{{{width}\\linewidth}}" for width in widths) or "l" + ("r" if shown.numeric else "l") * (len(shown.head) - 1)
+    lines = [" & ".join(tex(str(text)) for text in line) + r" \\" for line in (shown.names, *shown.lines)]
+    kind = "longtable" if widths else "tabular"
+    comment = "\n".join(f"% {line}" for line in caption.splitlines())
+    return f"{comment}\n\\begin{{{kind}}}{{{columns}}}\n" + "\n".join([lines[0] + r" \hline", *lines[1:]]) + f"\n\\end{{{kind}}}\n"

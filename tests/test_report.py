@@ -1,0 +1,350 @@
+"""The report: what it must never do (mix groups, hide a failure, drop a ±'s meaning, stop at a damaged file), on made-up records."""
+
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lib import tables
+from lib.__main__ import main
+from lib.report import collect, contents, deviations, gallery, grids, write_all
+from lib.report.page import page
+from lib.results.records import Record, RecordStore
+from lib.tables import claims, frames
+
+DAY = "2030-01-02"
+DEVIATIONS = deviations.find()
+
+
+@pytest.fixture(autouse=True)
+def read_once(monkeypatch):
+    """The modules' own deviations, for they are the same in all tests here."""
+    monkeypatch.setattr(contents, "deviations", SimpleNamespace(find=lambda: DEVIATIONS))
+
+
+def keep(folder: Path, row: str, values: dict, *, table: str = "salicon", seed: int = 0, dataset: str = "twin", preset: str = "demo",
+         device: str = "cpu", twin: bool | None = None, data: str = "a", commit: str = "c" * 40, unit: str = "images", key: str = "key") -> Path:
+    """One finished row, written as a run writes it."""
+    record = Record(table=table, row=row, seed=seed, preset=preset, dataset=dataset, is_twin=dataset == "twin" if twin is None else twin,
+                    n=len(next(iter(values.values()))), unit=unit, summary={}, depends={"data": {"test": data}, "device": device, "torch": "2"},
+                    provenance={"commit": commit, "device": device, "device_name": "x", "threads": 1, "python": "3", "seconds": 90.0,
+                                "versions": {"torch": "2"}})
+    store = RecordStore(folder, table=table, dataset=re.sub(r"\W", "_", dataset), preset=preset)
+    store.save(record, f"{key}{device}{twin}", values)
+    return store.path(row, seed, f"{key}{device}{twin}", "json")
+
+
+def scores(mean: float, *, seed: int = 0, n: int = 40, names: tuple[str, ...] = ("nss", "cc")) -> dict[str, np.ndarray]:
+    """Values whose means are `mean`, with a little scatter."""
+    noise = np.random.default_rng(seed).normal(size=n) / 10
+    return {name: mean + noise - noise.mean() for name in names}
+
+
+def gaze(mean: float, seed: int = 0) -> dict[str, np.ndarray]:
+    """Forty frames of eight subjects, four with tablets."""
+    subject = np.repeat(np.arange(8), 5)
+    return scores(mean, seed=seed, names=("error_cm",)) | {"subject": subject, "tablet": subject < 4}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """EML-NET's table on its twin: the combined loss is worse than MSE (a claim fails), the decoder better than both encoders."""
+    for seed, (row, mean) in enumerate({"centre_bias": 1.0, "mse": 2.0, "encoder_a": 1.5, "encoder_b": 1.6, "decoder": 1.8}.items()):
+        keep(tmp_path, row, scores(mean, seed=seed))
+    return tmp_path
+
+
+class Page(HTMLParser):
+    """Checks nesting; gathers ids, references and text."""
+
+    VOID, SELF_CLOSED = {"meta", "img", "br"}, {"line", "rect", "circle"}
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.open, self.ids, self.links, self.sources, self.words, self.tags = [], [], [], [], [], set()
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        assert len(found) == len(attributes), "an attribute twice"
+        self.tags.add(tag)
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [found["href"]] if "href" in found else []
+        self.sources += [value for name, value in found.items() if name in ("src", "srcset", "data", "poster", "style", "action")]
+        assert not any(name.startswith("on") for name in found)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        assert tag in self.SELF_CLOSED
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+
+def test_every_group_is_a_table_of_its_own(folder):
+    """Twin, real and GPU, each with another mean: no number of one in the table of another."""
+    for mean, options in ((5.0, {"device": "cuda"}), (6.0, {"dataset": "osie"}), (7.0, {"preset": "paper"}),
+                          (8.0, {"dataset": "osie", "twin": True})):
+        keep(folder, "mse", scores(mean), **options)
+    found = collect(folder, today=DAY)
+    means = [{round(line["ours"]) for line in one.numbers if line["row"] == "mse"} for one in found.sections]
+    assert sorted(map(tuple, means)) == [(2,), (5,), (6,), (7,), (8,)]
+    assert len({one.group for one in found.sections}) == len({one.stem for one in found.sections}) == 5
+    shown = Page(page(found))
+    assert all(shown.ids.count(one.stem) == 1 for one in found.sections)
+    assert all({(line["is_twin"], line["device"], line["preset"]) for line in one.numbers} ==
+               {(one.group.is_twin, one.group.device, one.group.preset)} for one in found.sections)
+
+
+def test_verdicts_of_devices_are_apart(folder):
+    """Rows of a GPU must not complete a claim whose other rows are a CPU's."""
+    for path in (folder / "runs" / "salicon" / "twin-demo").glob("mse-*"):
+        path.unlink()
+    keep(folder, "mse", scores(2.0), device="cuda")
+    verdicts = [(one.device, one.verdict.verdict) for one in collect(folder).ledger if one.verdict.claim.key == "emlnet_loss"]
+    assert sorted(verdicts) == [("cpu", "not run"), ("cuda", "not run")]
+
+
+def test_tables_that_share_rows_are_both_there(tmp_path):
+    for row in ("plain", "depth_6"):
+        keep(tmp_path, row, {name: scores(0.5)["nss"] for name in ("top1", "top5")}, table="inaturalist")
+    assert [one.stem for one in collect(tmp_path).sections] == ["inaturalist-twin-demo", "saliency_depth-twin-demo"]
+
+
+def test_file_names_are_those_of_a_run_and_stay_in_their_folder(folder, tmp_path):
+    keep(folder, "mse", scores(1.0), dataset="../../out", twin=False)
+    paths = write_all(collect(folder), folder / "there" / "out")
+    assert {path.parent for path in paths} == {folder / "there" / "out", folder / "there" / "out" / "tables"}
+    assert {path.name for path in paths} >= {f"{name}{suffix}" for name in ("ledger", "salicon-twin-demo") for suffix in (".md", ".csv", ".tex")}
+
+
+def test_smoke_is_shown_only_where_there_is_nothing_else(folder, tmp_path):
+    keep(folder, "mse", scores(9.0), preset="smoke")
+    found = collect(folder)
+    assert {one.group.preset for one in found.sections} == {"demo"} and [group.preset for group in found.stored.hidden] == ["smoke"]
+    alone = tmp_path / "alone"
+    keep(alone, "mse", scores(9.0), preset="smoke")
+    text = page(collect(alone))
+    assert "numbers mean nothing" in text.split("<main>")[0]
+
+
+def test_what_fails_stands_first_everywhere(folder):
+    found = collect(folder)
+    assert found.counts["fails"] == 1 and found.ledger[0].verdict.claim.key == "emlnet_loss"
+    html = page(found)
+    assert html.index('class="claim fails"') < html.index('class="claim holds"')
+    assert "What does not hold (1)" in html
+    write_all(found, folder / "out")
+    assert pd.read_csv(folder / "out" / "tables" / "ledger.csv")["verdict"].iloc[0] == "fails"
+    assert (folder / "out" / "tables" / "ledger.md").read_text().splitlines()[4].startswith("| fails |")
+
+
+def test_rows_bear_the_verdicts_of_claims_about_them(folder):
+    (one,) = collect(folder).sections
+    marks = {line[0].text: {mark.verdict for mark in line[-1].marks} for line in one.main.lines}
+    assert marks["Encoder A, MSE"] == {"fails"} and marks["EML-NET: A and B, decoder"] == {"holds"} and marks["Centre bias"] == set()
+
+
+def test_every_claim_is_in_the_ledger_and_counts_add_up(folder):
+    found = collect(folder)
+    assert {one.verdict.claim.key for one in found.ledger} == {claim.key for claim in claims.ledger()}
+    assert sum(found.counts.values()) == len(found.ledger) == len(pd.DataFrame([one.name for one in found.ledger]).drop_duplicates())
+
+
+def test_results_of_different_code_are_said_at_the_top(folder):
+    keep(folder, "uniform", scores(0.0), commit="d" * 40 + "-dirty")
+    top = page(collect(folder)).split("<main>")[0]
+    assert "2 states of the code: ccccccc, ddddddd-dirty" in top and "no commit holds" in top
+
+
+def test_every_interval_says_what_it_is_over_and_of_how_many(folder):
+    for seed in range(3):
+        for row, mean in (("plain", 3.0), ("sampler", 2.0)):
+            keep(folder, row, gaze(mean + seed / 10, seed), table="gazecapture", seed=seed, unit="frames")
+    keep(folder, "itracker", gaze(1.0), table="gazecapture", unit="frames")
+    notes = {}
+    for one in collect(folder).sections:
+        for shown in filter(None, (one.main, one.pairs)):
+            cells = [cell for line in shown.lines for cell in line[1:] if "±" in cell.text]
+            assert cells and all(re.fullmatch(r"\d+ [a-z]+( \(\d+ [a-z]+\))?(, same with \d seeds)?", cell.note) for cell in cells)
+            notes.setdefault(one.table.name, set()).update(cell.note for cell in cells)
+    assert notes == {"salicon": {"40 images"}, "gazecapture": {"3 seeds (20 frames)", "4 subjects (20 frames)"}}
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_numbers_are_those_that_a_run_writes(tmp_path, seeds):
+    """Independent formulation: `lib.tables.frames` on the same rows."""
+    table, results = tables.get("gazecapture"), {}
+    for row, mean in (("plain", 3.0), ("sampler", 2.0)):
+        for seed in range(seeds):
+            values = gaze(mean, seed=seed + len(row))
+            values["error_cm"] = values["error_cm"] + seed / 7
+            keep(tmp_path, row, values, table="gazecapture", seed=seed, unit="frames")
+            results.setdefault(row, []).append(SimpleNamespace(row=table.row(row), values=values))
+    expected = frames.numbers(SimpleNamespace(table=table, results=results))
+    (one,) = collect(tmp_path).sections
+    pd.testing.assert_frame_equal(pd.DataFrame(one.numbers)[list(expected.columns)], expected, check_dtype=False)
+
+
+def test_a_row_that_no_seed_changes_has_its_interval_over_samples(tmp_path):
+    """Student's t over three equal means would print ± 0."""
+    for seed in range(3):
+        keep(tmp_path, "uniform", scores(1.0), seed=seed)
+    (one,) = collect(tmp_path).sections
+    cell = one.main.lines[0][1]
+    assert cell.note == "40 images, same with 3 seeds" and not cell.text.endswith("± 0.00")
+
+
+def test_differences_are_over_the_seeds_that_both_rows_have(tmp_path):
+    for seed in range(3):
+        keep(tmp_path, "plain", gaze(3.0 + seed, seed), table="gazecapture", seed=seed, unit="frames")
+    keep(tmp_path, "sampler", gaze(4.0, 1), table="gazecapture", seed=1, unit="frames")
+    found = collect(tmp_path)
+    line = next(line for line in found.sections[0].numbers if line["row"] == "sampler")
+    assert line["versus_reference_n"] == 4 and line["versus_reference"] == pytest.approx(0.0, abs=1e-9)
+    assert any("sampler (1 of 3)" in str(cell) for cells in found.not_run.lines for cell in cells)
+
+
+def test_of_two_records_of_a_row_the_newer_counts(tmp_path):
+    old, new = keep(tmp_path, "mse", scores(1.0), key="old"), keep(tmp_path, "mse", scores(2.0), key="new")
+    os.utime(old, (1, 1)), os.utime(new, (2, 2))
+    (one,) = collect(tmp_path).sections
+    assert one.numbers[0]["ours"] == pytest.approx(2.0)
+
+
+def test_rows_of_other_data_are_left_out_and_named(folder):
+    os.utime(keep(folder, "uniform", scores(0.0, n=30), data="b"), (1, 1))
+    found = collect(folder)
+    assert "uniform" not in found.sections[0].rows and "uniform" in found.sections[0].missing
+    assert any("uniform" in line and "other data" in line for line in found.problems)
+
+
+def test_without_records_it_says_so(tmp_path):
+    found = collect(tmp_path)
+    write_all(found, tmp_path / "out")
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert "There are no finished records here" in html.split("<main>")[0] and "SYNTHETIC" not in html.split("<main>")[0]
+    assert {one.verdict.verdict for one in found.ledger} == {"not run"}
+    Page(html)
+
+
+def test_committed_results_are_not_ones_own(tmp_path):
+    keep(tmp_path / "reference", "mse", scores(1.0))
+    assert collect(tmp_path).sections == []
+
+
+def test_damaged_and_unknown_records_are_listed_and_the_rest_is_shown(folder):
+    runs = folder / "runs" / "salicon" / "twin-demo"
+    (runs / "broken.json").write_text("{")
+    (runs / "list.json").write_text("[1]")
+    keep(folder, "mse", scores(1.0), table="no_such_table")
+    keep(folder, "no_such_row", scores(1.0))
+    next(runs.glob("decoder-*.npz")).write_bytes(b"damaged")
+    next(runs.glob("encoder_b-*.npz")).unlink()
+    found = collect(folder)
+    assert len(found.problems) == 6
+    assert all(any(name in line for line in found.problems) for name in ("broken", "list", "no_such_table", "no_such_row", "decoder", "encoder_b"))
+    assert not any(str(folder) in line for line in found.problems)
+    assert set(found.sections[0].rows) == {"centre_bias", "mse", "encoder_a"}
+
+
+def test_records_that_do_not_fit_their_table_are_named(folder):
+    keep(folder, "plain", {"error_cm": np.ones(4)}, table="gazecapture", unit="frames")
+    found = collect(folder)
+    assert [one.table.name for one in found.sections] == ["salicon"] and any("gazecapture" in line for line in found.problems)
+
+
+def test_what_is_missing_is_named(folder):
+    (folder / "runs" / "salicon" / "twin-demo" / "uniform-seed0-key.ckpt").write_bytes(b"")
+    text = grids.markdown(collect(folder).not_run)
+    assert re.search(r"salicon \| .*rows uniform \| at work, or interrupted", text)
+    assert "preset paper" in text and "data sets salicon, osie, mit1003" in text
+
+
+def picture(path: Path, size=(1600, 400)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)).save(path)
+
+
+def test_html_is_well_formed_and_needs_nothing_from_outside(folder):
+    picture(folder / "figures" / "05_data.png")
+    found = Page(page(collect(folder)))
+    assert len(found.ids) == len(set(found.ids))
+    assert found.links and all(link.startswith("#") for link in found.links) and {link[1:] for link in found.links} <= set(found.ids)
+    assert len(found.sources) == 1 and all(source.startswith("data:image/") for source in found.sources)
+    assert not found.tags & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    css = (Path(gallery.__file__).parent / "page.css").read_text()
+    assert "url(" not in css and "@import" not in css and "prefers-color-scheme: dark" in css
+
+
+def test_whatever_stands_in_a_record_is_escaped(folder):
+    bad = '"><script>alert(1)</script>&'
+    keep(folder, "mse", scores(1.0), dataset=bad, commit=bad, twin=False)
+    found = Page(page(collect(folder)))
+    assert "script" not in found.tags
+    assert any(bad in words for words in found.words)
+
+
+def test_the_same_files_give_the_same_report(folder):
+    picture(folder / "figures" / "05_data.png")
+    first, second = (page(collect(folder, today=DAY)) for _ in range(2))
+    assert first == second and DAY in first
+
+
+def test_figures_are_made_small_and_captioned_from_their_notebook(tmp_path):
+    picture(tmp_path / "figures" / "05_data.png")
+    picture(tmp_path / "figures" / "07_choices_hard.png", size=(300, 200))
+    (tmp_path / "figures" / "05_broken.png").write_bytes(b"no picture")
+    problems = []
+    found = gallery.find(tmp_path, problems)
+    first, second = (one for figures in found.values() for one in figures)
+    assert first.caption == "The data" and "chooses" in second.caption  # the second one's name is an f-string there
+    assert len(problems) == 1 and "05_broken" in problems[0]
+    made = gallery.embed([first, second])
+    assert [(one.width, one.height) for one in made] == [(1200, 300), (300, 200)]
+    assert gallery.embed([first, second], most=10) == [None, None]
+
+
+def test_deviations_are_quoted_from_docstrings_and_notebooks(tmp_path):
+    (tmp_path / "lib" / "models").mkdir(parents=True)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "lib" / "models" / "mrcnn.py").write_text(
+        '"""A network.\n\nDeviations from the release\n    - One `thing`\n      goes on.\n    - Another.\n\nNothing else deviates.\n"""\n'
+        'x = "Deviation: none"\n')
+    (tmp_path / "lib" / "models" / "odd.py").write_text('"""First. Deviation: the order.\n"""\n')
+    text = "**Where this deviates from the paper**\n\n- No *warm-up*.\n- Small.\n\nOther text.\n"
+    cell = {"cell_type": "markdown", "source": text.splitlines(keepends=True)}
+    (tmp_path / "notebooks" / "06_mrcnn.ipynb").write_text(json.dumps({"cells": [cell]}))
+    found = deviations.find(tmp_path)
+    assert [(one.system, one.heading, one.texts) for one in found] == [
+        ("Mr-CNN", "Where this deviates from the paper", ("No *warm-up*.", "Small.")),
+        ("Mr-CNN", "Deviations from the release", ("One `thing` goes on.", "Another.")),
+        ("Shared", "Deviation", ("The order.",))]
+
+
+def test_markdown_and_latex_escape_what_would_break_them():
+    shown = grids.grid(["", "a_b"], [["x | y", "50 % ± 1 & #2"]])
+    assert grids.markdown(shown).splitlines()[-1] == r"| x \| y | 50 % ± 1 & #2 |"
+    assert r"50 \% $\pm$ 1 \& \#2 \\" in grids.latex(shown, "caption") and r"a\_b" in grids.latex(shown, "caption")
+
+
+def test_the_command_writes_beside_the_results_or_elsewhere_and_refuses_in_one_line(folder, tmp_path, capsys):
+    assert main(["report", "--results", str(folder), "--out", str(tmp_path / "elsewhere")]) == 0
+    assert "1 fails" in capsys.readouterr().out and (tmp_path / "elsewhere" / "report.html").exists() and not (folder / "report.html").exists()
+    assert main(["report", "--results", str(folder)]) == 0 and (folder / "tables" / "ledger.tex").exists()
+    capsys.readouterr()
+    assert main(["report", "--results", str(tmp_path / "nowhere")]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
