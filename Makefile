@@ -39,4 +39,4 @@ bench: $(VENV)/installed
 	$(RUN) tests/bench_mrcnn.py
 
 clean:
-	rm -rf results/runs results/cache results/notebooks results/figures results/tables data/twins
+	rm -rf results/runs results/cache results/notebooks results/figures results/tables results/report.* data/twins

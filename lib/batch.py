@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from lib.tables import NAMES as NAMES_OF_TABLES
 from lib.tables import helpers
 from lib.results.records import ROOT
 from lib.tables.table import resolve
@@ -163,9 +164,12 @@ def _helped(notebooks: list[Path], parameters: dict):
 
 
 def _report(results: Path, outputs: list[Path], started: float) -> None:
-    for table in sorted((results / "tables").glob("*.md")):
-        print(f"\n{table.read_text().strip()}")
+    for name in NAMES_OF_TABLES:
+        for table in sorted((results / "tables").glob(f"{name}-*.md")):
+            print(f"\n{table.read_text().strip()}")
     print(f"\nExecuted notebooks  {outputs[0].parent if outputs else results / 'notebooks'}")
     print(f"Figures             {results / 'figures'}")
     print(f"Tables              {results / 'tables'} (Markdown, CSV, LaTeX)")
+    if (results / "report.html").exists():
+        print(f"Report              {results / 'report.html'}")
     print(f"Total               {clock(time.monotonic() - started)}")

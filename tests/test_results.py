@@ -372,6 +372,14 @@ def test_summarise_is_over_samples_for_one_seed_and_over_seeds_for_several():
     assert summarise([values, gaps], member, over="subjects") == t_interval(np.array([values.mean(), np.nanmean(gaps)]))
 
 
+def test_rows_that_are_not_trained_have_the_samples_interval_whatever_the_seeds():
+    """Their seeds are all alike: a t-interval over them would have no width and claim a certainty that is not there."""
+    values = np.random.default_rng(0).normal(size=50)
+    values[3] = np.nan
+    assert summarise([values] * 3, None, over="images") == bootstrap(values, over="images")
+    assert paired([values] * 3, [values + 1] * 3, None, over="images").n == 49
+
+
 def test_paired_differences_are_far_tighter_than_unpaired_ones():
     values, member = clustered(np.random.default_rng(5))
     better = values - 0.1 + np.random.default_rng(6).normal(0, 0.05, len(values))

@@ -72,8 +72,8 @@ def t_interval(means: np.ndarray, *, over: str = "seeds") -> Interval:
 
 
 def summarise(per_seed: list[np.ndarray], clusters: np.ndarray | None, *, over: str) -> Interval:
-    """One seed: bootstrap over its samples. Several: t-interval over the seeds' means."""
-    if len(per_seed) == 1:
+    """One seed: bootstrap over its samples. Several: t-interval over the seeds' means; where nothing was trained they are all alike, as one."""
+    if all(np.array_equal(values, per_seed[0], equal_nan=True) for values in per_seed):
         return bootstrap(per_seed[0], clusters, over=over)
     return t_interval(np.array([mean(values) for values in per_seed]))
 

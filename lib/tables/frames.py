@@ -10,6 +10,8 @@ from lib.tables.engine import Result, Run
 from lib.tables.table import Column, Row
 
 NOT_RUN = "–"
+LATEX = str.maketrans({"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "−": "$-$", "–": "--", "↑": r"$\uparrow$",
+                       "↓": r"$\downarrow$", "×": r"$\times$", "σ": r"$\sigma$"})
 
 
 @dataclass(frozen=True)
@@ -168,14 +170,13 @@ def markdown(frame: pd.DataFrame) -> str:
     """A pipe table."""
     lines = [["", *map(str, frame.columns)], ["---"] + ["---:"] * frame.shape[1]]
     lines += [[str(name), *map(str, row)] for name, row in zip(frame.index, frame.to_numpy(), strict=True)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
 
 
 def latex(frame: pd.DataFrame, text: str) -> str:
     """A tabular with its caption as a comment; no package but the standard ones."""
     def escape(value) -> str:
-        return str(value).replace("&", r"\&").replace("%", r"\%").replace("±", r"$\pm$").replace("−", "$-$").replace("–", "--") \
-            .replace("↑", r"$\uparrow$").replace("↓", r"$\downarrow$").replace("×", r"$\times$").replace("σ", r"$\sigma$")
+        return str(value).translate(LATEX)
 
     lines = [" & ".join(["", *map(escape, frame.columns)]) + r" \\ \hline"]
     lines += [" & ".join(map(escape, [name, *row])) + r" \\" for name, row in zip(frame.index, frame.to_numpy(), strict=True)]
