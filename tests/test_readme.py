@@ -1,30 +1,263 @@
-"""The README's Python runs as it stands there, and so does the usage block of the released code."""
+"""The README's Python and shell blocks run as they stand there, and so does the usage block of the released code.
 
+Shell lines run with the smoke preset, in a folder of their own, with something real in the place of each placeholder (`Workshop`).
+Not run, but looked up: make targets; what downloads (`fetch`, git, pip); accelerate, which need not be installed.
+"""
+
+import contextlib
+import os
 import re
+import shlex
+import subprocess
+import sys
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from documents import Command, blocks, check, check_mentioned, commands, head, mentioned, unknown_placeholders
 from PIL import Image
 
+from lib import tables
+from lib.__main__ import main
+
 ROOT = Path(__file__).resolve().parents[1]
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+PAGES = ("README.md", "data/README.md")
+BLOCKS = [(block.line, "\n".join(block.lines)) for block in blocks("README.md") if block.language == "python"]
+COMMANDS = [command for page in PAGES for command in commands(page)]
+LOOKED_UP = ("make", "git", "cd", "pip", "conda", "source")  # heads of lines that are not run
+QUICK = ("predict", "score", "verify", "status", "check", "report")  # run in this process: starting another one takes longer than they do
+SUBSTITUTES = {  # placeholder -> how Workshop makes something for it, given the command
+    "PHOTO.jpg": lambda shop, command: shop.photo, "PHOTO": lambda shop, command: shop.photo,
+    "WEIGHTS": lambda shop, command: shop.weights(model_of(command)), "MAPS_DIR": lambda shop, command: shop.maps(data_set_of(command)),
+    "DIR": lambda shop, command: shop.data_set(data_set_of(command)), "SALICON_DIR": lambda shop, command: shop.data_set("salicon"),
+    "MIT1003_DIR": lambda shop, command: shop.data_set("mit1003"), "OSIE_DIR": lambda shop, command: shop.data_set("osie"),
+}
+DATA_SETS = ("gazecapture", "inaturalist", "cub200", "salicon", "osie", "mit1003", "coursework", "imagenette")
+TRAINED = {"emlnet": ("salicon", "encoder_a"), "mrcnn": ("mrcnn", "three")}  # model of `predict` -> a table's row
+UNKNOWN = "no substitute for {}; add one to SUBSTITUTES in tests/test_readme.py, or write it another way"
 
 
-def test_there_are_blocks():
-    assert len(BLOCKS) == 3
+def data_set_of(command: Command) -> str:
+    """The data set that a command names."""
+    named = [word for word in command.words if word in DATA_SETS]
+    assert named, f"{command}: names none of the data sets {', '.join(DATA_SETS)}, so nobody knows which DIR is meant"
+    return named[-1]
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_block_runs(number, tmp_path):
+def model_of(command: Command) -> str:
+    named = [word for word in command.words if word in TRAINED]
+    assert named, f"{command}: names none of the models {', '.join(TRAINED)}, so nobody knows which WEIGHTS are meant"
+    return named[0]
+
+
+# ---------------------------------------------------------------------------------------------------------------------- what runs
+
+
+class Workshop:
+    """What stands for the placeholders, made when first asked for, and where commands run."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.results, self._made = folder, folder / "results", {}
+        (folder / "notebooks").symlink_to(ROOT / "notebooks")
+
+    def make(self, name: str, write) -> Path:
+        """folder/name, written by `write(path)` the first time; a write may return another path."""
+        if name not in self._made:
+            self._made[name] = write(self.folder / name) or self.folder / name
+        return self._made[name]
+
+    @cached_property
+    def photo(self) -> Path:
+        y, x = np.mgrid[:120, :160]
+        Image.fromarray(np.stack([x + y, 200 - y, 90 + 0 * x], axis=-1).astype(np.uint8)).save(self.folder / "PHOTO.jpg")
+        return self.folder / "PHOTO.jpg"
+
+    def data_set(self, name: str) -> Path:
+        """A small one in the layout of `name`: its twin, or one written from another's twin."""
+        if name == "osie":
+            return self.make("osie", lambda path: write_osie(path, self.data_set("salicon")))
+        if name == "coursework":
+            return self.make("coursework", lambda path: write_coursework(path, self.data_set("mit1003")))
+        twin = import_module(f"lib.data.synthetic.{name}")
+        return self.make(f"twin-{name}", lambda path: twin.write(path, **twin.SIZES["smoke"]))
+
+    def weights(self, model: str) -> Path:
+        """Weights of a smoke run."""
+        def train(path: Path) -> Path:
+            table, row = TRAINED[model]
+            assert main(["table", table, "--preset", "smoke", "--rows", row, "--device", "cpu", "--results", str(path)]) == 0
+            return next(path.glob(f"runs/{table}/*/{row}-*.safetensors"))
+
+        return self.make(f"weights-{model}", train)
+
+    def maps(self, name: str) -> Path:
+        """Predicted maps of the data set's photographs."""
+        from lib.score import selection
+
+        def predict(path: Path) -> None:
+            chosen = selection(name, self.data_set(name), None)
+            photos = [str(chosen.data.path(chosen.at(i))) for i in range(len(chosen))]
+            assert main(["predict", "emlnet", *photos, "--encoder", str(self.weights("emlnet")), "--out", str(path), "--device", "cpu"]) == 0
+
+        return self.make(f"maps-{name}", predict)
+
+    def fill_in(self, command: Command) -> list[str]:
+        """The command's words with something real in the place of every placeholder."""
+        assert not (unknown := unknown_placeholders(command, set(SUBSTITUTES))), f"{command}: {UNKNOWN.format(', '.join(unknown))}"
+        return [str(SUBSTITUTES[word](self, command)) if word in SUBSTITUTES else word for word in command.words]
+
+    def run(self, command: Command, words: list[str]) -> None:
+        """Run `words` in the workshop's folder; they must end with exit status 0."""
+        if words[1:3] == ["-m", "lib"] and words[3] in QUICK:
+            with contextlib.chdir(self.folder):
+                assert main(words[3:]) == 0, f"{command}: run as {shlex.join(words)}, see what it printed"
+            return
+        environment = os.environ | dict(variable.split("=", 1) for variable in command.variables)
+        environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ZOOM_PROGRESS": str(self.folder / "progress")}
+        done = subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, f"{command}: run as {shlex.join(words)}, exit status {done.returncode}\n{(done.stdout + done.stderr)[-2000:]}"
+
+
+def write_osie(path: Path, salicon: Path) -> None:
+    """Scenes of SALICON's twin, half as large, under OSIE's names; too few for `verify`, enough for a split."""
+    from scipy.io import savemat
+
+    from lib.data.salicon import SALICON
+
+    def cell(items: list) -> np.ndarray:
+        cells = np.empty((len(items), 1), dtype=object)
+        cells[:, 0] = items
+        return cells
+
+    data, entries = SALICON(salicon, "train"), []
+    (path / "data" / "stimuli").mkdir(parents=True)
+    (path / "data" / "eye").mkdir()
+    for i in range(14):
+        x, y = data.fixations(i).T // 2 + 1.0
+        with Image.open(data.path(i)) as scene:
+            scene.reduce(2).save(path / "data" / "stimuli" / f"{1001 + i}.jpg")
+        entries.append({"img": f"{1001 + i}.jpg", "subjects": cell([{"fix_x": x[None], "fix_y": y[None], "fix_duration": 0 * x[None] + 200}])})
+    savemat(path / "data" / "eye" / "fixations.mat", {"fixations": cell(entries)})
+
+
+def write_coursework(path: Path, mit1003: Path) -> None:
+    from lib.data.coursework import write_miniature
+    from lib.data.mit1003 import MIT1003
+
+    write_miniature(path, MIT1003(mit1003), images=7, held=2)
+
+
+# ------------------------------------------------------------------------------------------------------------------- how it runs
+
+
+def with_option(words: list[str], name: str, value: str) -> list[str]:
+    """`words` with the option set, in the place of what it was set to."""
+    if name in words:
+        at = words.index(name)
+        return [*words[: at + 1], value, *words[at + 2 :]]
+    return [*words, name, value]
+
+
+def in_smoke(words: list[str], results: Path) -> list[str]:
+    """The words after `-m lib` so that they take seconds, on the CPU, and leave the reader's own results alone."""
+    name = words[0]
+    if name in ("run", "table", "status", "report"):
+        words = with_option(words, "--results", str(results))
+    if name == "check":
+        words = with_option(words, "--results", str(ROOT / "results" / "reference"))  # which agrees with itself
+    if name in ("run", "table"):
+        words = with_option(with_option(words, "--device", "cpu"), "--seeds", "1")
+    if name in ("run", "table", "status"):
+        words = with_option(words, "--preset", "smoke")
+    if name == "run" and words[1].startswith("--"):
+        words = [name, "00", *words[1:]]  # one notebook stands for all
+    return words
+
+
+def launched(command: Command, words: list[str], results: Path) -> list[str]:
+    """torchrun with two processes on one machine, for two rows of the table."""
+    options, given = words[1 : words.index("-m")], in_smoke(words[words.index("-m") + 2 :], results)
+    known = re.fullmatch(r"(--standalone )?--nproc[_-]per[_-]node[ =]\S+( --standalone)?", " ".join(options))
+    assert known, f"{command}: {' '.join(options)!r} is not --nproc_per_node N, with --standalone or without; teach tests/test_readme.py"
+    if "--rows" not in given:
+        table = tables.get(given[1])
+        given = with_option(given, "--rows", f"{table.reference},{next(row.name for row in table.rows if row.trained and not row.needs)}")
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "lib", *given]
+
+
+def as_run(command: Command, words: list[str], results: Path) -> list[str] | None:
+    """What is executed for a command whose placeholders are filled in; None for what is only looked up."""
+    name = head(words)
+    if name in LOOKED_UP or name == "accelerate" or (command.lib or [""])[0] == "fetch":
+        return None
+    if name == "torchrun":
+        return launched(command, words, results)
+    if name == "papermill":
+        options = words[3:]
+        for parameter, value in (("preset", "smoke"), ("results_dir", str(results))):
+            at = options[1::3].index(parameter) * 3 if parameter in options[1::3] else len(options)
+            options = [*options[:at], "-p", parameter, value, *options[at + 3 :]]
+        return [sys.executable, "-m", "papermill", words[1], str(results / words[2]), "--no-progress-bar", *options]
+    if command.lib is not None:
+        return [sys.executable, "-m", "lib", *in_smoke(words[words.index("-m") + 2 :], results)]
+    if name.startswith("python"):
+        return [sys.executable, *words[1:]]
+    raise AssertionError(f"{command}: nobody knows how to run {name!r}; teach tests/test_readme.py")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> Workshop:
+    return Workshop(tmp_path_factory.mktemp("readme"))
+
+
+def test_there_are_blocks_and_commands():
+    assert len(BLOCKS) >= 3 and len(COMMANDS) >= 8
+    heads = {head(list(command.words)) for command in COMMANDS}
+    assert {"git", "make", "python"} <= heads
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_is_python_or_shell_or_says_what_it_is(page):
+    """A block without a language in which no line begins with a known command would go untested."""
+    for block in blocks(page):
+        assert block.language or block.is_shell, f"{page}, line {block.line}: neither Python nor shell; fence it with ```text if it is no command"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=str)
+def test_command_names_what_there_is(command):
+    check(command)
+
+
+@pytest.mark.parametrize("command", [command for page in PAGES for command in mentioned(page)], ids=str)
+def test_command_in_the_prose_names_what_there_is(command):
+    check_mentioned(command)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS, ids=str)
+def test_command_runs(command, shop):
+    words = list(command.words) if head(list(command.words)) in LOOKED_UP else shop.fill_in(command)
+    if (run := as_run(command, words, shop.results)) is not None:
+        shop.run(command, run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("line", "source"), BLOCKS, ids=lambda value: f"line {value}" if isinstance(value, int) else "")
+def test_block_runs(line, source, shop, monkeypatch):
+    monkeypatch.chdir(shop.folder)
+    for quoted in re.findall(r"\"([A-Z][A-Z0-9_]*(?:\.[a-z]+)?)\"", source):
+        assert quoted in SUBSTITUTES, f"README.md, line {line}: {UNKNOWN.format(quoted)}"
+        source = source.replace(f'"{quoted}"', repr(str(SUBSTITUTES[quoted](shop, Command("README.md", line, tuple(re.findall(r"\w+", source)))))))
     names = {}
-    exec(compile(BLOCKS[number], f"README.md, block {number}", "exec"), names)
+    exec(compile(source, f"README.md, line {line}", "exec"), names)
     if "train" in names:
         for label in ("cat", "dog"):
-            (tmp_path / label).mkdir()
-            Image.fromarray(np.full((40, 50, 3), 90, dtype=np.uint8)).save(tmp_path / label / "1.jpg")
-        model = names["train"](tmp_path, epochs=1, side=48, batch_size=2)
+            (shop.folder / "classes" / label).mkdir(parents=True)
+            Image.fromarray(np.full((40, 50, 3), 90, dtype=np.uint8)).save(shop.folder / "classes" / label / "1.jpg")
+        model = names["train"](shop.folder / "classes", epochs=1, side=48, batch_size=2)
         assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 

@@ -44,7 +44,7 @@ def fetch_osie(
     folder: str | os.PathLike[str], *, base_url: str = OSIE_URL, checksums: Mapping[str, str] | None = None,
     patience: Patience = Patience(), workers: int = 8, progress: Progress | None = None,
 ) -> Path:
-    """OSIE's 700 stimuli and its fixations.mat (60 MB) into folder/data; returns the folder, ready for `lib.data.osie.OSIE`.
+    """OSIE's 700 stimuli and its fixations.mat (about 50 MB) into folder/data; returns the folder, ready for `lib.data.osie.OSIE`.
 
     base_url: the folder above data/ on the server. checksums: {name relative to data/: SHA-256}, by default the published ones.
     workers: files at a time. progress(done, total) is called after each file. ConnectionError or ValueError, one line, where a file

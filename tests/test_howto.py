@@ -1,0 +1,115 @@
+"""Protects: the examples of lib/README.md apply to this very code and run, so that they cannot rot silently.
+
+Each section's diff is applied with `git apply` to a copy of lib/, and the section's commands run there as a reader would run them.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "lib" / "README.md").read_text()
+SECTIONS = {title: text for title, _, text in (part.partition("\n") for part in PAGE.split("\n## ")[1:])}
+DIFFS = {title: re.findall(r"```diff\n(.*?)```", text, flags=re.DOTALL) for title, text in SECTIONS.items()}
+COMMANDS = {title: re.findall(r"^    (\S.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), flags=re.MULTILINE)
+            for title, text in SECTIONS.items()}
+TITLES = ("A table", "A sampler", "A data set")
+
+MAGNIFIES = """
+import torch
+from lib.models.fovea import Fovea
+from lib.models.sampler import folds, magnification
+grid = Fovea(64)(torch.rand(2, 3, 160, 200)).grid
+print(folds(grid).max().item(), *magnification(grid)[0, 32, [0, 32]].tolist())
+"""
+
+
+def test_every_section_has_one_short_diff_and_a_command():
+    assert tuple(SECTIONS) == TITLES
+    for title in TITLES:
+        assert len(DIFFS[title]) == 1 and len(COMMANDS[title]) >= 1, title
+        assert len(DIFFS[title][0].splitlines()) < 40, title
+        assert all(command.startswith(".venv/bin/python -m lib ") for command in COMMANDS[title]), COMMANDS[title]
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    """lib/ alone in a folder of its own; its twins are those of the checkout."""
+    shutil.copytree(ROOT / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    (ROOT / "data" / "twins").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "twins").symlink_to(ROOT / "data" / "twins")
+    return tmp_path
+
+
+def run(folder: Path, *words: str) -> str:
+    """A command's standard output; it must end well, and see no other lib than the copy's."""
+    environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "GIT_CEILING_DIRECTORIES": str(folder.parent)}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr[-2000:]}"
+    return done.stdout
+
+
+def apply(folder: Path, title: str) -> None:
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
+    (folder / "add.diff").write_text(DIFFS[title][0])
+    assert "    git apply add.diff\n" in PAGE
+    run(folder, "git", "apply", "add.diff")
+
+
+def follow(folder: Path, title: str, **places: Path) -> str:
+    """Apply the section's diff and run its commands, placeholders replaced; what they print."""
+    apply(folder, title)
+    printed = ""
+    for command in COMMANDS[title]:
+        words = [str(places.get(word, word)) for word in shlex.split(command)[1:]]
+        printed += run(folder, sys.executable, *words)
+    return printed
+
+
+def own_eye_tracking(folder: Path) -> Path:
+    """Photographs and a CSV as the data set's diff describes them: scenes of the twin of SALICON."""
+    from lib.data.salicon import SALICON
+    from lib.data.synthetic import salicon
+
+    data = SALICON(salicon.write(ROOT / "data" / "twins" / "salicon-smoke", **salicon.SIZES["smoke"]), "train")
+    (folder / "images").mkdir(parents=True)
+    lines = ["image,x,y"]
+    for i in range(12):
+        shutil.copy(data.path(i), folder / "images")
+        lines += [f"{data.path(i).name},{x},{y}" for x, y in data.fixations(i)]
+    (folder / "fixations.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.mark.slow
+def test_the_table_is_filled(copy):
+    printed = follow(copy, "A table")
+    assert all(f"\n| {label} |" in printed for label in ("Sampler, sigma 5.5 cells (release)", "Sampler, sigma 10.3 cells (paper)"))
+    records = {path.name.partition("-seed")[0] for path in (copy / "results/runs/inaturalist/twin-smoke").glob("*.json")}
+    assert records == {"plain", "sampler", "sigma_third"}  # where Table 2 finds two of them
+
+
+@pytest.mark.slow
+def test_the_sampler_zooms_to_the_middle_as_the_page_says(copy):
+    assert "\n| ResNet-50 + fovea in the middle |" in follow(copy, "A sampler")
+    folded, edge, middle = map(float, run(copy, sys.executable, "-c", MAGNIFIES).split())
+    assert folded == 0 and edge < middle
+    assert f"enlarges the middle of a picture {middle:.1f} times" in SECTIONS["A sampler"]
+
+
+@pytest.mark.slow
+def test_the_data_set_is_read_and_trained_on(copy, tmp_path):
+    place = own_eye_tracking(tmp_path / "own")
+    printed = follow(copy, "A data set", DIR=place)
+    assert "Data: folder, preset smoke, 2 test images" in printed and "\n| EML-NET: A and B, decoder |" in printed
+    speaks = "import sys; from pathlib import Path; from lib.data.folder import Folder; from lib.data.saliency import SaliencyData; " \
+             "print(isinstance(Folder(Path(sys.argv[1])), SaliencyData))"
+    assert run(copy, sys.executable, "-c", speaks, str(place)) == "True\n"
