@@ -54,7 +54,8 @@ class Run:
     def task(self, variant: str = "main") -> tuple[Task, dict]:
         """The data set of `variant` with what is known about it, opened once."""
         if variant not in self._tasks:
-            with self.processes.first_on_each_machine():
+            lock = self.store.folder / f"opening-{variant}.lock"  # twins and caches are written by one process, others wait for them
+            with self.processes.first_on_each_machine(), _locked(lock, wait=True):
                 self._tasks[variant] = self.table.open_task(self.settings, self.preset, variant, self._progress())
         return self._tasks[variant]
 

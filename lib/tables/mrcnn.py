@@ -53,7 +53,7 @@ def released(**changes) -> Recipe:
 
 PRESETS = {
     "smoke": Preset(widths=(4, 6, 8), hidden=16, twin="smoke", recipe=released(epochs=1, batch_size=64), scrambled_step=12),
-    "demo": Preset(widths=(16, 32, 48), hidden=128, twin="demo", recipe=released(epochs=8, batch_size=32, lr=0.01, schedule="wsd"), dropout=0.2,
+    "demo": Preset(widths=(16, 32, 48), hidden=128, twin="demo", recipe=released(epochs=6, batch_size=32, lr=0.01, schedule="wsd"), dropout=0.2,
                    scrambled_step=2),
     "paper": Preset(widths=(96, 160, 288), hidden=512, twin="demo", recipe=released()),
 }
