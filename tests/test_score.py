@@ -178,7 +178,8 @@ def test_unknown_names_are_answered_with_the_right_ones(twin, maps, capsys):
 def test_the_other_commands_answer_in_one_line_too(tmp_path, monkeypatch, capsys):
     line = refused(capsys, "fetch", "nosuch", tmp_path / "data")
     assert "'nosuch'" in line and "osie" in line and not (tmp_path / "data").exists()
-    monkeypatch.setattr(predict, "WEIGHTS", tmp_path)
+    for folder in ("WEIGHTS", "TRAINED"):
+        monkeypatch.setattr(predict, folder, tmp_path)
     Image.new("RGB", (64, 48)).save(tmp_path / "photo.png")
     line = refused(capsys, "predict", "emlnet", tmp_path / "photo.png", "--out", tmp_path)
     assert "res_imagenet.pth" in line and "data/emlnet_weights.md" in line
