@@ -14,6 +14,7 @@ import base64
 import hashlib
 import io
 import json
+import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -36,6 +37,7 @@ WEIGHTS = {  # name -> where it was trained: table, data set and row
     "emlnet-osie-decoder": ("salicon", "osie", "decoder"),  # `predict` and notebook 00 expect these names
     "mrcnn-osie-three": ("mrcnn", "osie", "three"),
 }
+MACHINE = re.compile(r"(?<![\w.])/[\w./-]*?/(results|data|notebooks)/")  # a path of the machine that it ran on, up to the repository's root
 WIDEST = 1100  # px of a picture in an executed notebook
 
 
@@ -105,8 +107,9 @@ def lighter(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             data = output.get("data", {})
             if "image/png" in data:
                 data["image/jpeg"] = as_jpeg(data.pop("image/png"))
-            if output.get("output_type") == "stream":
-                output.text = output.text.replace(str(ROOT), ".")
+            for part, name in ((output, "text"), *((data, kind) for kind in data if kind.startswith("text/"))):
+                if name in part:
+                    part[name] = MACHINE.sub(r"\1/", part[name])
     return notebook
 
 
