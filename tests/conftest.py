@@ -1,6 +1,7 @@
 """What all tests share: one thread, figures without a display, and where real data lie."""
 
 import os
+import warnings
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports matplotlib, in subprocesses too
@@ -25,3 +26,14 @@ def real_data() -> Path:
     if not Path(folder).is_dir():
         pytest.fail(f"ZOOM_REAL_DATA is {folder!r}, which is no folder")
     return Path(folder)
+
+
+@pytest.fixture
+def drawn_without_warnings():
+    """For tests of figures: a warning is an error, and no figure stays open."""
+    import matplotlib.pyplot as plt
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+    plt.close("all")

@@ -11,6 +11,7 @@ from scipy import stats
 
 from lib.__main__ import main
 from lib.results.records import Record, RecordStore
+from lib.results.scan import scan
 from lib.results.statistics import bootstrap
 from lib.tables import check
 
@@ -210,7 +211,7 @@ def test_damaged_files_are_one_line_each_and_not_well(tmp_path, capsys):
 
 def test_a_scan_yields_what_was_saved(tmp_path):
     store(tmp_path, row="plain"), store(tmp_path, ERRORS + 1, row="sampler")
-    found = {record.row: values["error_cm"] for record, values in check.scan(tmp_path)}
+    found = {record.row: values["error_cm"] for record, values in scan(tmp_path)}
     np.testing.assert_array_equal(found["plain"], ERRORS)
     np.testing.assert_array_equal(found["sampler"], ERRORS + 1)
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from lib.results.records import ROOT, Record, RecordStore
+from lib.results.scan import scan
 from lib.results.verdicts import FAILS, HOLDS, UNDECIDED
 from lib.tables import NAMES, claims, get
 from lib.tables.claims import NOT_A_TWIN, NOT_COMPARABLE, NOT_RUN, contrast, decide, direction, equivalence, less, size
 from lib.tables.ledger_gaze import both_devices
 from lib.tables.ledger_recognition import SMALL_MINUS_LARGE
-from lib.tables.ledger_samples import Contrast, Piece, gather, read_records, sample
+from lib.tables.ledger_samples import Contrast, Piece, gather, sample
 
 REFERENCE = ROOT / "results" / "reference" / "records"
 
@@ -162,7 +163,7 @@ def test_stored_records_are_read_and_the_newer_of_two_counts(tmp_path):
     store.save(*_named(record("b", scores(0)), "key"))
     (store.folder / "b-seed1-broken.json").write_text("{}")
     store.path("b", 0, "key", "ckpt").write_text("not a record")
-    (place,) = gather(read_records(tmp_path))
+    (place,) = gather(scan(tmp_path))
     assert place.rows["a"][0]["score"].mean() == pytest.approx(1.0)
     assert place.replaced == {"a"} and set(place.rows["b"]) == {0}
 
@@ -172,7 +173,7 @@ def test_values_that_do_not_belong_to_their_record_are_left_out(tmp_path):
     store.save(*_named(record("a", scores(1)), "key"))
     with open(store.path("a", 0, "key", "npz"), "ab") as file:
         file.write(b"changed")
-    assert gather(read_records(tmp_path)) == []
+    assert gather(scan(tmp_path)) == []
 
 
 def _named(one: tuple[Record, dict], key: str) -> tuple[Record, str, dict]:
@@ -255,7 +256,7 @@ def test_sizes_are_the_differences_of_the_tables_published_values():
 
 def test_the_reference_records_are_decided():
     """Every claim gets a verdict from the committed records; nothing is a size on a twin, and nothing but awaited values is missing."""
-    found = decide(claims.ledger(), gather(read_records(REFERENCE)))
+    found = decide(claims.ledger(), gather(scan(REFERENCE)))
     assert {one.claim.key for one in found} == {claim.key for claim in claims.ledger()}
     awaited = {name for _, name in claims.awaited()}
     for one in found:

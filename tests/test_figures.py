@@ -1,8 +1,6 @@
 """Figures: every one is made without a warning, has its panels, and stays readable on any page."""
 
-import warnings
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,12 +14,7 @@ from lib.models.rivals import Uniform
 from lib.models.sampler import Sampled, identity_grid, magnification, saliency_grid
 
 
-@pytest.fixture(autouse=True)
-def no_warnings_and_no_leftovers():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("drawn_without_warnings")
 
 
 @pytest.fixture(scope="module")

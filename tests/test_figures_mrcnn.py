@@ -21,12 +21,7 @@ from lib.tables.engine import Run, settings
 ROWS = ("uniform", "centre_bias", "one_400", "three", "improved", "scrambled", "truth")
 
 
-@pytest.fixture(autouse=True)
-def no_warnings_and_no_leftovers():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("drawn_without_warnings")
 
 
 def of(results_dir, rows, **options) -> Run:

@@ -1,7 +1,6 @@
 """The figures of notebook 07: each is drawn without a warning from whichever rows have been run, and shows what was scored."""
 
 import shutil
-import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,12 +21,7 @@ ROWS = ("full", "random", "mean", "proposal_smallest", "proposal", "six_views", 
         "control_proposal")
 
 
-@pytest.fixture(autouse=True)
-def no_warnings_and_no_leftovers():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("drawn_without_warnings")
 
 
 def of(results_dir, rows, **options) -> Run:

@@ -1,6 +1,5 @@
 """The figures of notebooks 02 to 04: drawn without a warning from whichever rows have been run, and their numbers are those recorded."""
 
-import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,12 +18,7 @@ ROWS = ("plain", "stn_affine", "cam", "sampler", "blur_third", "blur_always", "s
 TWIN = "SYNTHETIC TWIN: drawn animals"
 
 
-@pytest.fixture(autouse=True)
-def no_warnings_and_no_leftovers():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("drawn_without_warnings")
 
 
 @pytest.fixture(scope="module")

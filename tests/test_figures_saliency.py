@@ -19,12 +19,7 @@ from lib.training.saliency_losses import emlnet_loss_parts
 ROWS = ("centre_bias", "mse", "encoder_a", "truth")
 
 
-@pytest.fixture(autouse=True)
-def no_warnings_and_no_leftovers():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("drawn_without_warnings")
 
 
 def of(results_dir, rows, **options) -> Run:

@@ -179,7 +179,8 @@ def table(results: Path, *launcher: str) -> subprocess.Popen:
 @pytest.mark.slow
 def test_torchrun_fills_a_table_as_one_process_does(tmp_path):
     """The command of the README; every row once, and the values of one process but for rounding."""
-    assert main(["table", "salicon", "--preset", "smoke", "--rows", "centre_bias,encoder_a", "--device", "cpu", "--results", str(tmp_path / "one")]) == 0
+    words = ["table", "salicon", "--preset", "smoke", "--rows", "centre_bias,encoder_a", "--device", "cpu"]
+    assert main([*words, "--results", str(tmp_path / "one")]) == 0
     process = table(tmp_path / "two", *LAUNCH)
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lib import tables
+from lib.results import scan
 from lib.results.records import Record
-from lib.tables import check
 
 MEANINGLESS = "smoke"  # the preset whose numbers mean nothing
 
@@ -81,7 +81,7 @@ def read(folder: Path) -> Stored:
         if "reference" in path.relative_to(root).parts:
             continue  # committed results lie below a results folder, and are nobody's own
         try:
-            record, values = check.read(path)
+            record, values = scan.read(path)
             group = _group(record)
         except FileNotFoundError as error:
             found.problems.append(f"{path.relative_to(root)}: its values, {Path(error.filename or path).name}, are missing; run its row again")

@@ -164,10 +164,10 @@ class Run:
 
     def _helpers(self):
         """As many helpers as there are other cores and rows that want training; a batch has started its own."""
-        chosen = self.settings
-        missing = [row for row, seed in self.todo() if row.trained and self.store.load(row.name, seed, self.key(row, seed)) is None]
         if not self._worth_helping() or helpers.BY_BATCH in os.environ:
             return contextlib.nullcontext()
+        chosen = self.settings
+        missing = [row for row, seed in self.todo() if row.trained and self.store.load(row.name, seed, self.key(row, seed)) is None]
         words = [self.table.name, "--preset", chosen.preset, "--dataset", chosen.dataset, "--rows", ",".join(chosen.rows),
                  "--seeds", str(chosen.seeds), "--device", "cpu", "--results", str(chosen.results_dir)]
         words += ["--data", str(chosen.data_dir)] if chosen.data_dir else []

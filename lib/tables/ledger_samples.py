@@ -1,14 +1,12 @@
 """From stored records to the samples that verdicts are made from: records by table, data set and preset; contrasts of their rows."""
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
-from lib.results.records import SCHEMA, Record
+from lib.results.records import Record
 from lib.results.statistics import mean
 from lib.results.verdicts import Component, Sample, linearise, pool
 
@@ -62,20 +60,6 @@ class Finished:
     rows: dict[str, dict[int, Values]] = field(default_factory=dict)
     tests: dict[str, dict[int, str]] = field(default_factory=dict)
     replaced: set[str] = field(default_factory=set)  # rows of which an older record was found too
-
-
-def read_records(folder: str | Path) -> Iterator[tuple[Record, Values]]:
-    """Every finished record below `folder` with its values, oldest file first; what is damaged, or no record, is left out."""
-    for path in sorted(Path(folder).rglob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path)):
-        try:
-            record = Record(**json.loads(path.read_text()))
-            data = path.with_suffix(".npz").read_bytes()
-            if record.schema != SCHEMA or hashlib.sha256(data).hexdigest() != record.values_sha256:
-                continue
-            with np.load(path.with_suffix(".npz"), allow_pickle=False) as archive:
-                yield record, dict(archive)
-        except (OSError, ValueError, TypeError):
-            continue
 
 
 def gather(found: Iterable[tuple[Record, Values]]) -> list[Finished]:

@@ -11,6 +11,7 @@ What was there before goes. Smoke runs are left out, and of several records of o
 
 import argparse
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -23,7 +24,7 @@ import nbformat
 from PIL import Image
 
 from lib.results.records import ROOT, Record
-from lib.tables.check import scan
+from lib.results.scan import read
 
 REFERENCE = ROOT / "results" / "reference"
 FIGURES = (
@@ -42,21 +43,13 @@ WIDEST = 1100  # px of a picture in an executed notebook
 
 
 def newest(results: Path) -> dict[tuple, tuple[Record, Path]]:
-    """(table, data set, preset, row, seed) -> the record, and its file without suffix."""
+    """(table, data set, preset, row, seed) -> the record, and its file without suffix; what is damaged is left out."""
     found = {}
-    for record, _ in scan(results / "runs"):
-        where = (record.table, record.dataset, record.preset, record.row, record.seed)
-        found[where] = record
-    return {where: (record, next(path.with_suffix("") for path in files(results, where) if same(path, record))) for where, record in found.items()}
-
-
-def files(results: Path, where: tuple) -> list[Path]:
-    table, dataset, preset, row, seed = where
-    return sorted((results / "runs" / table / f"{dataset}-{preset}").glob(f"{row}-seed{seed}-*.json"))
-
-
-def same(path: Path, record: Record) -> bool:
-    return json.loads(path.read_text())["values_sha256"] == record.values_sha256
+    for path in sorted((results / "runs").rglob("*.json"), key=lambda path: path.stat().st_mtime_ns):
+        with contextlib.suppress(OSError, ValueError):
+            record, _ = read(path)
+            found[record.table, record.dataset, record.preset, record.row, record.seed] = record, path.with_suffix("")
+    return found
 
 
 def put_records(found: dict[tuple, tuple[Record, Path]], folder: Path) -> None:
