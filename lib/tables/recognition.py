@@ -1,7 +1,9 @@
 """What Tables 2, 3 and 4 of "Learning to Zoom" share: presets, networks and how their data are opened (sections 4.2 and 4.3).
 
 The paper gives neither learning rate nor epochs for these tables, and questions about them in the released repository were
-not answered; the recipe of `paper` is ours. `demo` and `smoke` have small networks of the same families, on the twins.
+not answered; the recipe of `paper` is ours. `demo` and `smoke` have small networks of the same families, on the twins. `demo`
+clips gradients, with which nine epochs at 3e-3 do what twelve did at 2e-3 without (sampler, twin's validation pictures, seeds 0
+and 1: 60 and 59 % top-1 against 60 and 53; nine without it 46 and 49).
 """
 
 from collections.abc import Callable
@@ -60,11 +62,12 @@ RELEASED = {"test_canvas": Square(800, "squash", 700), "task_size": 224, "view_s
 def presets(*, network: str, real_classes: int, twin_classes: int, epochs: int) -> dict[str, Preset]:
     """smoke, demo, paper; `paper-twin` is the paper's networks and sizes for the twin's number of classes, `released` the release's protocol."""
     rates = {"rates": BEFORE_THE_TASK_NETWORK}
+    quick = Recipe(epochs=epochs, batch_size=16, lr=3e-3, clip_norm=0.5, schedule="wsd", **rates)
     paper = Recipe(epochs=30, batch_size=32, optimiser="sgd", lr=0.01, weight_decay=1e-4, schedule="cosine", autocast=True, **rates)
     twin = {"classes": twin_classes, "twin": "demo", "control": "control"}
     return {
         "smoke": Preset(**SMALL, **twin | {"twin": "smoke", "control": "smoke"}, recipe=Recipe(epochs=1, batch_size=16, **rates)),
-        "demo": Preset(**SMALL, **twin, recipe=Recipe(epochs=epochs, batch_size=16, schedule="wsd", **rates)),
+        "demo": Preset(**SMALL, **twin, recipe=quick),
         "paper": Preset(**PAPER, **twin | {"classes": real_classes}, network=network, recipe=paper),
         "paper-twin": Preset(**PAPER, **twin, network=network, recipe=paper),
         "released": Preset(**PAPER | RELEASED, **twin | {"classes": real_classes}, network=network, recipe=paper),
