@@ -37,3 +37,22 @@ def drawn_without_warnings():
         warnings.simplefilter("error")
         yield
     plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def results_dir(tmp_path_factory) -> Path:
+    """One results folder for all tests of a file."""
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="session")
+def smoke():
+    """`smoke(table, results_dir, rows, ...)`: these rows of a table, run on the spot with the preset of that name."""
+    from lib import tables
+    from lib.tables.engine import Run, settings
+
+    def run(name: str, results_dir: Path, rows=None, **options) -> Run:
+        table = tables.get(name)
+        return Run(table, settings(table, preset="smoke", rows=rows and list(rows), device="cpu", results_dir=results_dir, **options)).run()
+
+    return run

@@ -16,7 +16,7 @@ from lib.figures import mrcnn, saliency
 from lib.figures import mrcnn_numbers as plots
 from lib.metrics import saliency as metrics
 from lib.models.mrcnn_inference import ScrambledAxes
-from lib.tables.engine import Run, settings
+from lib.tables.engine import Run
 
 ROWS = ("uniform", "centre_bias", "one_400", "three", "improved", "scrambled", "truth")
 
@@ -24,28 +24,18 @@ ROWS = ("uniform", "centre_bias", "one_400", "three", "improved", "scrambled", "
 pytestmark = pytest.mark.usefixtures("drawn_without_warnings")
 
 
-def of(results_dir, rows, **options) -> Run:
-    table = tables.get("mrcnn")
-    return Run(table, settings(table, preset="smoke", rows=list(rows), device="cpu", results_dir=results_dir, **options)).run()
+@pytest.fixture(scope="module")
+def run(smoke, results_dir) -> Run:
+    return smoke("mrcnn", results_dir, ROWS)
 
 
 @pytest.fixture(scope="module")
-def results_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("mrcnn")
+def without_networks(smoke, run, results_dir) -> Run:
+    return smoke("mrcnn", results_dir, ("uniform", "centre_bias", "truth"))
 
 
 @pytest.fixture(scope="module")
-def run(results_dir) -> Run:
-    return of(results_dir, ROWS)
-
-
-@pytest.fixture(scope="module")
-def without_networks(run, results_dir) -> Run:
-    return of(results_dir, ("uniform", "centre_bias", "truth"))
-
-
-@pytest.fixture(scope="module")
-def without_points(tmp_path_factory, real_data) -> Run:
+def without_points(smoke, tmp_path_factory, real_data) -> Run:
     """Some of MIT1003 as it often is: maps, and no fixation points; photographs of many shapes."""
     root = tmp_path_factory.mktemp("mit1003")
     for folder in ("ALLSTIMULI", "ALLFIXATIONMAPS"):
@@ -54,7 +44,7 @@ def without_points(tmp_path_factory, real_data) -> Run:
             (root / folder / path.name).symlink_to(path.resolve())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        return of(root / "results", ("uniform", "one_150", "truth"), dataset="mit1003", data_dir=root)
+        return smoke("mrcnn", root / "results", ("uniform", "one_150", "truth"), dataset="mit1003", data_dir=root)
 
 
 def check(figure: Figure, axes: int) -> list[str]:

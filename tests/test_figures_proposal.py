@@ -15,7 +15,7 @@ from lib.data.imagenette import BOXES_FILE
 from lib.figures import proposal
 from lib.figures import proposal_numbers as plots
 from lib.models.proposal import five_crops
-from lib.tables.engine import Run, settings
+from lib.tables.engine import Run
 
 ROWS = ("full", "random", "mean", "proposal_smallest", "proposal", "six_views", "argmax", "noisy", "released", "sampler", "any_crop",
         "control_proposal")
@@ -24,33 +24,23 @@ ROWS = ("full", "random", "mean", "proposal_smallest", "proposal", "six_views", 
 pytestmark = pytest.mark.usefixtures("drawn_without_warnings")
 
 
-def of(results_dir, rows, **options) -> Run:
-    table = tables.get("proposal")
-    return Run(table, settings(table, preset="smoke", rows=list(rows), device="cpu", results_dir=results_dir, **options)).run()
+@pytest.fixture(scope="module")
+def run(smoke, results_dir) -> Run:
+    return smoke("proposal", results_dir, ROWS)
 
 
 @pytest.fixture(scope="module")
-def results_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("proposal")
-
-
-@pytest.fixture(scope="module")
-def run(results_dir) -> Run:
-    return of(results_dir, ROWS)
-
-
-@pytest.fixture(scope="module")
-def plain(run, results_dir) -> Run:
+def plain(smoke, run, results_dir) -> Run:
     """One row, and no head."""
-    return of(results_dir, ["full"])
+    return smoke("proposal", results_dir, ["full"])
 
 
 @pytest.fixture(scope="module")
-def without_boxes(run, tmp_path_factory) -> Run:
+def without_boxes(smoke, run, tmp_path_factory) -> Run:
     """Data as imagenette's are: nobody says where the object is. The twin's pictures, without what makes them a twin."""
     root = tmp_path_factory.mktemp("imagenette") / "imagenette2"
     shutil.copytree(run.task()[0].data["test"].root, root, ignore=shutil.ignore_patterns(TWIN_FILE, BOXES_FILE))
-    return of(root.parent / "results", ("proposal", "noisy", "sampler"), dataset="imagenette", data_dir=root)
+    return smoke("proposal", root.parent / "results", ("proposal", "noisy", "sampler"), dataset="imagenette", data_dir=root)
 
 
 def check(figure: Figure, axes: int) -> list[str]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from lib import tables
 from lib.figures import recognition, recognition_numbers
 from lib.results.statistics import bootstrap
-from lib.tables.engine import Run, settings
+from lib.tables.engine import Run
 from lib.training.loop import run_network
 
 ROWS = ("plain", "stn_affine", "cam", "sampler", "blur_third", "blur_always", "same_cost", "oracle", "control_plain", "control_sampler")
@@ -22,19 +22,9 @@ pytestmark = pytest.mark.usefixtures("drawn_without_warnings")
 
 
 @pytest.fixture(scope="module")
-def results_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("recognition")
-
-
-def of(results_dir, name: str, rows=None) -> Run:
-    table = tables.get(name)
-    return Run(table, settings(table, preset="smoke", rows=list(rows) if rows else None, device="cpu", results_dir=results_dir)).run()
-
-
-@pytest.fixture(scope="module")
-def run(results_dir) -> Run:
+def run(smoke, results_dir) -> Run:
     """Every second picture is right in the plain row, every third in the sampler's: one epoch teaches them nothing."""
-    run = of(results_dir, "inaturalist", ROWS)
+    run = smoke("inaturalist", results_dir, ROWS)
     for name, step in (("plain", 2), ("sampler", 3)):
         values = run.results[name][0].values
         label = run.task()[0].columns["test"]["label"].numpy()
@@ -44,18 +34,18 @@ def run(results_dir) -> Run:
 
 
 @pytest.fixture(scope="module")
-def only_plain(results_dir) -> Run:
-    return of(results_dir, "inaturalist", ("plain",))
+def only_plain(smoke, results_dir) -> Run:
+    return smoke("inaturalist", results_dir, ("plain",))
 
 
 @pytest.fixture(scope="module")
-def birds(results_dir) -> Run:
-    return of(results_dir, "cub200", ("plain", "sampler"))
+def birds(smoke, results_dir) -> Run:
+    return smoke("cub200", results_dir, ("plain", "sampler"))
 
 
 @pytest.fixture(scope="module")
-def depths(results_dir) -> Run:
-    return of(results_dir, "saliency_depth")
+def depths(smoke, results_dir) -> Run:
+    return smoke("saliency_depth", results_dir)
 
 
 def check(figure: Figure, axes: int) -> list[str]:

@@ -13,7 +13,7 @@ from lib import tables
 from lib.figures import saliency
 from lib.metrics import saliency as metrics
 from lib.models.emlnet import RELEASED_FLAGS
-from lib.tables.engine import Run, settings
+from lib.tables.engine import Run
 from lib.training.saliency_losses import emlnet_loss_parts
 
 ROWS = ("centre_bias", "mse", "encoder_a", "truth")
@@ -22,32 +22,22 @@ ROWS = ("centre_bias", "mse", "encoder_a", "truth")
 pytestmark = pytest.mark.usefixtures("drawn_without_warnings")
 
 
-def of(results_dir, rows, **options) -> Run:
-    table = tables.get("salicon")
-    return Run(table, settings(table, preset="smoke", rows=list(rows), device="cpu", results_dir=results_dir, **options)).run()
+@pytest.fixture(scope="module")
+def run(smoke, results_dir) -> Run:
+    return smoke("salicon", results_dir, ROWS)
 
 
 @pytest.fixture(scope="module")
-def results_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("saliency")
+def without_networks(smoke, run, results_dir) -> Run:
+    return smoke("salicon", results_dir, ("centre_bias", "truth"))
 
 
 @pytest.fixture(scope="module")
-def run(results_dir) -> Run:
-    return of(results_dir, ROWS)
-
-
-@pytest.fixture(scope="module")
-def without_networks(run, results_dir) -> Run:
-    return of(results_dir, ("centre_bias", "truth"))
-
-
-@pytest.fixture(scope="module")
-def without_points(tmp_path_factory, real_data) -> Run:
+def without_points(smoke, tmp_path_factory, real_data) -> Run:
     """MIT1003 as it often is: maps, and no fixation points; photographs of many shapes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        return of(tmp_path_factory.mktemp("mit1003"), ("uniform", "encoder_a"), dataset="mit1003", data_dir=real_data / "mit1003")
+        return smoke("salicon", tmp_path_factory.mktemp("mit1003"), ("uniform", "encoder_a"), dataset="mit1003", data_dir=real_data / "mit1003")
 
 
 def check(figure: Figure, axes: int) -> list[str]:

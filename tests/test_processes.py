@@ -13,12 +13,14 @@ import pytest
 import torch
 from torch import nn
 
+from shades import Shades
+
 from lib.__main__ import main
 from lib.models.sampler import SampledNetwork
 from lib.models.rivals import Uniform
 from lib.training.checkpoint import load_checkpoint, seed_everything
 from lib.training.loop import Recipe, Trainer, evaluate
-from lib.training.processes import ALONE, WHOLE, Share, joined
+from lib.training.processes import ALONE, Share, joined
 from lib.training.progress import Progress
 
 CPU = torch.device("cpu")
@@ -26,34 +28,9 @@ ROOT = Path(__file__).parents[1]
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
 
-class Shades:
-    """23 training, 7 validation and 13 test images whose target is their mean colour: nothing here divides by two or eight."""
-
-    lower_is_better = True
-
-    def __init__(self):
-        self.images = torch.rand(43, 3, 24, 24, generator=torch.Generator().manual_seed(5))
-        self.targets = self.images.mean((2, 3)) * 8 - 4
-        self.rows = {"train": torch.arange(23), "val": torch.arange(23, 30), "test": torch.arange(30, 43)}
-
-    def length(self, split, batch_size):
-        return -(-len(self.rows[split]) // batch_size)
-
-    def batches(self, split, batch_size, generator=None, share=WHOLE):
-        rows = self.rows[split]
-        if generator is not None:
-            rows = rows[torch.randperm(len(rows), generator=generator)]
-        for chosen in map(share.of, rows.split(batch_size)):
-            yield {"index": chosen, "image": self.images[chosen], "view": self.images[chosen], "target": self.targets[chosen]}
-
-    def losses(self, output, batch, loss=""):
-        return {"squares": (output - batch["target"]).square().mean()}
-
-    def values(self, output, batch, maps):
-        return {"error": (output - batch["target"]).norm(dim=1), "prediction": output}
-
-    def headline(self, values):
-        return float(values["error"].mean())
+def shades() -> Shades:
+    """23 training, 7 validation and 13 test images: nothing here divides by two or eight."""
+    return Shades(sizes=(23, 7, 13), side=24)
 
 
 def network():
@@ -67,15 +44,15 @@ RECIPE = Recipe(epochs=2, batch_size=8, optimiser="sgd", lr=1e-2)
 
 def measure(processes) -> dict:
     """Gradients of one step on the first global batch, values of an untrained network, and a whole training."""
-    trainer = Trainer(network(), Shades(), RECIPE, seed=0, device=CPU, processes=processes)
-    untrained = {split: evaluate(trainer.model, Shades(), split, device=CPU, batch_size=4, processes=processes) for split in ("val", "test")}
+    trainer = Trainer(network(), shades(), RECIPE, seed=0, device=CPU, processes=processes)
+    untrained = {split: evaluate(trainer.model, shades(), split, device=CPU, batch_size=4, processes=processes) for split in ("val", "test")}
     trainer.model.train()
-    trainer.step(next(Shades().batches("train", 7, share=processes)), 0.0)
+    trainer.step(next(shades().batches("train", 7, share=processes)), 0.0)
     gradients = [parameter.grad.clone() for parameter in trainer.model.parameters()]
-    trainer = Trainer(network(), Shades(), RECIPE, seed=0, device=CPU, processes=processes)
+    trainer = Trainer(network(), shades(), RECIPE, seed=0, device=CPU, processes=processes)
     history = trainer.run(checkpoint=None, progress=Progress(quiet=True), label="row")
     return {"untrained": untrained, "gradients": gradients, "history": history, "weights": trainer.model.state_dict(),
-            "trained": evaluate(trainer.model, Shades(), "test", device=CPU, processes=processes)}
+            "trained": evaluate(trainer.model, shades(), "test", device=CPU, processes=processes)}
 
 
 def _worker(rank: int, count: int, port: int, folder: Path) -> None:
@@ -211,7 +188,7 @@ def test_killing_one_process_ends_the_run_with_a_clear_line_and_a_usable_checkpo
     state = load_checkpoint(path)
     assert state["epoch"] == len(state["history"]) >= 1
     recipe = Recipe(epochs=state["epoch"] + 1, batch_size=8, optimiser="sgd", lr=1e-2)
-    resumed = Trainer(network(), Shades(), recipe, seed=0, device=CPU).run(checkpoint=path, progress=Progress(quiet=True), label="row")
+    resumed = Trainer(network(), shades(), recipe, seed=0, device=CPU).run(checkpoint=path, progress=Progress(quiet=True), label="row")
     assert resumed[:-1] == state["history"] and len(resumed) == recipe.epochs
 
 
@@ -219,13 +196,13 @@ LONG = """
 import os, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from test_processes import CPU, Progress, Recipe, Shades, Trainer, joined, network
+from test_processes import CPU, Progress, Recipe, Trainer, joined, network, shades
 folder = Path({folder!r})
 (folder / (os.environ["RANK"] + ".pid")).write_text(str(os.getpid()))
 try:
     with joined("cpu") as processes:
         recipe = Recipe(epochs=100_000, batch_size=8, optimiser="sgd", lr=1e-2)
-        Trainer(network(), Shades(), recipe, seed=0, device=CPU, processes=processes).run(
+        Trainer(network(), shades(), recipe, seed=0, device=CPU, processes=processes).run(
             checkpoint=folder / "row.ckpt", progress=Progress(quiet=True), label="row")
 except RuntimeError as error:
     print(f"error: {{error}}", file=sys.stderr)

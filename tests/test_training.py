@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from shades import Shades
+
 from lib.models.backbones import small_saliency_network
 from lib.models.sampler import SaliencySampler
 from lib.training.checkpoint import (
@@ -24,46 +26,12 @@ from lib.training.checkpoint import (
     seed_everything,
 )
 from lib.training.loop import Recipe, Trainer, evaluate, learning_rate, make_optimiser, run_network
-from lib.training.processes import WHOLE
 from lib.training.progress import Progress
 
 CPU = torch.device("cpu")
 QUIET = Progress(quiet=True)
 EPOCHS = 3
 RECIPE = Recipe(epochs=EPOCHS, batch_size=8, lr=5e-3, blur_epochs=2, clip_norm=1.0)
-
-
-class Blobs:
-    """20 training images of 40x40 whose target is their mean colour; the batches of any other `Task`."""
-
-    lower_is_better = True
-
-    def __init__(self, *, poison: int | None = None):
-        generator = torch.Generator().manual_seed(5)
-        self.images = torch.rand(30, 3, 40, 40, generator=generator)
-        self.targets = self.images.mean((2, 3)) * 8 - 4
-        if poison is not None:
-            self.targets[poison] = torch.nan
-        self.rows = {"train": torch.arange(20), "val": torch.arange(20, 24), "test": torch.arange(24, 30)}
-
-    def length(self, split, batch_size):
-        return -(-len(self.rows[split]) // batch_size)
-
-    def batches(self, split, batch_size, generator=None, share=WHOLE):
-        rows = self.rows[split]
-        if generator is not None:
-            rows = rows[torch.randperm(len(rows), generator=generator)]
-        for chosen in map(share.of, rows.split(batch_size)):
-            yield {"index": chosen, "image": self.images[chosen], "view": self.images[chosen], "target": self.targets[chosen]}
-
-    def losses(self, output, batch, loss=""):
-        return {"squares": (output - batch["target"]).square().mean(), "size": 1e-4 * output.square().mean()}
-
-    def values(self, output, batch, maps):
-        return {"error": (output - batch["target"]).norm(dim=1), "prediction": output}
-
-    def headline(self, values):
-        return float(values["error"].mean())
 
 
 def network(seed=0):
@@ -83,9 +51,9 @@ def train(*, seed=0, recipe=RECIPE, checkpoint=None, stop_after_steps=None, stop
         if stop_after_steps is not None and done > stop_after_steps:
             stop()
 
-    trainer = Trainer(network(seed), Blobs(), recipe, seed=seed, device=CPU)
+    trainer = Trainer(network(seed), Shades(), recipe, seed=seed, device=CPU)
     history = trainer.run(checkpoint=checkpoint, progress=progress, label="row")
-    return history, trainer.model.state_dict(), evaluate(trainer.model, Blobs(), "test", device=CPU)
+    return history, trainer.model.state_dict(), evaluate(trainer.model, Shades(), "test", device=CPU)
 
 
 def assert_same(one, other):
@@ -163,7 +131,7 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path, whole):
 def test_blur_is_on_during_its_epochs_only():
     seen = []
 
-    class Watch(Blobs):
+    class Watch(Shades):
         def losses(self, output, batch, loss=""):
             seen.append(trainer.model.blur)
             return super().losses(output, batch)
@@ -176,7 +144,7 @@ def test_blur_is_on_during_its_epochs_only():
 def test_the_order_of_samples_differs_between_epochs_and_covers_all():
     orders = []
 
-    class Watch(Blobs):
+    class Watch(Shades):
         def losses(self, output, batch, loss=""):
             orders.append(batch["index"].tolist())
             return super().losses(output, batch)
@@ -188,22 +156,22 @@ def test_the_order_of_samples_differs_between_epochs_and_covers_all():
 
 
 def test_a_loss_that_is_not_finite_names_row_epoch_and_remedy():
-    trainer = Trainer(network(), Blobs(poison=3), RECIPE, seed=0, device=CPU)
+    trainer = Trainer(network(), Shades(poison=3), RECIPE, seed=0, device=CPU)
     with pytest.raises(FloatingPointError, match=r"^row 2/5 sampler: the loss is .*nan.* in epoch 1; lower the recipe's lr$"):
         trainer.run(checkpoint=None, progress=QUIET, label="row 2/5 sampler")
 
 
 def test_evaluate_gives_samples_in_order_without_dropout_and_draws_nothing():
     model, before = network().train(), rng_state()["torch"]
-    one = evaluate(model, Blobs(), "test", device=CPU, batch_size=4)
-    other = evaluate(model, Blobs(), "test", device=CPU, batch_size=6)
+    one = evaluate(model, Shades(), "test", device=CPU, batch_size=4)
+    other = evaluate(model, Shades(), "test", device=CPU, batch_size=6)
     assert one["index"].tolist() == list(range(24, 30))
     np.testing.assert_allclose(one["prediction"], other["prediction"], rtol=1e-5, atol=1e-6)
     assert torch.equal(rng_state()["torch"], before)
 
 
 def test_run_network_gives_the_maps_of_a_sampler_and_none_without_one():
-    batch = next(Blobs().batches("val", 4))
+    batch = next(Shades().batches("val", 4))
     output, maps = run_network(network().eval(), batch, maps=True)
     assert output.shape == (4, 3) and maps.grid.shape == (4, 16, 16, 2)
     simple = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -214,7 +182,7 @@ def test_run_network_gives_the_maps_of_a_sampler_and_none_without_one():
 # ---------------------------------------------------------------------------------------------------------------- keep_best
 
 
-class Scripted(Blobs):
+class Scripted(Shades):
     """Validation scores as written down; everything else as ever."""
 
     def __init__(self, scores, *, lower_is_better):
@@ -268,9 +236,9 @@ def test_patience_ends_training_after_that_many_epochs_without_a_better_score(tm
 def test_momentum_grows_linearly_to_its_end_and_the_hook_runs_after_every_step():
     model, calls = network(), []
     model.after_step = lambda: calls.append(trainer.optimiser.param_groups[0]["momentum"])
-    trainer = Trainer(model, Blobs(), Recipe(epochs=1, batch_size=8, optimiser="sgd", lr=1e-3, momentum=0.9, momentum_end=0.99), seed=0, device=CPU)
+    trainer = Trainer(model, Shades(), Recipe(epochs=1, batch_size=8, optimiser="sgd", lr=1e-3, momentum=0.9, momentum_end=0.99), seed=0, device=CPU)
     for progress in (0.0, 0.5, 1.0):
-        trainer.step(next(Blobs().batches("train", 8)), progress)
+        trainer.step(next(Shades().batches("train", 8)), progress)
     np.testing.assert_allclose(calls, [0.9, 0.945, 0.99])
 
 
@@ -310,8 +278,8 @@ def test_rates_scale_the_learning_rate_of_the_parameters_they_name():
     recipe = Recipe(epochs=2, batch_size=8, optimiser="sgd", momentum=0, weight_decay=0, lr=0.1, schedule="constant",
                     rates=(("sampler.head", 5.0), ("sampler", 0.1), ("sampler.saliency_network", 7.0)))
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    trainer = Trainer(model, Blobs(), recipe, seed=0, device=CPU)
-    trainer.step(next(Blobs().batches("train", 8)), 0.0)
+    trainer = Trainer(model, Shades(), recipe, seed=0, device=CPU)
+    trainer.step(next(Shades().batches("train", 8)), 0.0)
     assert {group["factor"]: group["lr"] for group in trainer.optimiser.param_groups} == pytest.approx({5.0: 0.5, 0.1: 0.01, 1.0: 0.1})
     grouped = sum(len(group["params"]) for group in trainer.optimiser.param_groups)
     assert grouped == sum(parameter.requires_grad for parameter in model.parameters()) == len(before) - 1
@@ -322,8 +290,8 @@ def test_rates_scale_the_learning_rate_of_the_parameters_they_name():
 
 
 def test_clip_norm_bounds_the_gradient():
-    trainer = Trainer(network(), Blobs(), Recipe(epochs=1, batch_size=8, clip_norm=1e-3), seed=0, device=CPU)
-    trainer.step(next(Blobs().batches("train", 8)), 0.5)
+    trainer = Trainer(network(), Shades(), Recipe(epochs=1, batch_size=8, clip_norm=1e-3), seed=0, device=CPU)
+    trainer.step(next(Shades().batches("train", 8)), 0.5)
     norms = torch.stack([parameter.grad.norm() for parameter in trainer.model.parameters() if parameter.grad is not None])
     assert norms.norm().item() == pytest.approx(1e-3, rel=1e-3)
 

@@ -23,8 +23,8 @@ from lib.data.saliency_store import Selection
 from lib.data.synthetic import mit1003 as twin
 from lib.models.mrcnn import MrCNN
 from lib.models.mrcnn_inference import ScrambledAxes
-from lib.models.saliency_baselines import Ceiling, ConstantMap, FromBatch
 from lib.results.records import ROOT
+from lib.tables.saliency import CEILING, FLOOR
 from lib.tables.table import Column, Row, Settings, Table
 from lib.training.coursework import CourseworkTask
 from lib.training.loop import Recipe
@@ -98,25 +98,8 @@ def scrambled(p: Preset, trained: nn.Module) -> nn.Module:
     return ScrambledAxes(trained, step=p.scrambled_step)
 
 
-def uniform(p: Preset) -> nn.Module:
-    return ConstantMap()
-
-
-def centre(p: Preset) -> nn.Module:
-    return FromBatch("centre")
-
-
-def ground_truth(p: Preset) -> nn.Module:
-    return FromBatch("density")
-
-
-def ceiling(p: Preset) -> nn.Module:
-    return Ceiling()
-
-
 ROWS = (
-    Row(name="uniform", label="Uniform", build=uniform, trained=False),
-    Row(name="centre_bias", label="Centre bias", build=centre, trained=False),
+    *FLOOR,
     Row(name="one_400", label="One stream, 400", build=one_400),
     Row(name="one_250", label="One stream, 250", build=one_250),
     Row(name="one_150", label="One stream, 150", build=one_150),
@@ -125,8 +108,7 @@ ROWS = (
     Row(name="shared", label="Mr-CNN, streams share their weights", build=shared),
     Row(name="improved", label="Mr-CNN with a learned blur", build=improved),
     Row(name="scrambled", label="Mr-CNN, axes swapped at test time", build=scrambled, trained=False, needs=("three",)),
-    Row(name="ceiling", label="Ceiling: the true density", build=ceiling, trained=False, twin_only=True),
-    Row(name="truth", label="Ground truth's own map", build=ground_truth, trained=False),
+    *CEILING,
 )
 
 COLUMNS = (

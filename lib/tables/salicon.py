@@ -29,6 +29,7 @@ from lib.models.emlnet_nasnet import NasNetEncoder, pretrained_nasnet
 from lib.models.emlnet_weights import encoder_a, encoder_b
 from lib.models.saliency_baselines import Ceiling, ConstantMap, FromBatch, Released
 from lib.results.records import ROOT
+from lib.tables.saliency import CEILING, FLOOR
 from lib.tables.table import Column, Quoted, Row, Settings, Table
 from lib.training.loop import Recipe
 from lib.training.progress import Progress
@@ -85,22 +86,6 @@ def as_released(p: Preset, decoder: nn.Module) -> nn.Module:
     return Released(decoder)
 
 
-def uniform(p: Preset) -> nn.Module:
-    return ConstantMap()
-
-
-def centre(p: Preset) -> nn.Module:
-    return FromBatch("centre")
-
-
-def ground_truth(p: Preset) -> nn.Module:
-    return FromBatch("density")
-
-
-def ceiling(p: Preset) -> nn.Module:
-    return Ceiling()
-
-
 def nasnet(p: Preset) -> nn.Module:
     return NasNetEncoder(weights=pretrained_nasnet(), input_size=(320, 320))
 
@@ -118,16 +103,14 @@ def decoder_recipe(p: Preset) -> Recipe:
 
 
 ROWS = (
-    Row(name="uniform", label="Uniform", build=uniform, trained=False),
-    Row(name="centre_bias", label="Centre bias", build=centre, trained=False),
+    *FLOOR,
     Row(name="mse", label="Encoder A, MSE", build=first, recipe=mse_recipe),
     Row(name="encoder_a", label="Encoder A, combined loss", build=first),
     Row(name="encoder_b", label="Encoder B, combined loss", build=second),
     Row(name="decoder", label="EML-NET: A and B, decoder", build=combined, recipe=decoder_recipe, needs=("encoder_a", "encoder_b")),
     Row(name="released", label="EML-NET as its PNG (blur, 8 bit)", build=as_released, trained=False, needs=("decoder",)),
     Row(name="nasnet", label="NASNet-Large encoder, MSE", build=nasnet, recipe=nasnet_recipe, presets=("paper",)),
-    Row(name="ceiling", label="Ceiling: the true density", build=ceiling, trained=False, twin_only=True),
-    Row(name="truth", label="Ground truth's own map", build=ground_truth, trained=False),
+    *CEILING,
 )
 
 # As read in the results tables that SimpleNet's authors print (samyak0210/saliency, extras/salicon_results.png and mit_results.png).
