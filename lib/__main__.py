@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lib import predict, tables
 
-VERIFIABLE = ("gazecapture", "inaturalist", "cub200", "salicon", "osie", "mit1003", "imagenette")
+VERIFIABLE = ("gazecapture", "inaturalist", "cub200", "salicon", "osie", "mit1003", "imagenette", "coursework")
 FETCHABLE = ("osie", "imagenette")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 from lib.data import coursework as cw
+from lib.data import coursework_verify
 from lib.data.mit1003 import MIT1003
 from lib.data.saliency import SaliencyData
 from lib.models.backbones import IMAGENET_NORMALIZATION
@@ -348,3 +350,37 @@ def test_a_twins_miniature_is_a_twin(data, tmp_path, monkeypatch):
     found = cw.CourseworkData(cw.write_miniature(tmp_path / "mini", data, images=3) / "test_data.pth.tar")
     monkeypatch.undo()
     assert found.is_twin and found.true_density(0).shape == (64, 64) and found.true_density(0).sum() == pytest.approx(1, abs=1e-5)
+
+
+class TestVerify:
+    """`python -m lib verify coursework DIR`: all that is wrong is said at once, in one line each."""
+
+    @pytest.fixture
+    def root(self, miniature, tmp_path) -> Path:
+        return Path(shutil.copytree(miniature, tmp_path / "files"))
+
+    def test_a_miniature_is_well_but_small(self, miniature):
+        report = coursework_verify.verify(miniature)
+        assert report.ok and "train_data.pth.tar: 90 crops, 30 fixated; axes by the pixels: scale, channel" in "\n".join(report.lines)
+        assert [line for line in report.warnings if "expected" in line] == [
+            "train_data.pth.tar: photographs: 3, expected 803: 800 missing", "val_data.pth.tar: photographs: 1, expected 100: 99 missing",
+            "test_data.pth.tar: photographs: 1, expected 100: 99 missing"]
+        assert any("test_data.pth.tar: 1 photographs have no fixPts" in line for line in report.warnings)  # i5
+
+    def test_everything_wrong_is_listed(self, root):
+        train, val = entries(root / cw.FILES["train"]), entries(root / cw.FILES["val"])
+        torch.save([changed(entry, X=entry["X"].transpose(0, 1).clone()) for entry in train[:-1]], root / cw.FILES["train"])
+        torch.save([changed(val[0], file="i1.jpeg", X=val[0]["X"] + 0.003)], root / cw.FILES["val"])
+        (root / "ALLFIXATIONMAPS" / "i5_fixMap.jpg").unlink()
+        report = coursework_verify.verify(root)
+        assert not report.ok and all("\n" not in line for line in report.lines)
+        said = "\n".join(report.problems)
+        assert "look like (channel, scale, 42, 42)" in said and "i1 is in more than one of the files" in said and "i5_fixMap.jpg" in said
+        assert any("1 of 3 photographs have another number of crops than 30, i3.jpeg for one" in line for line in report.warnings)
+        assert any("normalised with other constants" in line for line in report.warnings)
+
+    def test_a_file_that_is_not_there_and_one_that_is_none(self, root):
+        (root / cw.FILES["train"]).unlink()
+        (root / cw.FILES["test"]).write_bytes(b"nothing")
+        report = coursework_verify.verify(root)
+        assert [cw.FILES["train"] in report.problems[0], cw.FILES["test"] in report.problems[1], len(report.problems)] == [True, True, 2]
