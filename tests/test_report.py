@@ -30,10 +30,11 @@ def read_once(monkeypatch):
 
 
 def keep(folder: Path, row: str, values: dict, *, table: str = "salicon", seed: int = 0, dataset: str = "twin", preset: str = "demo",
-         device: str = "cpu", twin: bool | None = None, data: str = "a", commit: str = "c" * 40, unit: str = "images", key: str = "key") -> Path:
+         device: str = "cpu", twin: bool | None = None, data: str = "a", commit: str = "c" * 40, unit: str = "images", key: str = "key",
+         code: dict | None = None) -> Path:
     """One finished row, written as a run writes it."""
     record = Record(table=table, row=row, seed=seed, preset=preset, dataset=dataset, is_twin=dataset == "twin" if twin is None else twin,
-                    n=len(next(iter(values.values()))), unit=unit, summary={}, depends={"data": {"test": data}, "device": device, "torch": "2"},
+                    n=len(next(iter(values.values()))), unit=unit, summary={}, depends={"data": {"test": data}, "device": device, "torch": "2", "code": code},
                     provenance={"commit": commit, "device": device, "device_name": "x", "threads": 1, "python": "3", "seconds": 90.0,
                                 "versions": {"torch": "2"}})
     store = RecordStore(folder, table=table, dataset=re.sub(r"\W", "_", dataset), preset=preset)
@@ -168,6 +169,14 @@ def test_results_of_different_code_are_said_at_the_top(folder):
     keep(folder, "uniform", scores(0.0), commit="d" * 40 + "-dirty")
     top = page(collect(folder)).split("<main>")[0]
     assert "2 states of the code: ccccccc, ddddddd-dirty" in top and "no commit holds" in top
+
+
+@pytest.mark.parametrize(("digest", "said"), [("1", None), ("2", "2 states of the code: ccccccc, ddddddd, which differ in lib.training.loop")])
+def test_commits_that_changed_nothing_the_rows_depend_on_are_no_warning(tmp_path, digest, said):
+    for row, commit, loop in (("uniform", "c", "1"), ("centre_bias", "d", digest)):
+        keep(tmp_path, row, scores(0.0), commit=commit * 40, code={"lib.training.loop:Trainer": loop, f"lib.tables.salicon:{row}": row})
+    top = page(collect(tmp_path)).split("<main>")[0]
+    assert said in top if said else "states of the code" not in top
 
 
 def test_every_interval_says_what_it_is_over_and_of_how_many(folder):

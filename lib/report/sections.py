@@ -7,6 +7,7 @@ import numpy as np
 from lib.report.grids import NOTHING, Cell, Grid, Mark, grid
 from lib.report.numbers import Value, minus, own, paper_minus_reference, reference_of, versus
 from lib.report.stored import MEANINGLESS, Group, Rows
+from lib.results.records import Record
 from lib.tables.table import Column, Row, Table
 
 
@@ -164,8 +165,8 @@ def warnings(rows: Rows) -> list[str]:
     commits = sorted({record.provenance.get("commit") or "unknown" for record in records})
     torch = sorted({str(record.depends.get("torch") or (record.provenance.get("versions") or {}).get("torch")) for record in records})
     found = []
-    if len(commits) > 1:
-        found.append(f"rows come from {len(commits)} states of the code: {', '.join(short(commit) for commit in commits)}")
+    if len(commits) > 1 and (parts := differing_code(records)) is not None:
+        found.append(f"rows come from {len(commits)} states of the code: {', '.join(short(commit) for commit in commits)}{parts}")
     if any(commit.endswith("-dirty") for commit in commits):
         found.append("rows were computed with changes that no commit holds (-dirty)")
     if "unknown" in commits:
@@ -173,6 +174,18 @@ def warnings(rows: Rows) -> list[str]:
     if len(torch) > 1:
         found.append(f"rows come from torch {' and '.join(torch)}")
     return found
+
+
+def differing_code(records: list[Record]) -> str | None:
+    """In what the code of these rows differs, as the end of a sentence; None if no source that they depend on does, for commits change more."""
+    sources: dict[str, set[str]] = {}
+    for record in records:
+        for name, digest in (record.depends.get("code") or {}).items():
+            sources.setdefault(name, set()).add(digest)
+    if not all(record.depends.get("code") for record in records):
+        return ""
+    changed = sorted({name.split(":")[0] for name, digests in sources.items() if len(digests) > 1})
+    return f", which differ in {', '.join(changed)}" if changed else None
 
 
 def short(commit: str | None) -> str:
