@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from lib.data.saliency import Photographs, digest, stretched
+from lib.data.saliency import Photographs, digest
 from lib.metrics.saliency import density_map
 
 IMAGES = 700
@@ -92,7 +92,12 @@ class OSIE(Photographs):
             np.add.at(weights, (xy[:, 1], xy[:, 0]), self.durations(index))
         else:
             raise ValueError(f"weight {weight!r}: OSIE's fixations count once, or by duration")
-        return stretched(density_map(torch.from_numpy(weights), sigma=BLUR).numpy())
+        blurred = density_map(torch.from_numpy(weights), sigma=BLUR).numpy()
+        blurred -= blurred.min()
+        return (blurred / (blurred.max() or 1)).astype(np.float32)
+
+    def true_density(self, index: int) -> None:
+        return None
 
     @cached_property
     def fingerprint(self) -> str:

@@ -31,7 +31,7 @@ from scipy.io import loadmat
 from scipy.ndimage import gaussian_filter
 
 from lib.data.files import one_line, read_json
-from lib.data.saliency import Photographs, digest, list_files, read_map, read_true_density, stretched
+from lib.data.saliency import Photographs, digest, list_files, read_map, read_true_density
 
 SPLITS = ("train", "val", "test")
 EDITIONS = ("2015", "2017")
@@ -210,7 +210,12 @@ class SALICON2014(Photographs):
     def density(self, index: int) -> NDArray[np.float32]:
         xy, binary = self.fixations(index), np.zeros(self.size(index))
         binary[xy[:, 1], xy[:, 0]] = 1
-        return stretched(gaussian_filter(binary, BLUR))
+        blurred = gaussian_filter(binary, BLUR)
+        blurred -= blurred.min()
+        return (blurred / (blurred.max() or 1)).astype(np.float32)
+
+    def true_density(self, index: int) -> None:
+        return None
 
     @cached_property
     def fingerprint(self) -> str:

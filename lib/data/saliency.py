@@ -125,15 +125,6 @@ class Photographs:
     def image(self, index: int) -> NDArray[np.uint8]:
         return np.array(read_rgb(self._paths[index]))  # a copy, PIL's own memory cannot be written to
 
-    def true_density(self, index: int) -> NDArray[np.float32] | None:
-        return None
-
-
-def stretched(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """`values` shifted and scaled to [0, 1], as published fixation maps are; constant ones become zeros."""
-    raised = values - values.min()
-    return (raised / (raised.max() or 1)).astype(np.float32)
-
 
 def list_files(folder: Path, suffix: str) -> list[Path]:
     """The files in `folder` that end in `suffix`, sorted by name, hidden ones left out; none where there is no such folder."""

@@ -22,7 +22,7 @@ from lib.tables.table import Row, Settings, Table
 from lib.training.progress import Progress
 from lib.training.recognition import RecognitionTask
 
-PRESETS = r.presets(network="resnet101", real_classes=5089, twin_classes=16, epochs=9)
+PRESETS = r.presets(network="resnet101", real_classes=5089, twin_classes=16, epochs=10)
 
 
 def inception(p: r.Preset) -> nn.Module:
