@@ -90,7 +90,7 @@ def training(run: Run) -> Figure:
     if not any(found.values()):
         return tables.note("none of the chosen rows is trained")
     classes = len(run.task()[0].data["test"].classes)
-    highlight = [row.label for name in HIGHLIGHT for row in run.table.rows if row.name == name]
+    highlight = [row.label for row in run.table.rows if row.name in HIGHLIGHT]
     figure = tables.learning(found, highlight=highlight, classes=classes, accuracy="validation top-1")
     return sign(figure, run, f"dotted: guessing among {classes:,} classes")
 
