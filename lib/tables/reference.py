@@ -28,10 +28,9 @@ from lib.results.scan import read
 
 REFERENCE = ROOT / "results" / "reference"
 FIGURES = (
-    "00_overview", "00_steps", "00_folds", "00_trained", "01_curves", "01_differences", "01_eye_magnification", "01_figure2", "01_figure4_ipad",
-    "01_figure4_iphone",
-    "01_frames", "01_intervals", "02_blur", "02_figure5", "02_intervals", "02_looks", "03_depth", "05_columns", "05_losses", "05_scores",
-    "06_cases", "06_scores", "06_agreement", "07_accuracy", "07_choices_proposal",
+    "00_overview", "00_steps", "00_trained", "01_curves", "01_differences", "01_eye_magnification", "01_figure2", "01_figure4_ipad",
+    "01_intervals", "02_blur", "02_figure5", "02_intervals", "02_looks", "03_depth", "05_columns", "05_losses", "05_scores", "06_cases",
+    "06_scores", "06_agreement", "07_accuracy", "07_choices_proposal",
 )
 WEIGHTS = {  # name -> where it was trained: table, data set and row
     "inaturalist-twin-sampler": ("inaturalist", "twin", "sampler"),
@@ -39,7 +38,7 @@ WEIGHTS = {  # name -> where it was trained: table, data set and row
     "mrcnn-osie-three": ("mrcnn", "osie", "three"),
 }
 MACHINE = re.compile(r"(?<![\w.])/[\w./-]*?/(results|data|notebooks)/")  # a path of the machine that it ran on, up to the repository's root
-WIDEST = 1100  # px of a picture in an executed notebook
+WIDEST = 960  # px of a picture in an executed notebook
 
 
 def newest(results: Path) -> dict[tuple, tuple[Record, Path]]:
