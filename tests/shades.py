@@ -15,7 +15,7 @@ class Shades:
         self.targets = self.images.mean((2, 3)) * 8 - 4
         if poison is not None:
             self.targets[poison] = torch.nan
-        self.rows = dict(zip(("train", "val", "test"), torch.arange(sum(sizes)).split(list(sizes))))
+        self.rows = dict(zip(("train", "val", "test"), torch.arange(sum(sizes)).split(list(sizes)), strict=True))
 
     def length(self, split, batch_size):
         return -(-len(self.rows[split]) // batch_size)

@@ -10,7 +10,6 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from torch import nn
 
-from lib import tables
 from lib.data.patches import PatchStore, Sampling
 from lib.figures import mrcnn, saliency
 from lib.figures import mrcnn_numbers as plots

@@ -9,7 +9,6 @@ import torch
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from lib import tables
 from lib.data.files import TWIN_FILE
 from lib.data.imagenette import BOXES_FILE
 from lib.figures import proposal

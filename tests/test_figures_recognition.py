@@ -8,7 +8,6 @@ import torch
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from lib import tables
 from lib.figures import recognition, recognition_numbers
 from lib.results.statistics import bootstrap
 from lib.tables.engine import Run

@@ -9,7 +9,6 @@ import torch
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from lib import tables
 from lib.figures import saliency
 from lib.metrics import saliency as metrics
 from lib.models.emlnet import RELEASED_FLAGS

@@ -34,7 +34,8 @@ def keep(folder: Path, row: str, values: dict, *, table: str = "salicon", seed: 
          code: dict | None = None) -> Path:
     """One finished row, written as a run writes it."""
     record = Record(table=table, row=row, seed=seed, preset=preset, dataset=dataset, is_twin=dataset == "twin" if twin is None else twin,
-                    n=len(next(iter(values.values()))), unit=unit, summary={}, depends={"data": {"test": data}, "device": device, "torch": "2", "code": code},
+                    n=len(next(iter(values.values()))), unit=unit, summary={},
+                    depends={"data": {"test": data}, "device": device, "torch": "2", "code": code},
                     provenance={"commit": commit, "device": device, "device_name": "x", "threads": 1, "python": "3", "seconds": 90.0,
                                 "versions": {"torch": "2"}})
     store = RecordStore(folder, table=table, dataset=re.sub(r"\W", "_", dataset), preset=preset)

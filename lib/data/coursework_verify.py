@@ -54,7 +54,8 @@ def _crops(crops: CourseworkCrops, report: Report) -> set[str]:
     fixated = int(crops.y.sum())
     report.add(f"{crops.path.name}: {len(crops):,} crops, {fixated:,} fixated; axes by the pixels: {order}")
     if odd := [name for name, count in each.items() if count != CROPS]:
-        report.add(f"{crops.path.name}: {len(odd):,} of {len(each):,} photographs have another number of crops than {CROPS}, {odd[0]} for one", warning=True)
+        report.add(f"{crops.path.name}: {len(odd):,} of {len(each):,} photographs have another number of crops than {CROPS}, {odd[0]} for one",
+                   warning=True)
     return {Path(name).stem for name in each}
 
 

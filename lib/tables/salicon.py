@@ -27,7 +27,7 @@ from lib.data.synthetic import salicon as twin
 from lib.models.emlnet import Decoder, SmallEncoder
 from lib.models.emlnet_nasnet import NasNetEncoder, pretrained_nasnet
 from lib.models.emlnet_weights import encoder_a, encoder_b
-from lib.models.saliency_baselines import Ceiling, ConstantMap, FromBatch, Released
+from lib.models.saliency_baselines import Released
 from lib.results.records import ROOT
 from lib.tables.saliency import CEILING, FLOOR
 from lib.tables.table import Column, Quoted, Row, Settings, Table
