@@ -125,7 +125,7 @@ class TestBatch:
         assert names == {f"{name}.{form}" for name in (*(f"{table}-twin-smoke" for table in tables.NAMES), "ledger") for form in ("md", "csv", "tex")}
 
     def test_a_second_batch_reads_every_row_and_computes_none(self, results):
-        """Of every notebook: no record, value, weight or twin is written again, but each notebook and table is."""
+        """Of every notebook: no record, value or weight is written again, but each notebook and table is."""
         kept = stamps(results / "runs", ".json", ".npz", ".safetensors")
         written = stamps(results, ".ipynb", ".md")
         assert {json.loads(path.read_text())["table"] for path in kept if path.suffix == ".json"} == {

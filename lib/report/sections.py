@@ -177,13 +177,16 @@ def warnings(rows: Rows) -> list[str]:
 
 
 def differing_code(records: list[Record]) -> str | None:
-    """In what the code of these rows differs, as the end of a sentence; None if no source that they depend on does, for commits change more."""
-    sources: dict[str, set[str]] = {}
-    for record in records:
-        for name, digest in (record.depends.get("code") or {}).items():
-            sources.setdefault(name, set()).add(digest)
+    """In what the code of these rows differs, as the end of a sentence; empty where they do not say.
+
+    None if no source that they depend on differs: most commits change something else.
+    """
     if not all(record.depends.get("code") for record in records):
         return ""
+    sources: dict[str, set[str]] = {}
+    for record in records:
+        for name, digest in record.depends["code"].items():
+            sources.setdefault(name, set()).add(digest)
     changed = sorted({name.split(":")[0] for name, digests in sources.items() if len(digests) > 1})
     return f", which differ in {', '.join(changed)}" if changed else None
 
