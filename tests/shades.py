@@ -33,5 +33,5 @@ class Shades:
     def values(self, output, batch, maps):
         return {"error": (output - batch["target"]).norm(dim=1), "prediction": output}
 
-    def headline(self, values):
+    def validation_score(self, values):
         return float(values["error"].mean())

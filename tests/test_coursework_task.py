@@ -143,7 +143,7 @@ def test_photographs_without_points(files, tmp_path):
     values = found.values(logits, next(found.batches("test", 1)))
     assert values["nss"].isnan().all() and values["cc"].isfinite().all() and values["bristol"].isfinite().all()
     values = {name: value.numpy() for name, value in found.values(logits.expand(2, -1, -1, -1), next(found.batches("val", 2))).items()}
-    assert found.headline(values) == pytest.approx(values["cc"].mean())
+    assert found.validation_score(values) == pytest.approx(values["cc"].mean())
 
 
 def test_figures_may_cut_crops_of_validation_photographs(task):

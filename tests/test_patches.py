@@ -332,7 +332,7 @@ def test_without_fixation_points_what_needs_them_is_nan_and_validation_uses_cc()
             found = made.values(logits.expand(len(batch["index"]), -1, -1, -1), batch)
             assert {name for name, value in found.items() if torch.isnan(value).all()} == undefined
             assert all(torch.isfinite(value).all() for name, value in found.items() if name not in undefined)
-            assert made.headline({name: value.numpy() for name, value in found.items()}) == pytest.approx(found["cc"].mean().item())
+            assert made.validation_score({name: value.numpy() for name, value in found.items()}) == pytest.approx(found["cc"].mean().item())
 
 
 def test_real_photographs_are_sampled_as_the_recipe_says(real_data):

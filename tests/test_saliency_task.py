@@ -155,7 +155,7 @@ def test_without_fixation_points_map_metrics_remain_and_validation_uses_cc(tmp_p
     assert torch.isnan(found["nss"]).all() and torch.isnan(found["auc"]).all()
     assert torch.isfinite(found["cc"]).all() and torch.isfinite(found["kl"]).all()
     values = {name: value.numpy() for name, value in found.items()}
-    assert made.headline(values) == pytest.approx(values["cc"].mean())
+    assert made.validation_score(values) == pytest.approx(values["cc"].mean())
 
 
 def test_an_unknown_loss_is_one_line_with_the_right_names(data):

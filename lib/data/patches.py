@@ -18,8 +18,6 @@ pixels it drew is unknown; here they depend on the image's name and a seed alone
 
 import fcntl
 import hashlib
-import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,11 +29,9 @@ from torch import Tensor
 
 from lib.data.canvas import canvas
 from lib.data.saliency_store import Progress, Selection
+from lib.files import Allocate, arrays
 from lib.models.mrcnn import SQUARES, VIEW
-
-VERSION = 1  # raise it whenever the same data give other crops or squares: caches of another version are not read
-
-Allocate = Callable[[str, tuple[int, ...], type], np.ndarray]
+from lib.versions import versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,50 +114,6 @@ def cut(square: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[np.uint8]:
 # --------------------------------------------------------------------------------------------------------------- storing
 
 
-def built_once(folder: Path | None, fill: Callable[[Allocate], None]) -> dict[str, np.ndarray]:
-    """The arrays that `fill` asks for by name, shape and type, and fills: memory-mapped files in `folder`, or None: in memory.
-
-    Built under a lock, in another folder that is renamed when complete. OSError, one line, where the disk is too full.
-    """
-    if folder is None:
-        made: dict[str, np.ndarray] = {}
-
-        def in_memory(name: str, shape: tuple[int, ...], kind: type) -> np.ndarray:
-            made[name] = np.zeros(shape, kind)
-            return made[name]
-
-        fill(in_memory)
-        return made
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits, then finds it built
-        if not folder.exists():
-            _build(folder, fill)
-    return {path.stem: np.load(path, mmap_mode="c", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
-
-
-def _build(folder: Path, fill: Callable[[Allocate], None]) -> None:
-    partial, files = folder.with_name(f"{folder.name}.partial"), []
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    partial.mkdir()
-    free = shutil.disk_usage(partial).free
-
-    def on_disk(name: str, shape: tuple[int, ...], kind: type) -> np.ndarray:
-        needed = sum(file.nbytes for file in files) + int(np.prod(shape)) * np.dtype(kind).itemsize
-        if free < needed * 1.1:
-            raise OSError(f"{folder.parent}: {needed / 1e9:.1f} GB are needed for crops or squares, {free / 1e9:.1f} GB are free")
-        files.append(np.lib.format.open_memmap(partial / f"{name}.npy", "w+", kind, shape))
-        return files[-1]
-
-    try:
-        fill(on_disk)
-        for file in files:
-            file.flush()
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
 class Views:
     """Rows of arrays `view_400`, `view_250`, `view_150`, each (N, 3, h, w) uint8."""
 
@@ -194,9 +146,9 @@ class PatchStore(Views):
     def __init__(self, chosen: Selection, *, sampling: Sampling = Sampling(), seed: int = 0,
                  cache_dir: Path | None = None, progress: Progress | None = None):
         self.chosen, self.sampling, self.seed = chosen, sampling, seed
-        key = hashlib.sha256(f"{VERSION} {sampling} {seed} {SQUARES} {VIEW}".encode()).hexdigest()[:12]
+        key = hashlib.sha256(f"{sampling} {seed} {SQUARES} {VIEW}".encode()).hexdigest()[:12]
         folder = None if cache_dir is None else cache_dir / f"{chosen.fingerprint}-crops-{key}"
-        super().__init__(built_once(folder, lambda allocate: self._fill(allocate, progress)))
+        super().__init__(arrays(folder, lambda allocate: self._fill(allocate, progress), version=versions(["crops"])))
         self.labels, self.image_of_patch = self.arrays["labels"], self.arrays["images"]
         self.positions, self.regions = self.arrays["positions"], self.arrays["regions"]
 
@@ -252,9 +204,9 @@ class SquareStore(Views):
 
     def __init__(self, chosen: Selection, *, cache_dir: Path | None = None, progress: Progress | None = None):
         self.chosen = chosen
-        key = "-".join(map(str, (*SQUARES, f"v{VERSION}")))
+        key = "-".join(map(str, SQUARES))
         folder = None if cache_dir is None else cache_dir / f"{chosen.fingerprint}-squares-{key}"
-        super().__init__(built_once(folder, lambda allocate: self._fill(allocate, progress)))
+        super().__init__(arrays(folder, lambda allocate: self._fill(allocate, progress), version=versions(["crops"])))
 
     def _fill(self, allocate: Allocate, progress: Progress | None) -> None:
         count = len(self.chosen)

@@ -5,9 +5,7 @@ shrunk to the network's size and kept in a memory-mapped file, and fixations in 
 `lib.data.store.ImageStore`. Evaluation reads the maps at their full size from the data set itself.
 """
 
-import fcntl
 import hashlib
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,7 +15,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from lib.data.saliency import SaliencyData
+from lib.files import Allocate, arrays
 from lib.metrics import saliency as metrics
+from lib.versions import versions
 
 Progress = Callable[[str, int, int], None]
 
@@ -49,21 +49,9 @@ class GroundTruth:
 
     def __init__(self, chosen: Selection, size: tuple[int, int], *, cache_dir: Path | None, progress: Progress | None = None):
         self.chosen, self.size = chosen, size
-        if cache_dir is None:
-            parts = [self._read(i) for i in range(len(chosen))]
-            self._set(np.stack([part[0] for part in parts]), [part[1] for part in parts])
-            return
-        folder = cache_dir / f"{chosen.fingerprint}-truth-{size[0]}x{size[1]}"
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits, then finds it read
-            if not (folder / "points.npz").exists():
-                self._write(folder, progress)
-        with np.load(folder / "points.npz", allow_pickle=False) as points:
-            self._set(np.load(folder / "density.npy", mmap_mode="c"), np.split(points["points"], points["ends"][:-1]))
-
-    def _set(self, density: np.ndarray, points: list[np.ndarray]) -> None:
-        self._density, self._points = torch.from_numpy(density), points
+        folder = None if cache_dir is None else cache_dir / f"{chosen.fingerprint}-truth-{size[0]}x{size[1]}"
+        found = arrays(folder, lambda allocate: self._fill(allocate, progress), version=versions(["truth"]))
+        self._density, self._points = torch.from_numpy(found["density"]), np.split(found["points"], found["ends"][:-1])
 
     def _read(self, position: int) -> tuple[np.ndarray, np.ndarray]:
         """The map (h, w) uint8, and the fixations (n, 2) in cells of `size`."""
@@ -74,24 +62,16 @@ class GroundTruth:
         points = np.zeros((0, 2), np.int64) if points is None else points * [self.size[1], self.size[0]] // [width, height]
         return (small * 255).round().to(torch.uint8).numpy(), points.astype(np.int16)
 
-    def _write(self, folder: Path, progress: Progress | None) -> None:
-        partial = folder.with_name(f"{folder.name}.partial")
-        for left_over in (partial, folder):  # by a run that was killed
-            shutil.rmtree(left_over, ignore_errors=True)
-        partial.mkdir()
-        try:
-            points = []
-            maps = np.lib.format.open_memmap(partial / "density.npy", "w+", np.uint8, (len(self.chosen), *self.size))
-            for i in range(len(self.chosen)):
-                maps[i], found = self._read(i)
-                points.append(found)
-                if progress:
-                    progress("read fixations", i + 1, len(self.chosen))
-            maps.flush()
-            np.savez(partial / "points.npz", points=np.concatenate(points), ends=np.cumsum([len(found) for found in points]))
-            partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    def _fill(self, allocate: Allocate, progress: Progress | None) -> None:
+        maps, points = allocate("density", (len(self.chosen), *self.size), np.uint8), []
+        for i in range(len(self.chosen)):
+            maps[i], found = self._read(i)
+            points.append(found)
+            if progress:
+                progress("read fixations", i + 1, len(self.chosen))
+        ends = np.cumsum([len(found) for found in points])
+        allocate("points", (int(ends[-1]), 2), np.int16)[:] = np.concatenate(points)
+        allocate("ends", (len(points),), np.int64)[:] = ends
 
     def density(self, positions: np.ndarray) -> Tensor:
         """(B, h, w) float32 in [0, 1]: the published maps, shrunk."""

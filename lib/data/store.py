@@ -8,10 +8,7 @@ A batch has one image size. Images of other sizes go to other batches: indices a
 batches, and the batches shuffled again.
 """
 
-import fcntl
-import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +19,9 @@ from torch import Tensor
 
 from lib.data.canvas import Square
 from lib.data.files import read_rgb
+from lib.files import built
 from lib.models.sampler import low_resolution, pair
+from lib.versions import versions
 
 CACHE_LIMIT = 8 * 2**30  # bytes of decoded images on disk
 Progress = Callable[[str, int, int], None]
@@ -56,29 +55,11 @@ class ImageStore:
         if cache_dir is not None and self.bytes <= cache_limit:
             shape = reduce if canvas is None else f"{canvas.rule}{canvas.side}-{canvas.size}"
             folder = cache_dir / f"{fingerprint}-{self.view_size[0]}x{self.view_size[1]}-{shape}"
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits, then finds it decoded
-                if not (folder / "complete.json").exists():
-                    self._decode_all(folder, progress)
+            built(folder, lambda partial: self._write(partial, progress), version=versions(["pictures", "views"]), needs=int(self.bytes * 1.1))
             self._open(folder)
             self.how = f"decoded once into {self.bytes / 1e9:.1f} GB on disk"
         else:
             self.how = f"decoded each epoch by {self.workers} processes ({self.bytes / 1e9:.1f} GB would not be cached)"
-
-    def _decode_all(self, folder: Path, progress: Progress | None) -> None:
-        partial = folder.with_name(f"{folder.name}.partial")
-        for left_over in (partial, folder):  # by a run that was killed
-            shutil.rmtree(left_over, ignore_errors=True)
-        free = shutil.disk_usage(folder.parent).free
-        if free < self.bytes * 1.1:
-            raise OSError(f"{folder.parent}: {self.bytes / 1e9:.1f} GB are needed for decoded images, {free / 1e9:.1f} GB are free")
-        partial.mkdir()
-        try:
-            self._write(partial, progress)
-            partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
     def _write(self, folder: Path, progress: Progress | None) -> None:
         images = {size: np.lib.format.open_memmap(folder / f"{size[0]}x{size[1]}.npy", "w+", np.uint8, (len(members), *size, 3))
@@ -97,7 +78,6 @@ class ImageStore:
                     progress("decode", done, len(self.paths))
         for array in (*images.values(), views):
             array.flush()
-        (folder / "complete.json").write_text(json.dumps({"images": len(self.paths), "bytes": self.bytes}))
 
     def _open(self, folder: Path) -> None:
         def mapped(path: Path) -> Tensor:

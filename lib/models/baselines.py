@@ -4,8 +4,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
+from lib.models.network import RowNetwork, declared
 
-class TrainMean(nn.Module):
+
+@declared("train_mean", "baselines")
+class TrainMean(RowNetwork):
     """The mean training target of the sample's group, whatever the image shows.
 
     group: name of the batch's integer column (B,) that tells the group, one of `groups`.
@@ -28,7 +31,8 @@ class TrainMean(nn.Module):
         return self.means[group]
 
 
-class Featureless(nn.Module):
+@declared("featureless", "baselines")
+class Featureless(RowNetwork):
     """A trained sampler's network, shown pictures blurred until nothing in them stands out: what does it look at then?
 
     Image and view are averaged over 4x4 cells and enlarged again: colours and light stay, no object does.
@@ -36,7 +40,7 @@ class Featureless(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network, self.inputs = network, network.inputs
+        self.network, self.inputs, self.gives_maps = network, network.inputs, network.gives_maps
 
     @property
     def sampler(self) -> nn.Module:

@@ -139,6 +139,6 @@ def look_twice(plain: SampledNetwork, **options) -> SampledNetwork:
     options: of `CAMCrop`. The state dict is the plain row's, so weights that were saved for that load into this one.
     """
     crop = CAMCrop(plain.task_network, plain.sampler.task_size, **options)
-    model = SampledNetwork(crop, plain.task_network)
+    model = type(plain)(crop, plain.task_network)
     model.normalize = crop.normalize = plain.normalize
     return model

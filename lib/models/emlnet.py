@@ -27,6 +27,7 @@ from torchvision import models
 from torchvision.models.resnet import BasicBlock
 
 from lib.models.backbones import IMAGENET_NORMALIZATION, check_images
+from lib.models.network import RowNetwork, declared
 from lib.models.sampler import Normalize
 
 UPSAMPLING = ("nearest", "bilinear")
@@ -63,7 +64,7 @@ def keep_settings(network: nn.Module, *, upsampling: str, normalize: bool = Fals
 # Encoders
 
 
-class EMLEncoder(nn.Module):
+class EMLEncoder(RowNetwork):
     """Five readouts of a trunk and their combination; `Encoder` and `SmallEncoder` say what the trunk is."""
 
     inputs = ("view",)  # the parts of a batch that forward takes
@@ -171,7 +172,8 @@ class SmallEncoder(EMLEncoder):
 # The decoder
 
 
-class Decoder(nn.Module):
+@declared("emlnet_decoder", "emlnet")
+class Decoder(RowNetwork):
     """The readouts of two finished encoders, combined: (B, 3, H, W) -> saliency (B, 1, H, W) in [0, 1].
 
     encoder_a, encoder_b: `Encoder` or `SmallEncoder`, ImageNet's and PLACES365's in the paper. They are frozen in place: no

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from lib.models.backbones import IMAGENET_NORMALIZATION, answers, load_imagenet
 from lib.models.emlnet import as_float, head, resize
+from lib.models.network import RowNetwork
 from lib.models.sampler import Normalize, low_resolution
 
 REPOSITORY = "timm/nasnetalarge.tf_in1k"
@@ -33,7 +34,7 @@ CELLS = (*(f"cell_{i}" for i in range(6)), "reduction_cell_0", *(f"cell_{i}" for
 TAPS = {"cell_stem_1": 2, "reduction_cell_0": 8, "reduction_cell_1": 16, "cell_17": 24}  # channels, in num_features / 24
 
 
-class NasNetEncoder(nn.Module):
+class NasNetEncoder(RowNetwork):
     """EML-NET's NASNet-Large encoder: (B, 3, H, W), uint8 or float in [0, 1], 64 px or more -> (B, 1, H, W) in [0, 1].
 
     weights: a state dict of timm's nasnetalarge for the body (`pretrained_nasnet()`), or None for random values.

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.models.backbones import IMAGENET_NORMALIZATION, check_images, small_alexnet_features
+from lib.models.network import RowNetwork, declared
 from lib.models.sampler import Normalize
 
 GRID = 25  # cells per side of the face grid
@@ -132,7 +133,8 @@ class SmallITracker(ITracker):
         self.to(memory_format=torch.channels_last)  # faster convolutions on a CPU
 
 
-class ITrackerOnFrames(nn.Module):
+@declared("itracker", "itracker")
+class ITrackerOnFrames(RowNetwork):
     """iTracker on full frames: cuts its four inputs itself, so that it stands in a table beside networks that see one image.
 
     forward(image, face, left_eye, right_eye, face_grid): frames (B, 3, H, W), uint8 or float in [0, 1]; boxes (B, 4) as

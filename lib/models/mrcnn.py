@@ -38,6 +38,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.models.backbones import IMAGENET_NORMALIZATION
+from lib.models.network import RowNetwork, declared
 from lib.models.sampler import Normalize
 
 SQUARES = (400, 250, 150)  # sides in px, in the order of the streams
@@ -138,7 +139,8 @@ class Stream(nn.Module):
         return self.fc_dropout(F.relu_(F.conv2d(x, weight, self.fc.bias, stride=stride, dilation=dilation)))
 
 
-class MrCNN(nn.Module):
+@declared("mrcnn", "mrcnn")
+class MrCNN(RowNetwork):
     """Mr-CNN on patches or on whole squares; 6,473,153 parameters, 2,682,689 with shared streams.
 
     squares: which streams, in the order of 400, 250, 150. widths, hidden: of the convolutions, of the fully connected layers.

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.models.mrcnn import POINTS, VIEW, MrCNN, lattice
+from lib.models.network import RowNetwork, declared
 
 
 def lattice_centres(square: int) -> Tensor:
@@ -80,7 +81,8 @@ def patchwise(model: Callable[..., Tensor], squares: Sequence[Tensor], centres: 
     return torch.cat([model(*part) for part in parts])
 
 
-class ScrambledAxes(nn.Module):
+@declared("scrambled_axes", "mrcnn")
+class ScrambledAxes(RowNetwork):
     """A three-stream Mr-CNN evaluated with scale and channel swapped, the release's mistake at test time: see the module.
 
     Stream i gets channel i of the three scales, normalised by that channel's constants, in the place of its RGB. Each scale is

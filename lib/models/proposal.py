@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from lib.models.backbones import ImageNetwork, _convolution, _norm, _Residual
+from lib.models.network import RowNetwork
 from lib.models.sampler import Normalize, low_resolution
 
 __all__ = ["CropOracle", "FixedChoice", "Proposal", "RegionProposal", "ScoringHead", "best_of_views", "crop_boxes", "five_crops",
@@ -206,7 +207,7 @@ class FixedSampler(CropSampler):
 # --- networks -----------------------------------------------------------------------------------------------------------
 
 
-class CroppedNetwork(nn.Module):
+class CroppedNetwork(RowNetwork):
     """A classifier behind a `CropSampler`: logits (B, classes) for images (B, 3, H, W), uint8 or float in [0, 1].
 
     output = model(image)
@@ -215,6 +216,7 @@ class CroppedNetwork(nn.Module):
     normalize: (mean, std) of what the classifier sees, None as released; the head always sees [0, 1].
     """
 
+    gives_maps = True
     per_crop = False  # whether evaluation gives logits for each crop
 
     def __init__(self, sampler: CropSampler, classifier: nn.Module, *, normalize: tuple | None = None):

@@ -12,10 +12,13 @@ from torch import Tensor, nn
 
 from lib.metrics.saliency import density_map
 
+from lib.models.network import RowNetwork, declared
+
 GROUND_TRUTH_SIGMA = 19.0  # px: SALICON's maps (salicon-evaluation); its twin's are made with it
 
 
-class ConstantMap(nn.Module):
+@declared("constant_map", "baselines")
+class ConstantMap(RowNetwork):
     """The same value everywhere: chance."""
 
     inputs = ("density",)
@@ -25,7 +28,8 @@ class ConstantMap(nn.Module):
         return torch.full_like(density, 0.5)[:, None]
 
 
-class FromBatch(nn.Module):
+@declared("from_batch", "baselines")
+class FromBatch(RowNetwork):
     """The batch's column `name` as the prediction: "centre" is the centre bias, "density" the ground truth's own map."""
 
     def __init__(self, name: str):
@@ -37,7 +41,8 @@ class FromBatch(nn.Module):
         return found[:, None]
 
 
-class Ceiling(nn.Module):
+@declared("ceiling", "baselines")
+class Ceiling(RowNetwork):
     """What the true density can reach, told apart by metric: (B, H, W) twice -> (B, 3, H, W).
 
     The density itself is the optimum for AUC, NSS and information gain; the density over the pooled density of all images for
@@ -52,7 +57,8 @@ class Ceiling(nn.Module):
         return torch.stack([truth, truth / pooled.clamp_min(1e-12), blurred], dim=1)
 
 
-class Released(nn.Module):
+@declared("released_png", "baselines")
+class Released(RowNetwork):
     """A network's maps as EML-NET's released evaluation leaves them: blurred, then 8 bits between their least and greatest value.
 
     sigma: of the Gaussian, in pixels of a map 480 high, as in eval_combined.py (edges repeated, cut at 4 sigma). Values are cut

@@ -2,11 +2,9 @@
 
     <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key>.json          the record
     <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key>.npz           per-sample values, (n, ...) each
-    <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key>.safetensors   weights, for the figures
-    <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key>.ckpt          only while the row is being trained
 
-The key is a hash of everything that the result depends on: recipe, network, data, code (docstrings and comments aside),
-torch version, device type. So a record that parses is a finished row that still holds, and nothing else counts as one.
+The key is a hash of everything that the result depends on (`lib.runs.keys`). So a record that parses is a finished row that still
+holds, and nothing else counts as one.
 """
 
 import hashlib
@@ -20,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lib.training.checkpoint import replace_atomically
+from lib.files import ROOT, replace_atomically
 
-SCHEMA = 1
-ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = 2
+READABLE = (1, 2)  # what tables and reports are made from; only SCHEMA is ever taken for a finished row
 
 
 @dataclass
@@ -95,7 +93,7 @@ class RecordStore:
             return None
 
     def save(self, record: Record, key: str, values: dict[str, np.ndarray]) -> None:
-        """Values first, record last, each written whole or not at all; the checkpoint goes."""
+        """Values first, record last, each written whole or not at all."""
         def write_values(path: Path) -> None:
             with open(path, "wb") as file:
                 np.savez_compressed(file, **values)
@@ -105,15 +103,3 @@ class RecordStore:
         record.values_sha256 = hashlib.sha256(self.path(*where, "npz").read_bytes()).hexdigest()
         text = json.dumps(asdict(record), indent=1)
         replace_atomically(self.path(*where, "json"), lambda path: path.write_text(text))
-        self.path(*where, "ckpt").unlink(missing_ok=True)
-
-    def others(self, row: str, seed: int, key: str) -> list[Record]:
-        """Records of the same row and seed under other keys: stale ones."""
-        found = []
-        for path in sorted(self.folder.glob(f"{row}-seed{seed}-*.json")):
-            if path != self.path(row, seed, key, "json"):
-                try:
-                    found.append(Record(**json.loads(path.read_text())))
-                except (ValueError, TypeError):
-                    continue
-        return found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.results.records import SCHEMA, Record
+from lib.results.records import READABLE, Record
 
 
 def read(path: Path) -> tuple[Record, dict[str, np.ndarray]]:
@@ -18,8 +18,8 @@ def read(path: Path) -> tuple[Record, dict[str, np.ndarray]]:
         record = Record(**json.loads(path.read_text()))
     except (ValueError, TypeError):
         raise ValueError(f"{path}: not a readable record; remove it and run its row again") from None
-    if record.schema != SCHEMA:
-        raise ValueError(f"{path}: a record of version {record.schema}, expected {SCHEMA}; run its row again")
+    if record.schema not in READABLE:
+        raise ValueError(f"{path}: a record of version {record.schema}, expected {READABLE[-1]}; run its row again")
     if hashlib.sha256(data := values.read_bytes()).hexdigest() != record.values_sha256:
         raise ValueError(f"{values}: not the values that {path.name} was written with (SHA-256 differs); remove both and run the row again")
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:

@@ -11,9 +11,6 @@ three-stream row on validation images and the same for all rows.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-
-from torch import nn
 
 from lib.data.mit1003 import MIT1003
 from lib.data.osie import OSIE
@@ -23,13 +20,11 @@ from lib.data.saliency_store import Selection
 from lib.data.synthetic import mit1003 as twin
 from lib.models.mrcnn import MrCNN
 from lib.models.mrcnn_inference import ScrambledAxes
-from lib.results.records import ROOT
-from lib.tables.saliency import CEILING, FLOOR
-from lib.tables.table import Column, Row, Settings, Table
+from lib.tables.saliency import CEILING, FLOOR, without_points
+from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, Twin, opens
 from lib.training.coursework import CourseworkTask
 from lib.training.loop import Recipe
 from lib.training.mrcnn import PatchTask
-from lib.training.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,55 +54,17 @@ PRESETS = {
 }
 
 
-# --- networks -----------------------------------------------------------------------------------------------------------
-
-
-def network(p: Preset, **options) -> nn.Module:
-    return MrCNN(**{"widths": p.widths, "hidden": p.hidden, "dropout": p.dropout, "max_norm": p.max_norm, **options})
-
-
-def one_400(p: Preset) -> nn.Module:
-    return network(p, squares=(400,))
-
-
-def one_250(p: Preset) -> nn.Module:
-    return network(p, squares=(250,))
-
-
-def one_150(p: Preset) -> nn.Module:
-    return network(p, squares=(150,))
-
-
-def two(p: Preset) -> nn.Module:
-    return network(p, squares=(400, 150))
-
-
-def three(p: Preset) -> nn.Module:
-    return network(p)
-
-
-def shared(p: Preset) -> nn.Module:
-    return network(p, share_streams=True)
-
-
-def improved(p: Preset) -> nn.Module:
-    return network(p, blur=True)
-
-
-def scrambled(p: Preset, trained: nn.Module) -> nn.Module:
-    return ScrambledAxes(trained, step=p.scrambled_step)
-
-
 ROWS = (
     *FLOOR,
-    Row(name="one_400", label="One stream, 400", build=one_400),
-    Row(name="one_250", label="One stream, 250", build=one_250),
-    Row(name="one_150", label="One stream, 150", build=one_150),
-    Row(name="two", label="Two streams, 400 and 150", build=two),
-    Row(name="three", label="Mr-CNN: three streams", build=three),
-    Row(name="shared", label="Mr-CNN, streams share their weights", build=shared),
-    Row(name="improved", label="Mr-CNN with a learned blur", build=improved),
-    Row(name="scrambled", label="Mr-CNN, axes swapped at test time", build=scrambled, trained=False, needs=("three",)),
+    Row(name="one_400", label="One stream, 400", network=MrCNN, options={"squares": (400,)}),
+    Row(name="one_250", label="One stream, 250", network=MrCNN, options={"squares": (250,)}),
+    Row(name="one_150", label="One stream, 150", network=MrCNN, options={"squares": (150,)}),
+    Row(name="two", label="Two streams, 400 and 150", network=MrCNN, options={"squares": (400, 150)}),
+    Row(name="three", label="Mr-CNN: three streams", network=MrCNN),
+    Row(name="shared", label="Mr-CNN, streams share their weights", network=MrCNN, options={"share_streams": True}),
+    Row(name="improved", label="Mr-CNN with a learned blur", network=MrCNN, options={"blur": True}),
+    Row(name="scrambled", label="Mr-CNN, axes swapped at test time", network=ScrambledAxes, options={"step": FromPreset("scrambled_step")},
+        recipe=None, needs=("three",)),
     *CEILING,
 )
 
@@ -125,33 +82,26 @@ COLUMNS = (
 # --- data ---------------------------------------------------------------------------------------------------------------
 
 
-def write_twin(p: Preset, progress: Progress) -> Path:
-    """The synthetic twin of this preset, written now unless it lies there finished."""
-    return twin.write(ROOT / "data" / "twins" / f"mit1003-{p.twin}", **twin.SIZES[p.twin],
-                      progress=lambda done, total: progress("write twin, images", done, total))
-
-
-def selections(chosen: Settings, p: Preset, progress: Progress) -> dict[str, Selection]:
+def selections(source: Source) -> dict[str, Selection]:
     """Images to train on, to choose by and to test on: none of these sets publishes a split, so `fifth_split` of their order."""
-    root = write_twin(p, progress) if chosen.dataset == "twin" else chosen.data_dir
-    data = {"twin": MIT1003, "mit1003": MIT1003, "osie": OSIE}[chosen.dataset](root)
+    data = {"twin": MIT1003, "mit1003": MIT1003, "osie": OSIE}[source.dataset](source.root)
     return {split: Selection(data, indices) for split, indices in fifth_split(len(data)).items()}
 
 
-def open_task(chosen: Settings, p: Preset, variant: str, progress: Progress) -> tuple[PatchTask, dict]:
-    cache_dir = chosen.results_dir / "cache"
-    if chosen.dataset == "coursework":  # crops and split are the files' own
-        task = CourseworkTask(chosen.data_dir, cache_dir=cache_dir, progress=progress)
+@opens("crops", "truth", values=("saliency values",))
+def open_crops(source: Source) -> Opened:
+    known = {"cache_dir": source.cache_dir, "progress": source.progress}
+    if source.dataset == "coursework":  # crops and split are the files' own
+        task = CourseworkTask(source.root, **known)
     else:
-        task = PatchTask(selections(chosen, p, progress), sampling=Sampling(), cache_dir=cache_dir, progress=progress)
-    test, crops = task.chosen["test"], task.patch_summary
-    without = sum(not len(points) for points in task.full.fixations)
-    notes = [f"crops: {crops}"] + ([f"{without} test images have no fixation points"] if without else [])
-    return task, {"fingerprint": task.fingerprints, "is_twin": test.data.is_twin, "n": len(test), "unit": "images", "identify": {}, "notes": notes}
+        task = PatchTask(selections(source), sampling=Sampling(), **known)
+    test = task.chosen["test"]
+    return Opened(task=task, is_twin=test.data.is_twin, n=len(test), unit="images", notes=(f"crops: {task.patch_summary}", *without_points(task)))
 
 
 TABLE = Table(
     name="mrcnn", title="Mr-CNN: three resolutions", paper="Liu et al., CVPR 2015", rows=ROWS, reference="centre_bias",
-    columns=COLUMNS, presets=PRESETS, open_task=open_task, datasets=("twin", "mit1003", "osie", "coursework"),
+    columns=COLUMNS, presets=PRESETS, open=open_crops, twin=Twin(module=twin, name="mit1003"),
+    datasets=("twin", "mit1003", "osie", "coursework"),
     comparisons=(("three", "one_400"), ("three", "one_250"), ("three", "one_150"), ("three", "two"), ("shared", "three"),
                  ("improved", "three"), ("scrambled", "three"), ("three", "ceiling")))

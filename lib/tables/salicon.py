@@ -12,8 +12,7 @@ out from training, and the epoch with the best NSS is kept. `demo` has small net
 rates of its own, chosen for each loss alike.
 """
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -27,12 +26,11 @@ from lib.data.synthetic import salicon as twin
 from lib.models.emlnet import Decoder, SmallEncoder
 from lib.models.emlnet_nasnet import NasNetEncoder, pretrained_nasnet
 from lib.models.emlnet_weights import encoder_a, encoder_b
+from lib.models.network import declared
 from lib.models.saliency_baselines import Released
-from lib.results.records import ROOT
-from lib.tables.saliency import CEILING, FLOOR
-from lib.tables.table import Column, Quoted, Row, Settings, Table
+from lib.tables.saliency import CEILING, FLOOR, without_points
+from lib.tables.table import Column, Opened, Quoted, Row, Source, Table, Twin, opens
 from lib.training.loop import Recipe
-from lib.training.progress import Progress
 from lib.training.saliency import SaliencyTask
 
 
@@ -40,7 +38,7 @@ from lib.training.saliency import SaliencyTask
 class Preset:
     """Sizes, networks and recipes."""
 
-    network: str  # "small" or "paper"
+    family: str  # of the encoders: "small" or "paper"
     size: tuple[int, int]  # of input and output, (height, width)
     twin: str  # key of lib.data.synthetic.salicon.SIZES
     recipe: Recipe  # of the combined loss
@@ -57,11 +55,11 @@ def released(lr: float, loss: str, **changes) -> Recipe:
 # `demo`: the same optimiser from random values. Learning rates by validation NSS (seed 0, 15 epochs): combined loss 1.59, 1.65,
 # 1.54 with 0.004, 0.01, 0.03; MSE 1.37, 1.57, 1.56 with 0.1, 0.5, 1.5; decoder 1.61, 1.65, 1.65 with 0.01, 0.1, 0.5.
 PRESETS = {
-    "smoke": Preset(network="small", size=(72, 96), twin="smoke", recipe=released(0.01, "eml", epochs=2),
+    "smoke": Preset(family="small", size=(72, 96), twin="smoke", recipe=released(0.01, "eml", epochs=2),
                     mse=released(0.5, "mse", epochs=2), decoder=released(0.1, "eml", epochs=1)),
-    "demo": Preset(network="small", size=(120, 160), twin="demo", recipe=released(0.01, "eml", epochs=24, schedule="wsd"),
+    "demo": Preset(family="small", size=(120, 160), twin="demo", recipe=released(0.01, "eml", epochs=24, schedule="wsd"),
                    mse=released(0.5, "mse", epochs=24, schedule="wsd"), decoder=released(0.1, "eml", epochs=5, schedule="wsd")),
-    "paper": Preset(network="paper", size=(480, 640), twin="demo", recipe=released(0.01, "eml", autocast=True),
+    "paper": Preset(family="paper", size=(480, 640), twin="demo", recipe=released(0.01, "eml", autocast=True),
                     mse=released(0.1, "mse", autocast=True), decoder=released(0.01, "eml", autocast=True)),
 }
 
@@ -69,47 +67,30 @@ PRESETS = {
 # --- networks -----------------------------------------------------------------------------------------------------------
 
 
-def first(p: Preset) -> nn.Module:
-    return SmallEncoder() if p.network == "small" else encoder_a()
+@declared("emlnet_encoder", "emlnet")
+def encoder(*, family: str, which: str = "a") -> nn.Module:
+    """Encoder A or B, small or the paper's; B starts from other random values than A."""
+    if which == "b":
+        torch.manual_seed(torch.initial_seed() + 1)
+    if family == "small":
+        return SmallEncoder()
+    return encoder_a() if which == "a" else encoder_b()
 
 
-def second(p: Preset) -> nn.Module:
-    torch.manual_seed(torch.initial_seed() + 1)  # B starts from other random values than A
-    return SmallEncoder() if p.network == "small" else encoder_b()
-
-
-def combined(p: Preset, a: nn.Module, b: nn.Module) -> nn.Module:
-    return Decoder(a, b)
-
-
-def as_released(p: Preset, decoder: nn.Module) -> nn.Module:
-    return Released(decoder)
-
-
-def nasnet(p: Preset) -> nn.Module:
+@declared("nasnet_encoder", "emlnet")
+def nasnet() -> nn.Module:
     return NasNetEncoder(weights=pretrained_nasnet(), input_size=(320, 320))
-
-
-def nasnet_recipe(p: Preset) -> Recipe:
-    return replace(p.mse, step_epochs=3)  # as its own script says
-
-
-def mse_recipe(p: Preset) -> Recipe:
-    return p.mse
-
-
-def decoder_recipe(p: Preset) -> Recipe:
-    return p.decoder
 
 
 ROWS = (
     *FLOOR,
-    Row(name="mse", label="Encoder A, MSE", build=first, recipe=mse_recipe),
-    Row(name="encoder_a", label="Encoder A, combined loss", build=first),
-    Row(name="encoder_b", label="Encoder B, combined loss", build=second),
-    Row(name="decoder", label="EML-NET: A and B, decoder", build=combined, recipe=decoder_recipe, needs=("encoder_a", "encoder_b")),
-    Row(name="released", label="EML-NET as its PNG (blur, 8 bit)", build=as_released, trained=False, needs=("decoder",)),
-    Row(name="nasnet", label="NASNet-Large encoder, MSE", build=nasnet, recipe=nasnet_recipe, presets=("paper",)),
+    Row(name="mse", label="Encoder A, MSE", network=encoder, recipe="mse"),
+    Row(name="encoder_a", label="Encoder A, combined loss", network=encoder),
+    Row(name="encoder_b", label="Encoder B, combined loss", network=encoder, options={"which": "b"}),
+    Row(name="decoder", label="EML-NET: A and B, decoder", network=Decoder, recipe="decoder", needs=("encoder_a", "encoder_b")),
+    Row(name="released", label="EML-NET as its PNG (blur, 8 bit)", network=Released, recipe=None, needs=("decoder",)),
+    Row(name="nasnet", label="NASNet-Large encoder, MSE", network=nasnet, recipe="mse", changes={"step_epochs": 3},  # as its own script says
+        presets=("paper",)),
     *CEILING,
 )
 
@@ -136,39 +117,33 @@ COLUMNS = (
 # --- data ---------------------------------------------------------------------------------------------------------------
 
 
-def write_twin(p: Preset, progress: Progress) -> Path:
-    """The synthetic twin of this preset, written now unless it lies there finished."""
-    return twin.write(ROOT / "data" / "twins" / f"salicon-{p.twin}", **twin.SIZES[p.twin],
-                      progress=lambda done, total: progress("write twin, images", done, total))
-
-
-def selections(chosen: Settings, p: Preset, progress: Progress) -> dict[str, Selection]:
+def selections(source: Source) -> dict[str, Selection]:
     """Images to train on, to choose by and to test on.
 
     SALICON has no public test fixations: its published validation split is ours to test on, and every tenth image of its
     training split ours to choose by. The other sets publish no split: `fifth_split` of their order.
     """
-    if chosen.dataset in ("twin", "salicon"):
-        root = write_twin(p, progress) if chosen.dataset == "twin" else chosen.data_dir
-        train, test = SALICON(root, split="train"), SALICON(root, split="val")
+    if source.dataset in ("twin", "salicon"):
+        train, test = SALICON(source.root, split="train"), SALICON(source.root, split="val")
         held = [i for i in range(len(train)) if i % 10 == 9]
         return {"train": Selection(train, [i for i in range(len(train)) if i % 10 != 9]), "val": Selection(train, held),
                 "test": Selection(test, range(len(test)))}
-    data = {"osie": OSIE, "mit1003": MIT1003}[chosen.dataset](chosen.data_dir)
+    data = {"osie": OSIE, "mit1003": MIT1003}[source.dataset](source.root)
     return {split: Selection(data, indices) for split, indices in fifth_split(len(data)).items()}
 
 
-def open_task(chosen: Settings, p: Preset, variant: str, progress: Progress) -> tuple[SaliencyTask, dict]:
-    task = SaliencyTask(selections(chosen, p, progress), p.size, cache_dir=chosen.results_dir / "cache", progress=progress)
+@opens("pictures", "views", "truth", "saliency", values=("saliency values",))
+def open_saliency(source: Source, *, size: tuple[int, int]) -> Opened:
+    task = SaliencyTask(selections(source), size, cache_dir=source.cache_dir, progress=source.progress)
     test = task.chosen["test"]
-    without = sum(not len(points) for points in task.full.fixations)
-    notes = [f"images {task.stores['train'].how}"] + ([f"{without} test images have no fixation points"] if without else [])
-    return task, {"fingerprint": task.fingerprints, "is_twin": test.data.is_twin, "n": len(test), "unit": "images", "identify": {}, "notes": notes}
+    return Opened(task=task, is_twin=test.data.is_twin, n=len(test), unit="images",
+                  notes=(f"images {task.stores['train'].how}", *without_points(task)))
 
 
 TABLE = Table(
     name="salicon", title="EML-NET: saliency prediction", paper="EML-NET, arXiv 1805.01047, and its released code", rows=ROWS,
-    reference="centre_bias", columns=COLUMNS, presets=PRESETS, open_task=open_task, datasets=("twin", "salicon", "osie", "mit1003"),
+    reference="centre_bias", columns=COLUMNS, presets=PRESETS, open=open_saliency, twin=Twin(module=twin, name="salicon"),
+    datasets=("twin", "salicon", "osie", "mit1003"),
     comparisons=(("encoder_a", "mse"), ("encoder_b", "encoder_a"), ("decoder", "encoder_a"), ("decoder", "encoder_b"), ("released", "decoder"),
                  ("mse", "ceiling"), ("encoder_a", "ceiling"), ("decoder", "ceiling")),
     quoted=QUOTED)

@@ -7,14 +7,14 @@ small saliency network is cut in the same way: its first convolution and one, tw
 
 from dataclasses import replace
 
+from lib.models import zoomed
 from lib.tables import inaturalist
-from lib.tables import recognition as r
 from lib.tables.table import Row
 
 ROWS = (
     replace(inaturalist.TABLE.row("plain"), label="No saliency network"),
-    Row(name="depth_6", label="6 layers", build=r.sampler_6, recipe=r.unblurred, published=inaturalist.published(62, 84)),
-    Row(name="depth_10", label="10 layers", build=r.sampler_10, recipe=r.unblurred, published=inaturalist.published(64, 85)),
+    Row(name="depth_6", label="6 layers", network=zoomed.sampler, options={"layers": 6}, published=inaturalist.published(62, 84)),
+    Row(name="depth_10", label="10 layers", network=zoomed.sampler, options={"layers": 10}, published=inaturalist.published(64, 85)),
     replace(inaturalist.TABLE.row("sampler"), label="14 layers"),
 )
 

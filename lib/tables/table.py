@@ -1,32 +1,59 @@
-"""What a table is: rows, columns, presets, published values; and the parameters that it is run with."""
+"""What a table is: rows, columns, presets, data, published values. All of it is data; nothing here runs anything.
 
+A row names a network (a class or function, see `lib.models.network`) and options. What the network and the data are built with is
+looked up by the names of their arguments: the row's options first, then the fields of the preset. `arguments` does that, and gives
+what enters the keys of results: so a row depends on those fields of the preset that its network asks for, and on no others.
+"""
+
+import functools
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
-from lib.results.records import ROOT
+from lib.files import ROOT
 from lib.training.loop import Recipe, Task
+from lib.training.progress import Progress
+from lib.versions import versions
+
+
+@dataclass(frozen=True)
+class FromPreset:
+    """An option whose value is another field of the preset: FromPreset("inception") as a row's `task`."""
+
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row of a table: a network (built for a preset) and what the paper reports for it, per column."""
+    """One row of a table: a network with options, how it is trained, and what the paper reports for it, per column."""
 
     name: str
     label: str
-    build: Callable[..., nn.Module]  # of the preset, and of the trained networks of the rows in `needs`
+    network: Callable[..., nn.Module]  # of the trained networks of `needs`, and of its options and the preset's fields by name
+    options: dict[str, Any] = field(default_factory=dict)
+    recipe: str | None = "recipe"  # the preset's field that says how it is trained; None: it is not trained
+    changes: dict[str, Any] = field(default_factory=dict)  # of the recipe
     published: dict[str, float] = field(default_factory=dict)
     variant: str = "main"  # which data set: the table's own, or its negative "control"
-    trained: bool = True
-    recipe: Callable[[Any], Recipe] | None = None  # of the preset; None: the preset's own
     needs: tuple[str, ...] = ()  # rows that are finished first
     twin_only: bool = False  # it needs what only a synthetic twin knows
     presets: tuple[str, ...] | None = None  # those that it is part of; None: all
+
+    @property
+    def trained(self) -> bool:
+        return self.recipe is not None
+
+    def recipe_of(self, preset: Any) -> Recipe:
+        """How it is trained with `preset`."""
+        if self.recipe is None:
+            return Recipe(epochs=0, batch_size=preset.recipe.batch_size)
+        return replace(getattr(preset, self.recipe), **self.changes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +91,66 @@ class Quoted:
     source: str
 
 
+# --- data ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where data lie, and how they are opened."""
+
+    dataset: str  # "twin", or the name of a real one
+    root: Path
+    cache_dir: Path | None
+    progress: Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A data set with its objective, ready to train on and to be tested on."""
+
+    task: Task
+    is_twin: bool
+    n: int  # test samples
+    unit: str  # what n counts
+    known: dict[str, np.ndarray] = field(default_factory=dict)  # per test sample, kept beside its values: subject, device
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Of each split's content."""
+        return self.task.fingerprints
+
+
+def opens(*uses: str, values: tuple[str, ...]) -> Callable[[Callable], Callable]:
+    """Name the versions (`lib.versions`) of the code that opens data and trains on them, and of the code that gives `values`."""
+    def mark(function: Callable) -> Callable:
+        function.uses, function.values = uses, values
+        return function
+
+    versions((*uses, *values))
+    return mark
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twin:
+    """The synthetic twin of a table's data set, and its negative control: the same with detail that survives shrinking."""
+
+    module: ModuleType  # in lib.data.synthetic, with write() and SIZES
+    name: str
+    main: dict[str, str] = field(default_factory=dict)  # arguments of write()
+    control: dict[str, str] | None = None
+
+    def write(self, preset: Any, variant: str, progress: Progress) -> Path:
+        """The twin that `preset` names (`twin`, `control`), written now unless it lies there finished."""
+        size, chosen = (preset.control, self.control) if variant == "control" else (preset.twin, self.main)
+        stem = "-".join([self.name, size, *chosen.values(), f"v{versions([f'twin {self.name}'])[f'twin {self.name}']}"])
+        return self.module.write(ROOT / "data" / "twins" / stem, **chosen, **self.module.SIZES[size],
+                                 progress=lambda done, total: progress("write twin", done, total))
+
+
+# --- the table ----------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """A table of a paper: the first column's value is the one that training is judged by."""
@@ -75,7 +162,8 @@ class Table:
     reference: str  # the row that all others are compared with
     columns: tuple[Column, ...]
     presets: dict[str, Any]
-    open_task: Callable[..., tuple[Task, dict]]
+    open: Callable[..., Opened]  # of a `Source`, and of the preset's fields by name; below `opens`
+    twin: Twin
     datasets: tuple[str, ...]
     clusters: str | None = None  # the per-sample value that groups samples, "subject" say
     over: str = "images"
@@ -89,45 +177,16 @@ class Table:
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
 
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The parameters of a notebook or command line, checked."""
-
-    preset: str
-    dataset: str
-    data_dir: Path | None
-    rows: tuple[str, ...]
-    seeds: int
-    device: torch.device
-    results_dir: Path
+    def rows_of(self, preset: str, dataset: str) -> list[Row]:
+        """The rows that a preset and data set have: only twins have a negative control, or know the answer."""
+        rows = [row for row in self.rows if row.presets is None or preset in row.presets]
+        return [row for row in rows if dataset == "twin" or (row.variant == "main" and not row.twin_only)]
 
 
-def settings(table: Table, *, preset: str = "demo", dataset: str = "twin", data_dir: str | Path | None = None,
-             rows: str | list[str] | None = None, seeds: int = 1, device: str = "auto",
-             results_dir: str | Path = "results") -> Settings:
-    """`Settings` from plain values; each wrong one is a one-line error that lists the right ones."""
-    def choose(what: str, value: str, allowed) -> str:
-        if value not in allowed:
-            raise ValueError(f"{what} {value!r} is not one of {', '.join(allowed)}")
-        return value
-
-    names = tuple(row.name for row in table.rows)
-    wanted = rows.replace(",", " ").split() if isinstance(rows, str) else rows
-    chosen = tuple(choose("row", name, names) for name in wanted) if wanted else names
-    if seeds < 1:
-        raise ValueError(f"seeds is {seeds}, expected the number of seeds to run, 1 or more")
-    if dataset != "twin" and data_dir is None:
-        raise ValueError(f"dataset {dataset!r} needs data_dir, the folder that it lies in (data/{dataset}.md says where to get it)")
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r}: torch sees no CUDA device here; use device 'cpu'")
-    return Settings(preset=choose("preset", preset, table.presets), dataset=choose("dataset", dataset, table.datasets),
-                    data_dir=Path(data_dir).expanduser() if data_dir else None, seeds=seeds, device=torch.device(device),
-                    rows=tuple(name for name in names if name in chosen), results_dir=resolve(results_dir))
-
-
-def resolve(path: str | Path) -> Path:
-    """A relative path counts from the repository's root, wherever the notebook runs."""
-    path = Path(path).expanduser()
-    return path if path.is_absolute() else ROOT / path
+def arguments(build: Callable, preset: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """What `build` is called with by name: `options`, and the fields of `preset` that it asks for."""
+    asked = set(inspect.signature(build).parameters)
+    bound = set(build.keywords) if isinstance(build, functools.partial) else set()
+    found = {one.name: getattr(preset, one.name) for one in fields(preset) if one.name in asked - bound}
+    found |= {name: getattr(preset, value.name) if isinstance(value, FromPreset) else value for name, value in options.items()}
+    return found

@@ -1,13 +1,15 @@
 """Seeds, atomic files, and checkpoints that make an interrupted run end with the numbers of an uninterrupted one."""
 
 import json
-import os
 import random
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+
+from lib.files import replace_atomically
 
 
 def seed_everything(seed: int) -> None:
@@ -35,19 +37,6 @@ def restore_rng(state: dict) -> None:
     random.setstate((version, tuple(internal), gauss))
 
 
-def replace_atomically(path: Path, write) -> None:
-    """Call `write(temporary path)`, then rename: `path` is never half-written, whatever kills the process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def save_checkpoint(path: Path, state: dict) -> None:
     replace_atomically(path, lambda temporary: torch.save(state, temporary))
 
@@ -62,10 +51,20 @@ def load_checkpoint(path: Path) -> dict | None:
         raise ValueError(f"{path}: not a readable checkpoint ({type(error).__name__}); delete it to start that row again") from None
 
 
-def save_weights(path: Path, model: torch.nn.Module) -> None:
-    """`model`'s state_dict as safetensors."""
+def save_weights(path: Path, model: torch.nn.Module, *, header: dict | None = None) -> None:
+    """`model`'s state_dict as safetensors; header: plain values that are kept with it, see `weights_header`."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    replace_atomically(path, lambda temporary: save_file(tensors, temporary))
+    known = None if header is None else {"header": json.dumps(header)}
+    replace_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=known))
+
+
+def weights_header(path: Path) -> dict | None:
+    """The plain values that `save_weights` kept beside the weights; None where there are no such weights, or they cannot be read."""
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {})["header"])
+    except (OSError, ValueError, KeyError, SafetensorError):
+        return None
 
 
 def load_weights(path: Path, model: torch.nn.Module) -> None:

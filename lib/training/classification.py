@@ -106,7 +106,7 @@ class ClassificationTask:
         """Further values of each sample, from what the network's sampler gave."""
         return {}
 
-    def headline(self, values: dict[str, np.ndarray]) -> float:
+    def validation_score(self, values: dict[str, np.ndarray]) -> float:
         return float(values["top1"].mean())
 
 

@@ -25,12 +25,14 @@ from numpy.typing import NDArray
 
 from lib.data.coursework import FILES, SCALES, CourseworkCrops, CourseworkData, denormalised, read_train, round_trip_error
 from lib.data.mit1003 import unnested
-from lib.data.patches import VERSION, Allocate, Sampling, SquareStore, Views, built_once
+from lib.data.patches import Sampling, SquareStore, Views
 from lib.data.saliency import digest
 from lib.data.saliency_store import FullSize, GroundTruth, Selection
 from lib.data.store import Progress
+from lib.files import Allocate, arrays
 from lib.models.mrcnn import MARGIN, VIEW
 from lib.training.mrcnn import SIZE, PatchTask
+from lib.versions import versions
 
 AT_A_TIME = 256  # crops, while they are copied
 
@@ -63,8 +65,8 @@ class CropStore(Views):
         self.names = list(dict.fromkeys(stems))
         places = {name: place for place, name in enumerate(self.names)}
         self.image_of_patch = np.array([places[stem] for stem in stems])
-        folder = None if cache_dir is None else cache_dir / f"{self.fingerprint}-handed-out-{VIEW}-v{VERSION}"
-        super().__init__(built_once(folder, lambda allocate: self._fill(allocate, progress)))
+        folder = None if cache_dir is None else cache_dir / f"{self.fingerprint}-handed-out-{VIEW}"
+        super().__init__(arrays(folder, lambda allocate: self._fill(allocate, progress), version=versions(["crops"])))
         self.labels = self.arrays["labels"]
 
     def _fill(self, allocate: Allocate, progress: Progress | None) -> None:

@@ -86,7 +86,7 @@ class GazeTask:
             values["head_shift"] = (inverse(maps.grid, points=centre[:, None])[:, 0] - centre).norm(dim=1) / 2
         return values
 
-    def headline(self, values: dict[str, np.ndarray]) -> float:
+    def validation_score(self, values: dict[str, np.ndarray]) -> float:
         return float(values["error_cm"].mean())
 
 

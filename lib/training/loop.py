@@ -8,7 +8,9 @@ become float on the device. On one CPU, with one thread count, the same seed giv
 an interruption: each epoch ends with a checkpoint of weights, optimiser and every generator. Several processes share out each
 batch (`lib.training.processes`); they agree with one to rounding where nothing is random within the network.
 
-A network may have hooks: `blur` (set for the recipe's first epochs), `at(progress)` before each step, `after_step()`.
+What a network may have a part in is listed in `lib.models.network.RowNetwork`.
+
+Numbers that go bad are found at the step where they arise, before anything learns from them: the last good checkpoint stays.
 """
 
 import math
@@ -21,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lib.models.network import RowNetwork
 from lib.training.checkpoint import load_checkpoint, restore_rng, rng_state, save_checkpoint, seed_everything
 from lib.training.processes import ALONE, WHOLE, Processes, Share
 from lib.training.progress import Progress
@@ -42,7 +45,7 @@ class Recipe:
     schedule: str = "one_cycle"  # or "wsd" (warm-up, stable, decay), "cosine", "step" (x0.1 every `step_epochs`), "constant"
     step_epochs: int = 30
     rates: tuple[tuple[str, float], ...] = ()
-    blur_epochs: int = 0  # section 3.3 of "Learning to Zoom": blur the resampled image in the first epochs
+    blur: float = 0.0  # section 3.3 of "Learning to Zoom": blur the resampled image in this share of the epochs, the first ones
     clip_norm: float | None = None
     autocast: bool = False  # bfloat16, on CUDA only
     keep_best: bool = False  # the epoch with the best validation score instead of the last one
@@ -67,7 +70,7 @@ class Task(Protocol):
     def values(self, output: Tensor, batch: Batch, maps) -> dict[str, Tensor]:
         """What is kept of each sample, (B, ...) each; `maps` is the network's `Sampled`, or None."""
 
-    def headline(self, values: dict[str, np.ndarray]) -> float:
+    def validation_score(self, values: dict[str, np.ndarray]) -> float:
         """The score of an epoch on validation data."""
 
 
@@ -107,12 +110,12 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
 
 
-def run_network(model: nn.Module, batch: Batch, *, maps: bool = False, autocast: bool = False):
+def run_network(model: RowNetwork, batch: Batch, *, maps: bool = False, autocast: bool = False):
     """`model` on the parts of `batch` that it names in `inputs`; with `maps`, also its `Sampled` or other maps (or None)."""
     device = batch["index"].device
     with torch.autocast(device.type, torch.bfloat16, enabled=autocast and device.type == "cuda"):
         inputs = [batch[name] for name in model.inputs]
-        if maps and (getattr(model, "sampler", None) is not None or getattr(model, "gives_maps", False)):
+        if maps and model.gives_maps:
             output, sampled = model(*inputs, return_maps=True)
             return output.float(), sampled
         output = model(*inputs)
@@ -120,7 +123,7 @@ def run_network(model: nn.Module, batch: Batch, *, maps: bool = False, autocast:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, task: Task, split: str, *, device: torch.device, batch_size: int | None = None,
+def evaluate(model: RowNetwork, task: Task, split: str, *, device: torch.device, batch_size: int | None = None,
              processes: Processes = ALONE) -> dict[str, np.ndarray]:
     """Every sample's values, in the order of the split's index."""
     model.to(device).eval()
@@ -128,20 +131,29 @@ def evaluate(model: nn.Module, task: Task, split: str, *, device: torch.device, 
     for batch in task.batches(split, batch_size or getattr(task, "evaluation_batch", 128), share=processes):
         batch = to_device(batch, device)
         output, sampled = run_network(model, batch, maps=True)
+        check_finite({"output": output}, where=f"{split} batch {1 + len(parts.get('index', []))}")
         for name, value in {"index": batch["index"], **task.values(output, batch, sampled)}.items():
             parts.setdefault(name, []).append(value.cpu().numpy())
     return processes.gather({name: np.concatenate(values) for name, values in parts.items()})
 
 
+def check_finite(numbers: dict[str, Tensor], *, where: str) -> None:
+    """FloatingPointError, one line, that names what of `numbers` is not finite, and where."""
+    if not torch.stack([one.detach().sum() for one in numbers.values()]).sum().isfinite():
+        bad = [name for name, one in numbers.items() if not one.isfinite().all()]
+        if bad:  # a sum may overflow where every number is finite
+            raise FloatingPointError(f"{where}: {', '.join(bad[:3])} {'is' if len(bad) == 1 else 'are'} not finite; lower the recipe's lr, or look at the data")
+
+
 class Trainer:
     """One row's training, resumable at each epoch's end."""
 
-    def __init__(self, model: nn.Module, task: Task, recipe: Recipe, *, seed: int, device: torch.device, processes: Processes = ALONE):
+    def __init__(self, model: RowNetwork, task: Task, recipe: Recipe, *, seed: int, device: torch.device, processes: Processes = ALONE):
         model = model.to(device, memory_format=torch.channels_last) if device.type == "cuda" else model.to(device)
         self.model, self.processes = processes.synchronised(model), processes
         self.task, self.recipe, self.seed, self.device = task, recipe, seed, device
         self.optimiser = make_optimiser(self.model, recipe) if recipe.epochs else None
-        self.epoch, self.history, self.best = 0, [], None
+        self.epoch, self.history, self.best, self.where = 0, [], None, ""
 
     def step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """One optimiser step; gives the loss's parts."""
@@ -149,49 +161,46 @@ class Trainer:
             group["lr"] = learning_rate(self.recipe, progress) * group["factor"]
             if self.recipe.momentum_end is not None:
                 group["momentum"] = self.recipe.momentum + progress * (self.recipe.momentum_end - self.recipe.momentum)
-        if hasattr(self.model, "at"):
-            self.model.at(progress)  # what changes over training: a temperature, say
+        self.model.at(progress)
         self.optimiser.zero_grad(set_to_none=True)
         losses = self.task.losses(run_network(self.model, batch, autocast=self.recipe.autocast), batch, self.recipe.loss)
+        check_finite(losses, where=self.where)
         sum(losses.values()).backward()
         self.processes.average_gradients(self.model, len(batch["index"]))
         if self.recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimiser.step()
-        if hasattr(self.model, "after_step"):
-            self.model.after_step()  # a bound on weights, say
+        self.model.after_step()
         return {name: loss.detach() for name, loss in losses.items()}
 
     def train_epoch(self, progress: Progress, label: str) -> dict[str, float]:
         """One pass over the training split; the mean of each part of the loss."""
         self.model.train()
-        if hasattr(self.model, "blur"):
-            self.model.blur = self.epoch < self.recipe.blur_epochs
+        self.model.blur_input(self.epoch < math.ceil(self.recipe.blur * self.recipe.epochs - 1e-9))
         if self.processes.count > 1:  # else all of them would drop the same units
             seed_everything((self.seed * 100_003 + self.epoch) * self.processes.count + self.processes.rank)
         order = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         steps = self.task.length("train", self.recipe.batch_size)
         total, parts, samples = steps * self.recipe.epochs, [], []
         for i, batch in enumerate(self.task.batches("train", self.recipe.batch_size, order, share=self.processes)):
-            done = self.epoch * steps + i
+            done, self.where = self.epoch * steps + i, f"{label}, epoch {self.epoch + 1}, step {i + 1}"
             parts.append(self.step(to_device(batch, self.device), done / total))
             samples.append(len(batch["index"]))
             if i % 4 == 0 or i + 1 == steps:
                 progress(label, done + 1, total, f"epoch {self.epoch + 1}/{self.recipe.epochs}")
         means = {name: self.processes.mean(torch.stack([part[name] for part in parts]), torch.tensor(samples)).mean().item() for name in parts[0]}
-        if not all(math.isfinite(value) for value in means.values()):
-            raise FloatingPointError(f"{label}: the loss is {means} in epoch {self.epoch + 1}; lower the recipe's lr")
+        check_finite({f"weight {name}": weight for name, weight in self.model.named_parameters()}, where=self.where)
         return means
 
     def run(self, *, checkpoint: Path | None, progress: Progress, label: str) -> list[dict]:
         """Train to the end, from the checkpoint where there is one; returns one dict per epoch."""
-        self.processes.same(self.model)
-        if checkpoint is not None and (state := self.processes.agree(load_checkpoint(checkpoint) if self.processes.main else None)) is not None:
+        self.processes.broadcast_parameters(self.model)
+        if checkpoint is not None and (state := self.processes.broadcast(load_checkpoint(checkpoint) if self.processes.main else None)) is not None:
             self._restore(state)
         while self.epoch < self.recipe.epochs and not self._in_vain():
             entry = self.train_epoch(progress, label)
-            self.processes.same(self.model)  # batch normalisation's averages, where they are not synchronised
-            score = self.task.headline(evaluate(self.model, self.task, "val", device=self.device, processes=self.processes))
+            self.processes.broadcast_parameters(self.model)  # batch normalisation's averages, where they are not synchronised
+            score = self.task.validation_score(evaluate(self.model, self.task, "val", device=self.device, processes=self.processes))
             self.history.append({"epoch": self.epoch + 1, **entry, "val": score})
             self._note_best(score)
             self.epoch += 1

@@ -52,12 +52,12 @@ class Processes(Share):
         """Whether this is the one that writes."""
         return self.rank == 0
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all are here."""
         if self.count > 1:
             dist.barrier()
 
-    def agree(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The first process's `value`, everywhere."""
         if self.count == 1:
             return value
@@ -69,12 +69,12 @@ class Processes(Share):
     def first_on_each_machine(self) -> Iterator[None]:
         """The others wait until the first process of their machine is through: it writes caches, they find them."""
         if self.local_rank:
-            self.wait()
+            self.barrier()
         yield
         if not self.local_rank:
-            self.wait()
+            self.barrier()
 
-    def same(self, model: nn.Module) -> None:
+    def broadcast_parameters(self, model: nn.Module) -> None:
         """Give every process the first one's parameters and buffers."""
         if self.count > 1:
             for tensor in model.state_dict().values():

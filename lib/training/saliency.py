@@ -108,7 +108,7 @@ class SaliencyTask:
             return against_maps(against_map, batch["density"]) | {"nss": metrics.nss(at_points, batch["fixations"])}
         return against_maps(against_map, batch["density"]) | at_fixations(at_points, shuffled, batch["fixations"], batch["others"], batch["centre"])
 
-    def headline(self, values: dict[str, np.ndarray]) -> float:
+    def validation_score(self, values: dict[str, np.ndarray]) -> float:
         """NSS, the metric that EML-NET's loss is about; CC where the data set has no fixation points."""
         name = "nss" if np.isfinite(values["nss"]).any() else "cc"
         return float(np.nanmean(values[name]))

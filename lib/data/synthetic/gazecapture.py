@@ -28,8 +28,9 @@ import numpy as np
 from lib.data import gaze_geometry
 from lib.data.gazecapture import ARRAY_FILES, DETECTIONS, SPLITS
 from lib.data.synthetic import faces, folder, gaze_scene
+from lib.versions import VERSIONS
 
-VERSION = 1  # raise it whenever the same parameters give other bytes
+VERSION = VERSIONS["twin gazecapture"]
 SIZES: dict[str, dict[str, Any]] = {
     "smoke": {"train_subjects": 8, "val_subjects": 4, "test_subjects": 40, "frames": (12, 8, 3)},
     "demo": {"train_subjects": 108, "val_subjects": 10, "test_subjects": 44, "frames": (20, 20, 20)},

@@ -28,8 +28,9 @@ from PIL import Image
 from lib.data.mit1003 import SUBJECTS
 from lib.data.synthetic import folder, scenes
 from lib.metrics.saliency import density_map, fixation_map
+from lib.versions import VERSIONS
 
-VERSION = 1  # raise it whenever the same parameters give other bytes
+VERSION = VERSIONS["twin mit1003"]
 SIZES: dict[str, dict[str, int]] = {"smoke": {"images": 20}, "demo": {"images": 200}}
 PICTURES = (  # (H, W) in turn; half of the real ones are 768 x 1024
     (768, 1024), (683, 1024), (768, 1024), (1024, 768), (768, 1024), (680, 1024), (768, 1024), (685, 1024), (768, 1024), (1024, 683),

@@ -31,8 +31,9 @@ from scipy.io import savemat
 from lib.data.salicon import BLUR, EDITIONS, SIZE, SPLITS
 from lib.data.synthetic import folder, scenes
 from lib.metrics.saliency import density_map, fixation_map
+from lib.versions import VERSIONS
 
-VERSION = 1  # raise it whenever the same parameters give other bytes
+VERSION = VERSIONS["twin salicon"]
 SIZES: dict[str, dict[str, int]] = {
     "smoke": {"train": 24, "val": 12, "test": 4},
     "demo": {"train": 360, "val": 120, "test": 8},

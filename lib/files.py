@@ -1,0 +1,159 @@
+"""Files that are never half-written: the repository's root, atomic writes, locks, and folders that are built once.
+
+A folder that is built once carries `complete.json`: the version of the code that made it, and size and head of each of its files. One
+that another version made, or whose files are not as they were left, is built anew and said so in one line; nothing else is ever removed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+COMPLETE = "complete.json"
+HEAD = 256  # bytes of each file that are remembered: those of a .npy file hold its type and shape
+
+
+def resolve(path: str | Path) -> Path:
+    """A relative path counts from the repository's root, wherever the notebook runs."""
+    path = Path(path).expanduser()
+    return path if path.is_absolute() else ROOT / path
+
+
+def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write(temporary path)`, then rename: `path` is never half-written, whatever kills the process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """One process at a time is at `path`: True for it; the others wait, or get False if they are not to `wait`.
+
+    A process that dies lets go. The lock is a file in `.locks` beside `path`; it stays there, empty.
+    """
+    folder = path.parent / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(folder / f"{path.name}.lock", timeout=-1 if wait else 0):
+            yield True
+    except filelock.Timeout:
+        yield False
+
+
+def writable(folder: Path) -> Path:
+    """`folder`, made if need be; OSError, one line, where nothing can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"{folder}: nothing can be written there ({error.strerror}); name another folder with --results") from None
+    return folder
+
+
+# --- built once ---------------------------------------------------------------------------------------------------------
+
+
+def built(folder: Path, fill: Callable[[Path], Any], *, version: Any, needs: int = 0) -> Path:
+    """`folder`, found complete or filled now by `fill(partial folder)`, and renamed when it is done; returns it.
+
+    version: of the code that fills it and whatever else its content depends on, as JSON. needs: bytes; OSError, one line, where fewer
+    are free. Other processes wait until it is there.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    version = json.loads(json.dumps(version))
+    with locked(folder):
+        if folder.exists():
+            problem = unlike(folder, version)
+            if not problem:
+                return folder
+            print(f"{folder}: {problem}; it is made again", flush=True)
+        partial = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        free = shutil.disk_usage(folder.parent).free
+        if free < needs:
+            raise OSError(f"{folder.parent}: {needs / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; make room or name another folder")
+        partial.mkdir()
+        try:
+            fill(partial)
+            content = {"version": version, "files": files_of(partial)}
+            (partial / COMPLETE).write_text(json.dumps(content, indent=1))
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def files_of(folder: Path) -> dict[str, list]:
+    """[bytes, digest of the head] of every file below `folder`, but for what says that it is complete."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != COMPLETE:
+            with open(path, "rb") as file:
+                found[path.relative_to(folder).as_posix()] = [path.stat().st_size, hashlib.sha256(file.read(HEAD)).hexdigest()[:16]]
+    return found
+
+
+def unlike(folder: Path, version: Any) -> str:
+    """Why a folder that lies there is not what `built` would make, in words; empty if it is."""
+    try:
+        content = json.loads((folder / COMPLETE).read_text())
+        stored, files = content["version"], content["files"]
+    except FileNotFoundError:
+        return "is not complete"
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"its {COMPLETE} is not readable"
+    if stored != version:
+        return "another version made it"
+    found = files_of(folder)
+    changed = sorted(name for name in files.keys() | found.keys() if files.get(name) != found.get(name))
+    return f"{', '.join(changed[:3])} changed since it was made" if changed else ""
+
+
+Allocate = Callable[[str, tuple[int, ...], Any], np.ndarray]  # name, shape, type -> an array to fill
+
+
+def arrays(folder: Path | None, fill: Callable[[Allocate], None], *, version: Any, needs: int = 0) -> dict[str, np.ndarray]:
+    """The arrays that `fill` asks for by name, shape and type, and fills: memory-mapped files in `folder`, or None: in memory."""
+    made: dict[str, np.ndarray] = {}
+    if folder is None:
+        def in_memory(name: str, shape: tuple[int, ...], kind: Any) -> np.ndarray:
+            return made.setdefault(name, np.zeros(shape, kind))
+
+        fill(in_memory)
+        return made
+
+    def on_disk(partial: Path) -> None:
+        def allocate(name: str, shape: tuple[int, ...], kind: Any) -> np.ndarray:
+            size = int(np.prod(shape)) * np.dtype(kind).itemsize
+            if size == 0:  # a memory map must hold something
+                np.save(partial / f"{name}.npy", np.zeros(shape, kind))
+                return np.zeros(shape, kind)
+            if (free := shutil.disk_usage(partial).free) < size:
+                raise OSError(f"{folder.parent}: {size / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; make room or name another folder")
+            made[name] = np.lib.format.open_memmap(partial / f"{name}.npy", "w+", kind, shape)
+            return made[name]
+
+        fill(allocate)
+        for array in made.values():
+            array.flush()
+
+    built(folder, on_disk, version=version, needs=needs)
+    return {path.stem: np.load(path, mmap_mode="c", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}

@@ -1,0 +1,197 @@
+"""Rows on workers: the rows of all tables of a batch as one graph on a Dask cluster.
+
+By default the cluster is one process for each core here, started and ended with the command; `--scheduler ADDRESS` joins one that runs
+already, wherever its workers are (lib/runs/README.md says how to start one). A worker computes one row at a time, with one thread.
+A row that needs another's network waits for it. A row whose worker is lost is done again from its last epoch, at most three times.
+
+Workers and whoever joins them share one folder of results, and the same code. Nothing travels but names: the records are the result.
+"""
+
+import contextlib
+import logging
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import dask
+from distributed import CancelledError, Client, Future, KilledWorker, LocalCluster, as_completed, get_worker
+from distributed.comm.core import CommClosedError
+
+from lib import tables
+from lib.runs.engine import Run, one_thread
+from lib.runs.parameters import settings
+from lib.runs.watch import Watch
+
+TOPIC = "row"  # of the events that workers send
+TRIES = 3  # of a row whose worker is lost
+BUSY, FINISHED = "busy", "finished"
+LONG = 5  # epochs: shorter rows are done before a worker has started
+SETTINGS = {"distributed.worker.daemon": False,  # a worker may have processes of its own, to write a twin or to decode pictures
+            "distributed.scheduler.allowed-failures": TRIES, "distributed.comm.timeouts.connect": "15s"}
+QUIET = {"DASK_LOGGING__DISTRIBUTED": "critical"}  # what matters is said here in one line
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def worth_it(runs: list[Run]) -> bool:
+    """Whether workers of our own would be quicker: several cores, no GPU, and more than one long row to train."""
+    if cores() < 2 or any(run.settings.device.type != "cpu" for run in runs):
+        return False
+    missing = [row for run in runs for row, seed in run.todo() if run.recipe(row).epochs >= LONG and not run.is_finished(row, seed)]
+    return len(missing) > 1
+
+
+@contextlib.contextmanager
+def workers(address: str | None = None) -> Iterator[Client]:
+    """A client of the cluster at `address`, or of one for this machine that ends with the context.
+
+    ValueError, one line, where no scheduler answers there.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(SETTINGS))
+        if address is None:
+            address = stack.enter_context(LocalCluster(n_workers=cores(), threads_per_worker=1, processes=True, dashboard_address=None, env=QUIET,
+                                                        silence_logs=logging.CRITICAL))
+        try:
+            client = stack.enter_context(Client(address, timeout=15, set_as_default=False))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"scheduler {address}: no Dask scheduler answers there ({type(error).__name__}); start one, or leave --scheduler out") from None
+        yield client
+
+
+# --- on a worker --------------------------------------------------------------------------------------------------------
+
+
+_runs: dict[tuple[str, str], Run] = {}  # of this worker: data are opened once
+
+
+def _run(name: str, plain: dict, job: str) -> Run:
+    """Table `name` with these settings on this worker; its progress is told as that of `job`."""
+    known = name, repr(sorted(plain.items()))
+    if known not in _runs:
+        table = tables.get(name)
+        _runs[known] = Run(table, settings(table, **plain))
+    _runs[known].sink = lambda stage, done, total, note: get_worker().log_event(
+        TOPIC, {"job": job, "stage": stage, "done": done, "total": total, "note": note})
+    return _runs[known]
+
+
+def survey(name: str, plain: dict) -> dict[str, dict[str, str]]:
+    """Opens the data of table `name`, twins and caches written on the way; the fingerprints of each variant."""
+    run = _run(name, plain, name)
+    with one_thread(run.settings.device):
+        return {row.variant: run.fingerprints(row.variant) for row, _ in run.todo()}
+
+
+def work(name: str, plain: dict, row: str, seed: int, *needed: str) -> str:
+    """One row and seed of table `name`, computed here; BUSY where another batch is at it."""
+    run = _run(name, plain, f"{name}/{row}/{seed}")
+    with one_thread(run.settings.device):
+        if run.finish(run.table.row(row), seed, wait=False):
+            return FINISHED
+    time.sleep(1)
+    return BUSY
+
+
+# --- where the batch is -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row and seed of a run; with no row, the survey of its data."""
+
+    run: Run
+    row: str = ""
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.run.table.name}/{self.row}/{self.seed}" if self.row else self.run.table.name
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """Where it is filed: tables may share rows."""
+        return (str(self.run.store.folder) if self.row else self.run.table.name), self.row, self.seed
+
+
+class Graph:
+    """The unfinished rows of `runs` as futures, tables in order. Rows are known once the data of their table are open."""
+
+    def __init__(self, client: Client, runs: list[Run], watch: Watch):
+        self.client, self.watch, self.queue = client, watch, as_completed(loop=client.loop, raise_errors=False)
+        self.jobs: dict = {}  # future -> its job, of all that is not settled
+        self.futures: dict[tuple, Future] = {}  # by place, of all rows
+        client.subscribe_topic(TOPIC, lambda event: watch.event(event[1]))
+        for place, run in enumerate(runs):
+            if run.surveyed:
+                self._submit_rows(run)
+            else:
+                self._submit(Job(run), survey, run.table.name, run.settings.plain(), priority=1000 - place)
+
+    def _submit(self, job: Job, function, *words, priority: int) -> Future:
+        future = self.client.submit(function, *words, key=f"{job.name}-{uuid.uuid4().hex[:8]}", pure=False, priority=priority)
+        self.jobs[future] = job
+        self.queue.add(future)
+        return future
+
+    def _submit_rows(self, run: Run) -> None:
+        jobs = [Job(run, row.name, seed) for row, seed in run.todo() if not run.is_finished(row, seed)]
+        self.watch.plan(job for job in jobs if job.place not in self.futures)
+        for job in jobs:
+            if job.place not in self.futures:
+                self._submit_row(job)
+
+    def _submit_row(self, job: Job, *, late: bool = False) -> None:
+        row, folder = job.run.table.row(job.row), job.place[0]
+        needed = [self.futures[folder, name, job.seed] for name in row.needs if (folder, name, job.seed) in self.futures]
+        self.futures[job.place] = self._submit(job, work, job.run.table.name, job.run.settings.plain(), job.row, job.seed, *needed,
+                                               priority=-len(self.futures) - 10_000 * late)
+
+    def wait(self, run: Run | None = None) -> None:
+        """Until the rows of `run` are finished, all rows without one. RuntimeError, one line, for the first that fails."""
+        while any(run is None or job.run is run or job.place[0] == str(run.store.folder) for job in self.jobs.values()):
+            future = next(self.queue)
+            self._settle(self.jobs.pop(future), future)
+
+    def _settle(self, job: Job, future: Future) -> None:
+        outcome = self._outcome(job, future)
+        if not job.row:
+            job.run.surveyed.update(outcome)
+            self._submit_rows(job.run)
+        elif outcome == BUSY:
+            self._submit_row(job, late=True)
+        else:
+            self.watch.finished(job.name)
+
+    def _outcome(self, job: Job, future: Future):
+        try:
+            return future.result()
+        except KilledWorker:
+            raise RuntimeError(f"{job.name}: its worker was lost {TRIES + 1} times, killed or out of memory; the same command goes on at its last epoch, "
+                               "fewer workers or a smaller preset need less memory") from None
+        except (CommClosedError, CancelledError):
+            raise RuntimeError("the scheduler is gone; finished rows are kept, the same command goes on at the last finished epochs") from None
+
+
+@contextlib.contextmanager
+def graph(client: Client, runs: list[Run]) -> Iterator[Graph]:
+    """The unfinished rows of `runs` on the cluster, with what is shown of them; what is left at the end is cancelled."""
+    with Watch() as watch:
+        made = Graph(client, runs, watch)
+        try:
+            yield made
+        finally:
+            if client.status == "running":
+                client.unsubscribe_topic(TOPIC)
+                client.cancel(list(made.jobs), force=True)
+
+
+def fill(client: Client, runs: list[Run]) -> None:
+    """Compute every unfinished row of `runs`."""
+    with graph(client, runs) as made:
+        made.wait()

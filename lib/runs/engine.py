@@ -1,0 +1,252 @@
+"""Fills a table: finds rows finished, or trains, evaluates and records them.
+
+A table is data (`lib.tables.table`); nothing here knows which one it is. A row and seed is finished when its record lies there under
+its key (`lib.runs.keys`). On the way there are two steps, each kept when it is done: the trained weights, with their history, and the
+per-sample values on test data.
+
+    <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key of values>.json          the record
+    <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key of values>.npz           per-sample values, (n, ...) each
+    <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key of weights>.safetensors  weights; the history is in their header
+    <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key of weights>.ckpt         only while the row is being trained
+"""
+
+import contextlib
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lib.files import locked, writable
+from lib.models.network import RowNetwork
+from lib.results.records import Record, RecordStore, provenance
+from lib.results.statistics import mean
+from lib.runs import keys
+from lib.runs.parameters import Settings
+from lib.runs.parameters import settings as settings  # what notebooks need beside Run
+from lib.tables.table import Opened, Row, Source, Table, arguments
+from lib.training.checkpoint import load_weights, save_weights, seed_everything, weights_header
+from lib.training.loop import Recipe, Trainer, evaluate
+from lib.training.processes import ALONE, Processes
+from lib.training.progress import Progress, Sink
+
+
+@dataclass
+class Result:
+    """A finished row: its record, per-sample values, where its weights lie, and whether it was computed in this call."""
+
+    row: Row
+    record: Record
+    values: dict[str, np.ndarray]
+    weights: Path
+    computed: bool
+
+
+class Run:
+    """A table being filled: `results[row name]` is one `Result` per seed, in the order of `settings.seeds`."""
+
+    def __init__(self, table: Table, chosen: Settings, *, processes: Processes = ALONE, sink: Sink | None = None):
+        self.table, self.settings, self.processes, self.sink = table, chosen, processes, sink
+        self.preset = table.presets[chosen.preset]
+        self.store = RecordStore(chosen.results_dir, table=table.records or table.name, dataset=chosen.dataset, preset=chosen.preset)
+        self.results: dict[str, list[Result]] = {}
+        self.surveyed: dict[str, dict[str, str]] = {}  # fingerprints of each variant's data, where somebody has opened them
+        self._opened: dict[str, Opened] = {}
+        self._depends: dict[tuple[str, int], dict] = {}
+
+    # --- what there is to do --------------------------------------------------------------------------------------------
+
+    def rows(self) -> list[Row]:
+        """The chosen rows that this preset and data set have."""
+        return [row for row in self.table.rows_of(self.settings.preset, self.settings.dataset) if row.name in self.settings.rows]
+
+    def todo(self) -> list[tuple[Row, int]]:
+        """Every row and seed of the table, in order; rows that others need come before them."""
+        return [(row, seed) for seed in self.settings.seeds for row in self.rows()]
+
+    def opened(self, variant: str = "main") -> Opened:
+        """The data set of `variant`, opened once."""
+        if variant not in self._opened:
+            chosen, progress = self.settings, self._progress()
+            with self.processes.first_on_each_machine(), locked(writable(self.store.folder) / f"open-{variant}"):  # one writes twins and caches
+                source = Source(dataset=chosen.dataset, root=chosen.data_dir or self.table.twin.write(self.preset, variant, progress),
+                                cache_dir=chosen.results_dir / "cache", progress=progress)
+                self._opened[variant] = self.table.open(source, **arguments(self.table.open, self.preset, {}))
+        return self._opened[variant]
+
+    def _progress(self) -> Progress:
+        return Progress(f"{self.table.name}: ", quiet=not self.processes.main, sink=self.sink)
+
+    # --- keys -----------------------------------------------------------------------------------------------------------
+
+    def fingerprints(self, variant: str) -> dict[str, str]:
+        """Of the splits of a variant's data, which are opened for it unless a worker has told."""
+        if variant not in self.surveyed:
+            self.surveyed[variant] = self.opened(variant).fingerprints
+        return self.surveyed[variant]
+
+    def depends(self, row: Row, seed: int) -> dict:
+        """Everything that the values of a row depend on, its weights among it; found once."""
+        if (row.name, seed) not in self._depends:
+            found = self.fingerprints(row.variant)
+            needs = {name: self.weights_key(self.table.row(name), seed) for name in row.needs}
+            weights = keys.weights_depend_on(self.table, row, seed, self.preset, found, needs=needs, device=self.settings.device.type,
+                                             torch=torch.__version__)
+            self._depends[row.name, seed] = keys.values_depend_on(self.table, self.preset, found, weights=weights)
+        return self._depends[row.name, seed]
+
+    def key(self, row: Row, seed: int) -> str:
+        """Of a row's record and values."""
+        return keys.digest(self.depends(row, seed))
+
+    def weights_key(self, row: Row, seed: int) -> str:
+        """Of a row's weights."""
+        return keys.digest(self.depends(row, seed)["weights"])
+
+    def weights_path(self, row: Row, seed: int, suffix: str = "safetensors") -> Path:
+        return self.store.path(row.name, seed, self.weights_key(row, seed), suffix)
+
+    # --- networks -------------------------------------------------------------------------------------------------------
+
+    def recipe(self, row: Row) -> Recipe:
+        return row.recipe_of(self.preset)
+
+    def build(self, row: Row, seed: int) -> RowNetwork:
+        """The row's untrained network, the same for the same seed; the rows that it needs must be finished."""
+        needed = [self.trained(self.table.row(name), seed) for name in row.needs]
+        seed_everything(seed)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            model = row.network(*needed, **arguments(row.network, self.preset, row.options))
+        model.notes = [str(warning.message) for warning in caught]  # weights that could not be loaded, say
+        model.prepare(self.opened(row.variant).task)
+        return model
+
+    def trained(self, row: Row, seed: int) -> RowNetwork:
+        """The trained network of a finished row, in evaluation mode on the CPU."""
+        model = self.build(row, seed)
+        load_weights(self.weights_path(row, seed), model)
+        return model.eval()
+
+    def network(self, name: str, position: int = 0) -> RowNetwork:
+        """`trained` for a row of `results`, for figures; position: among the seeds."""
+        found = self.results[name][position]
+        return self.trained(found.row, found.record.seed)
+
+    # --- filling --------------------------------------------------------------------------------------------------------
+
+    def run(self, *, scheduler: str | None = None) -> "Run":
+        """Fill the table; finished rows are read, interrupted ones go on where they stopped.
+
+        Rows are spread over workers (`lib.runs.cluster`): those of the Dask cluster at `scheduler`, or one for each core here where that
+        is worth it. On a CPU each row is computed with one thread, so that its numbers do not depend on how many cores there are.
+        """
+        from lib.runs import cluster  # it needs this module
+
+        for row, _ in self.todo():
+            self.opened(row.variant)
+            self.fingerprints(row.variant)
+        if self.processes.count == 1 and (scheduler or cluster.worth_it([self])):
+            with cluster.workers(scheduler) as client:
+                cluster.fill(client, [self])
+        return self.collect()
+
+    def collect(self) -> "Run":
+        """Read every row, and compute on the spot what is missing."""
+        todo = self.todo()
+        for i, (row, seed) in enumerate(todo, start=1):
+            with one_thread(self.settings.device):
+                result = self.finish(row, seed)
+            self.results.setdefault(row.name, []).append(result)
+            if self.processes.main:
+                state = f"{result.record.provenance['seconds']:.0f} s" if result.computed else "read from its record"
+                print(f"{self.table.name} {i}/{len(todo)}  {row.label}, seed {seed}: {state}", flush=True)
+        return self
+
+    def is_finished(self, row: Row, seed: int) -> bool:
+        return self.store.load(row.name, seed, self.key(row, seed)) is not None
+
+    def finish(self, row: Row, seed: int, *, wait: bool = True) -> Result | None:
+        """One row and seed: its record if there is one that holds, else trained, evaluated and recorded.
+
+        wait: for another process that is at this very row; otherwise leave it to that one, and return None.
+        """
+        where, broadcast = (row.name, seed, self.key(row, seed)), self.processes.broadcast
+        found, computed = broadcast(self.store.load(*where)), False
+        if found is None:
+            if not self.train(row, seed, wait=wait):
+                return None
+            with self._alone(self.store.path(*where, "json"), wait) as ours:
+                if not ours:
+                    return None
+                found = broadcast(self.store.load(*where))
+                if found is None:
+                    found, computed = broadcast(self._evaluate(row, seed)), True
+        return Result(row, *found, self.weights_path(row, seed), computed)
+
+    def train(self, row: Row, seed: int, *, wait: bool = True) -> bool:
+        """Whether the row's weights lie there now; False where another process is at them, or at those that it needs, and not to `wait`."""
+        path, broadcast = self.weights_path(row, seed), self.processes.broadcast
+        if broadcast(weights_header(path) is not None):
+            return True
+        if not all(self.train(self.table.row(name), seed, wait=wait) for name in row.needs):
+            return False
+        with self._alone(path, wait) as ours:
+            if ours and broadcast(weights_header(path) is None):
+                self._train(row, seed, path)
+            return ours
+
+    def _alone(self, path: Path, wait: bool):
+        """The lock at `path`; several processes that train one row take it together."""
+        return locked(path, wait=wait or self.processes.count > 1) if self.processes.main else contextlib.nullcontext(True)
+
+    def _train(self, row: Row, seed: int, path: Path) -> None:
+        """Train, and keep the weights with what is to be known of the training."""
+        started = time.monotonic()
+        model = self.build(row, seed)
+        for note in model.notes:
+            print(f"{row.name}: {note}", flush=True)
+        trainer = Trainer(model, self.opened(row.variant).task, self.recipe(row), seed=seed, device=self.settings.device, processes=self.processes)
+        history = trainer.run(checkpoint=path.with_suffix(".ckpt"), label=f"{row.name}, seed {seed}", progress=self._progress())
+        training = {"history": history, "notes": model.notes, "seconds": round(time.monotonic() - started, 2),
+                    "parameters": sum(parameter.numel() for parameter in model.parameters())}
+        if self.processes.main:
+            save_weights(path, model, header=training)
+            path.with_suffix(".ckpt").unlink(missing_ok=True)
+        self.processes.barrier()
+
+    def _evaluate(self, row: Row, seed: int) -> tuple[Record, dict[str, np.ndarray]]:
+        """The test data's values by the trained network, recorded. What is random in them is drawn from the seed alone."""
+        started, opened, device = time.monotonic(), self.opened(row.variant), self.settings.device
+        model, training = self.trained(row, seed), weights_header(self.weights_path(row, seed))
+        seed_everything(seed)
+        values = evaluate(model, opened.task, "test", device=device, processes=self.processes) | opened.known
+        made = provenance(device, training["seconds"] + time.monotonic() - started, self.processes.count)
+        record = self._record(row, seed, values, training, made)
+        if self.processes.main:
+            self.store.save(record, self.key(row, seed), values)
+        return record, values
+
+    def _record(self, row: Row, seed: int, values: dict[str, np.ndarray], training: dict, made: dict) -> Record:
+        opened, chosen = self.opened(row.variant), self.settings
+        summary = {column.metric: mean(values[column.metric]) for column in self.table.columns if column.metric in values}
+        summary |= {"epochs": self.recipe(row).epochs, "parameters": training["parameters"]}
+        return Record(table=self.table.records or self.table.name, row=row.name, seed=seed, preset=chosen.preset, dataset=chosen.dataset,
+                      is_twin=opened.is_twin, n=opened.n, unit=opened.unit, summary=summary, history=training["history"],
+                      depends=self.depends(row, seed), provenance=made, notes=[*opened.notes, *training["notes"]])
+
+
+@contextlib.contextmanager
+def one_thread(device: torch.device) -> Iterator[None]:
+    """On a CPU, torch computes with one thread."""
+    before = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

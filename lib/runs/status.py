@@ -1,0 +1,164 @@
+"""`python -m lib status`: which rows are done, stale (and why), interrupted or missing, from what lies in the results folder.
+
+Nothing is opened, written or trained. A record's key covers the data's fingerprints too, and finding those may mean to write
+a twin or to read a whole data set; so the data are taken to be those that the newest fitting record saw, and records that saw
+others count as stale. What is new since then shows when the row is run. Everything else is compared part by part.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib import tables
+from lib.results.records import SCHEMA, Record
+from lib.runs import keys
+from lib.runs.engine import Run
+from lib.runs.parameters import PARAMETERS, Settings, settings
+from lib.tables.table import Row, Table
+from lib.training.checkpoint import weights_header
+
+DONE, STALE, TRAINED, INTERRUPTED, MISSING = "done", "stale", "trained", "interrupted", "missing"
+COUNTED = (DONE, STALE, TRAINED, INTERRUPTED, MISSING)
+ALWAYS = (DONE, STALE, MISSING)  # counted in the last line even where there is none
+
+
+@dataclass(frozen=True)
+class State:
+    """How one row and seed stands; `text` says when it was computed, or why it no longer holds."""
+
+    row: Row
+    seed: int
+    kind: str
+    text: str = ""
+
+
+class Unopened(Run):
+    """A table of which no data are opened: `surveyed` are the fingerprints that a run is taken to find."""
+
+    def __init__(self, table: Table, chosen: Settings):
+        super().__init__(table, chosen)
+        self.records, self.older = _records(self.store.folder)
+        self.surveyed = self._seen()
+
+    def fingerprints(self, variant: str) -> dict[str, str]:
+        return self.surveyed.get(variant, {})
+
+    def _seen(self) -> dict[str, dict[str, str]]:
+        """The data of each variant's newest record that fits in all else; without one, of its newest record."""
+        rows, newest, fitting = {row.name: row for row in self.table.rows}, {}, {}
+        for record in self.records:
+            if (row := rows.get(record.row)) is None:
+                continue
+            data = record.depends["weights"]["data"] | record.depends["data"]
+            newest.setdefault(row.variant, data)
+            if row.variant not in fitting:
+                self.surveyed, self._depends = {row.variant: data}, {}
+                if not [line for line in self.reasons(row, record.seed, record) if "weights.needs" not in line]:
+                    fitting[row.variant] = data
+        self._depends = {}
+        return newest | fitting
+
+    def states(self) -> list[State]:
+        """Every row and seed of the table, in order."""
+        return [self.state(row, seed) for row, seed in self.todo()]
+
+    def state(self, row: Row, seed: int) -> State:
+        """How `row` stands: a record under the current key, else weights or a checkpoint, else an older record, else nothing."""
+        path, weights = self.store.path(row.name, seed, self.key(row, seed), "json"), self.weights_path(row, seed)
+        if found := self.store.load(row.name, seed, self.key(row, seed)):
+            return State(row, seed, DONE, _made(found[0], path))
+        older = [record for record in self.records if (record.row, record.seed) == (row.name, seed)]
+        why = "; ".join(self.reasons(row, seed, older[0])) if older else ""
+        if path.exists():
+            return State(row, seed, STALE, "its record, or the values beside it, are damaged")
+        if weights_header(weights) is not None:
+            return State(row, seed, TRAINED, f"to be evaluated again: {why}" if why else "to be evaluated")
+        if weights.with_suffix(".ckpt").exists():
+            return State(row, seed, INTERRUPTED, f"of {self.recipe(row).epochs} epochs")
+        return State(row, seed, STALE, why or "it was written under another name") if older else State(row, seed, MISSING)
+
+    def reasons(self, row: Row, seed: int, record: Record) -> list[str]:
+        """Why `record` is not what a run would give now, in words."""
+        return keys.changes(record.depends, json.loads(json.dumps(self.depends(row, seed))))
+
+
+def _records(folder: Path) -> tuple[list[Record], int]:
+    """The records in `folder`, newest first, their values not read; and how many there are of an older version, which are left as they are."""
+    found, older = [], 0
+    for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        try:
+            record = Record(**json.loads(path.read_text()))
+            older += record.schema < SCHEMA
+            if record.schema == SCHEMA and {"weights", "data"} <= record.depends.keys():
+                found.append(record)
+        except (OSError, ValueError, TypeError, AttributeError):
+            continue
+    return found, older
+
+
+def _made(record: Record, path: Path) -> str:
+    made = record.provenance
+    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime))
+    device, commit = made.get("device_name") or made.get("device"), made.get("commit") or "unknown"
+    return f"{made.get('seconds', 0):.0f} s on {device}, {date}, commit {commit[:7]}{'-dirty' * commit.endswith('-dirty')}"
+
+
+# --- the command --------------------------------------------------------------------------------------------------------
+
+
+def report(names: list[str], *, data_dir: str | None = None, **options) -> str:
+    """What `python -m lib status` prints: of the tables called `names`, or of all that have this preset and data set."""
+    lines, counted, commands, unlike = [], {}, [], {}
+    folder = {"data_dir": data_dir or "."} if options.get("dataset", "twin") != "twin" else {}  # it is not looked into
+    for name in names or tables.NAMES:
+        table = tables.get(name)
+        try:
+            chosen = settings(table, **folder, **options)
+        except ValueError as error:
+            if names:
+                raise
+            unlike[name] = error
+            continue
+        run = Unopened(table, chosen)
+        states = run.states()
+        lines += [_heading(run), *map(_line, states), ""]
+        counted |= {(run.store.folder, state.row.name, state.seed): state.kind for state in states}  # some tables share rows
+        if any(state.kind != DONE for state in states):
+            commands.append(_command(table, chosen, data_dir))
+    if not counted:
+        raise next(iter(unlike.values()))
+    lines += [f"Without this preset or data set: {', '.join(unlike)}.\n"] if unlike else []
+    return "\n".join(lines + _summary(list(counted.values()), commands))
+
+
+def _heading(run: Unopened) -> str:
+    chosen = run.settings
+    shared = f"; its records are those of {run.table.records}" if run.table.records else ""
+    older = f"; {run.older} records of an older version lie there, they are left as they are and not read" if run.older else ""
+    return f"{run.table.name}: {chosen.dataset}, preset {chosen.preset}, {chosen.device.type}{shared}{older}"
+
+
+def _line(state: State) -> str:
+    return f"  {state.row.name:20}  seed {state.seed}  {state.kind:11}  {state.text}".rstrip()
+
+
+def _summary(kinds: list[str], commands: list[str]) -> list[str]:
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in COUNTED if kind in ALWAYS or kind in kinds)
+    lines = [f"{counts}. The data themselves were not looked at: they are taken to be those of the newest records."]
+    return lines + (["To fill what is not done:", *(f"  {command}" for command in commands)] if commands else [])
+
+
+def _command(table: Table, chosen: Settings, data_dir: str | None) -> str:
+    """The command line that computes what is missing; options at their defaults are left out."""
+    usual, plain = settings(table).plain(), chosen.plain() | {"data_dir": data_dir or ""}
+    if chosen.dataset != "twin" and not data_dir:
+        plain["data_dir"] = "DIR"
+    words = [word for name, value in plain.items() if value != usual[name] and name != "rows" for word in (PARAMETERS[name].flag, _spelt(name, value))]
+    return " ".join(["python -m lib table", table.name, *words])
+
+
+def _spelt(name: str, value: str) -> str:
+    """Seeds 0 to n - 1 as n."""
+    seeds = value.split(",")
+    return str(len(seeds)) if name == "seeds" and seeds == [f"{i}-{i}" for i in range(len(seeds))] else value
