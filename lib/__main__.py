@@ -1,154 +1,201 @@
-"""The command line: `python -m lib run | table | status | check | report | verify | fetch | predict | score`."""
+"""The command line, `python -m lib COMMAND`. Nothing that a command does not need is imported for it."""
 
 import argparse
 import sys
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-from lib import predict, tables
+from lib import tables
+from lib.runs.parameters import PARAMETERS
 
 VERIFIABLE = ("gazecapture", "inaturalist", "cub200", "salicon", "osie", "mit1003", "imagenette", "coursework")
 FETCHABLE = ("osie", "imagenette")
+TABLE_NAMES = f"{', '.join(tables.NAMES)}; all by default"
 
 
-def _common(parser: argparse.ArgumentParser, *, rows: bool = True) -> None:
-    parser.add_argument("--preset", default="demo", help="smoke, demo (default) or paper")
-    parser.add_argument("--dataset", default="twin", help="twin (default), or the name of the real data set")
-    parser.add_argument("--data", dest="data_dir", help="folder of the real data set")
-    if rows:
-        parser.add_argument("--rows", help="names of rows, separated by commas; all by default")
-    parser.add_argument("--seeds", type=int, default=1, help="number of seeds")
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
-    parser.add_argument("--results", dest="results_dir", default="results", help="folder for records, tables and figures")
+def _parameters_of(arguments: argparse.Namespace) -> dict:
+    return {name: getattr(arguments, name) for name in PARAMETERS if getattr(arguments, name, None) is not None}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lib", description="Reproduce the tables of the papers.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="run notebooks in order with papermill")
-    run.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="all of them by default")
-    _common(run)
-    table = commands.add_parser("table", help="compute a table's rows without a notebook")
-    table.add_argument("name", help=", ".join(tables.NAMES))
-    _common(table)
-    table.add_argument("--helper", type=int, help=argparse.SUPPRESS)  # see lib/tables/helpers.py
-    status = commands.add_parser("status", help="say which rows are done, stale (and why), interrupted or missing; opens no data")
-    status.add_argument("names", nargs="*", metavar="TABLE", help=f"{', '.join(tables.NAMES)}; all by default")
-    _common(status, rows=False)
-    check = commands.add_parser("check", help="set own results beside the reference; exit status 1 if they do not agree")
-    check.add_argument("names", nargs="*", metavar="TABLE", help="all by default")
-    check.add_argument("--preset", default="demo", help="smoke, demo (default) or paper")
-    check.add_argument("--results", dest="results_dir", default="results", help="folder of own results")
-    check.add_argument("--reference", dest="reference_dir", default="results/reference", help="folder of what they are compared with")
-    report = commands.add_parser("report", help="write all finished results as one HTML file, and as Markdown, CSV and LaTeX; opens no data")
-    report.add_argument("--results", dest="results_dir", default="results", help="folder with the records and figures")
-    report.add_argument("--out", type=Path, help="folder for report.html, report.md and tables/; the folder of results by default")
-    verify = commands.add_parser("verify", help="check a data set on disk against its published layout")
-    verify.add_argument("name", metavar="DATASET", help=", ".join(VERIFIABLE))
-    verify.add_argument("folder", metavar="DIR", type=Path)
-    fetch = commands.add_parser("fetch", help="download a data set that is open to everybody")
-    fetch.add_argument("name", metavar="DATASET", help=", ".join(FETCHABLE))
-    fetch.add_argument("folder", metavar="DIR", type=Path)
-    predict.add_arguments(commands)
-    score = commands.add_parser("score", help="score a folder of saliency maps against a data set")
-    score.add_argument("name", metavar="DATASET", help="salicon, osie or mit1003")
-    score.add_argument("maps", metavar="MAPS_DIR", type=Path)
-    score.add_argument("--data", dest="data_dir", type=Path, required=True, help="folder of the data set")
-    score.add_argument("--split", help="train or val of salicon (val by default); all (default), train, val or test elsewhere")
-    score.add_argument("--out", type=Path, help="CSV with every image's values")
-    return parser
+def _common(parser: argparse.ArgumentParser, *, without: Collection[str] = ()) -> None:
+    """The parameters of notebooks, as options; one that is not given is not passed on."""
+    for one in PARAMETERS.values():
+        if one.name not in without:
+            usual = f" (default: {one.default})" if one.default else ""
+            parser.add_argument(one.flag, dest=one.name, help=one.help + usual)
 
 
-def _parameters(arguments: argparse.Namespace) -> dict:
-    names = ("preset", "dataset", "data_dir", "rows", "seeds", "device", "results_dir")
-    return {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
+def _scheduler(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler whose workers compute the rows, tcp://HOST:8786 for instance "
+                        "(lib/README.md); a cluster of this machine's cores by default")
 
 
-def _table(arguments: argparse.Namespace) -> None:
-    from lib.tables import frames, helpers
-    from lib.tables.engine import Run, settings
+# --- commands: what each takes, and what it does ------------------------------------------------------------------------
+
+
+def run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="all of them by default")
+    _common(parser)
+    _scheduler(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from lib import batch
+
+    batch.run(arguments.notebooks, _parameters_of(arguments), scheduler=arguments.scheduler)
+
+
+def table_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help=", ".join(tables.NAMES))
+    _common(parser)
+    _scheduler(parser)
+
+
+def table(arguments: argparse.Namespace) -> None:
+    from lib.runs.engine import Run, settings
     from lib.training.processes import joined
 
-    if arguments.helper:
-        return helpers.help_with(arguments.name.split(","), arguments.helper, _parameters(arguments))
-    table = tables.get(arguments.name)
-    with joined(arguments.device) as processes:
-        run = Run(table, settings(table, **_parameters(arguments)), processes=processes).run()
+    chosen, parameters = tables.get(arguments.name), _parameters_of(arguments)
+    with joined(parameters.get("device", "auto")) as processes:
+        found = Run(chosen, settings(chosen, elsewhere=bool(arguments.scheduler), **parameters), processes=processes).run(scheduler=arguments.scheduler)
     if processes.main:
-        paths = frames.write(run)
+        paths = found.filled.write()
         print(f"\n{paths[0].read_text()}\n{', '.join(map(str, paths))}")
 
 
-def _status(arguments: argparse.Namespace) -> None:
-    from lib.tables import status
+def status_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="TABLE", help=TABLE_NAMES)
+    _common(parser, without=("rows",))
 
-    print(status.report(arguments.names, **_parameters(arguments)))
+
+def status(arguments: argparse.Namespace) -> None:
+    from lib.runs.status import report
+
+    print(report(arguments.names, **_parameters_of(arguments)))
 
 
-def _check(arguments: argparse.Namespace) -> int:
-    from lib.tables import check
+def check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="TABLE", help="all by default")
+    parser.add_argument("--preset", default="demo", help=PARAMETERS["preset"].help)
+    parser.add_argument("--results", dest="results_dir", default="results", help="folder of own results")
+    parser.add_argument("--reference", dest="reference_dir", default="results/reference", help="folder of what they are compared with")
 
-    text, well = check.report(arguments.names, preset=arguments.preset, results_dir=arguments.results_dir, reference_dir=arguments.reference_dir)
+
+def check(arguments: argparse.Namespace) -> int:
+    from lib.results.check import report
+
+    text, well = report(arguments.names, preset=arguments.preset, results_dir=arguments.results_dir, reference_dir=arguments.reference_dir)
     print(text)
     return 0 if well else 1
 
 
-def _report(arguments: argparse.Namespace) -> None:
-    from lib import report
+def report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--results", dest="results_dir", default="results", help="folder with the records and figures")
+    parser.add_argument("--out", type=Path, help="folder for report.html, report.md and tables/; the folder of results by default")
+
+
+def report(arguments: argparse.Namespace) -> None:
+    from lib import report as reporting
     from lib.report.files import summary
 
-    found = report.collect(arguments.results_dir)
-    paths = report.write_all(found, arguments.out or found.folder)
+    found = reporting.collect(arguments.results_dir)
+    paths = reporting.write_all(found, arguments.out or found.folder)
     print(f"{summary(found)}\n{paths[0]}\n{paths[1]}\n{paths[-1].parent}: {len(paths) - 2} files")
 
 
-def _verify(arguments: argparse.Namespace) -> int:
+def verify_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="DATASET", help=", ".join(VERIFIABLE))
+    parser.add_argument("folder", metavar="DIR", type=Path)
+
+
+def verify(arguments: argparse.Namespace) -> int:
     import importlib
 
     if arguments.name not in VERIFIABLE:
         raise ValueError(f"there is no data set {arguments.name!r} to verify; there are {', '.join(VERIFIABLE)}")
-    report = importlib.import_module(f"lib.data.{arguments.name}_verify").verify(arguments.folder)
-    print("\n".join(report.lines))
-    return 0 if report.ok else 1
+    found = importlib.import_module(f"lib.data.{arguments.name}_verify").verify(arguments.folder)
+    print("\n".join(found.lines))
+    return 0 if found.ok else 1
 
 
-def _run(arguments: argparse.Namespace) -> None:
-    from lib import batch
+def fetch_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="DATASET", help=", ".join(FETCHABLE))
+    parser.add_argument("folder", metavar="DIR", type=Path)
 
-    batch.run(arguments.notebooks, _parameters(arguments))
 
-
-def _fetch(arguments: argparse.Namespace) -> None:
-    from lib.data import fetch
+def fetch(arguments: argparse.Namespace) -> None:
+    from lib.data import fetch as fetching
     from lib.data.imagenette import fetch_imagenette
 
-    fetchable = fetch.FETCHABLE | {"imagenette": fetch_imagenette}
+    fetchable = fetching.FETCHABLE | {"imagenette": fetch_imagenette}
     if arguments.name not in fetchable:
         raise ValueError(f"there is no data set {arguments.name!r} to fetch; there are {', '.join(fetchable)}")
     print(f"{arguments.name} lies in {fetchable[arguments.name](arguments.folder)}")
 
 
-def _score(arguments: argparse.Namespace) -> None:
-    from lib import score
+def predict_arguments(parser: argparse.ArgumentParser) -> None:
+    from lib import predict as predicting
+
+    predicting.add_arguments(parser)
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    from lib import predict as predicting
+
+    return predicting.main(arguments)
+
+
+def score_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="DATASET", help="salicon, osie or mit1003")
+    parser.add_argument("maps", metavar="MAPS_DIR", type=Path)
+    parser.add_argument("--data", dest="data_dir", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--split", help="train or val of salicon (val by default); all (default), train, val or test elsewhere")
+    parser.add_argument("--out", type=Path, help="CSV with every image's values")
+
+
+def score(arguments: argparse.Namespace) -> None:
+    from lib import score as scoring
     from lib.training.progress import Progress
 
     progress = Progress("score: ")
-    print(score.run(arguments.name, arguments.maps, arguments.data_dir, split=arguments.split, out=arguments.out,
-                    progress=lambda done, total: progress("maps", done, total)))
+    print(scoring.run(arguments.name, arguments.maps, arguments.data_dir, split=arguments.split, out=arguments.out,
+                      progress=lambda done, total: progress("maps", done, total)))
 
 
-COMMANDS = {"run": _run, "table": _table, "status": _status, "check": _check, "report": _report, "verify": _verify, "fetch": _fetch,
-            "predict": predict.main, "score": _score}
+COMMANDS: dict[str, tuple[Callable, Callable, str]] = {
+    "run": (run, run_arguments, "run notebooks in order with papermill, their rows on workers"),
+    "table": (table, table_arguments, "compute a table's rows without a notebook"),
+    "status": (status, status_arguments, "say which rows are done, stale (and why), interrupted or missing; opens no data"),
+    "check": (check, check_arguments, "set own results beside the reference; exit status 1 if they do not agree"),
+    "report": (report, report_arguments, "write all finished results as one HTML file, and as Markdown, CSV and LaTeX; opens no data"),
+    "verify": (verify, verify_arguments, "check a data set on disk against its published layout"),
+    "fetch": (fetch, fetch_arguments, "download a data set that is open to everybody"),
+    "predict": (predict, predict_arguments, "saliency maps of photographs, from weights on disk"),
+    "score": (score, score_arguments, "score a folder of saliency maps against a data set"),
+}
+
+
+def _parser(words: list[str]) -> argparse.ArgumentParser:
+    """Of the command that `words` begin with, all its options; of the others, what they are for."""
+    parser = argparse.ArgumentParser(prog="python -m lib", description="Reproduce the tables of the papers.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (_, arguments, purpose) in COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
+        if name in words[:1]:
+            arguments(command)
+    return parser
 
 
 def main(words: list[str] | None = None) -> int:
     """Run one command; a bad input is one line on standard error and exit status 2."""
-    arguments = _parser().parse_args(words)
+    words = sys.argv[1:] if words is None else words
+    arguments = _parser(words).parse_args(words)
     try:
-        return COMMANDS[arguments.command](arguments) or 0
+        return COMMANDS[arguments.command][0](arguments) or 0
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
-    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
+    except (ValueError, OSError, RuntimeError, FloatingPointError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

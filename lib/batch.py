@@ -1,26 +1,25 @@
-"""Runs the notebooks in order with papermill: progress while they run, one line for what went wrong, the tables at the end.
+"""Runs the notebooks in order with papermill, their rows on workers ahead of them; one line for what went wrong, the tables at the end.
 
-Each notebook is executed into <results>/notebooks/. papermill alone would only warn about a misspelt parameter, and calls
-the cells of an interrupted notebook completed: parameters are checked before anything runs, and a notebook counts as done
-only when every code cell of it ran.
+Each notebook is executed into <results>/notebooks/ when the rows of its table are finished, so that a kernel reads and draws and trains
+nothing. papermill alone would only warn about a misspelt parameter, drops a parameter whose line it cannot parse, and calls the cells of
+an interrupted notebook completed: parameters are checked before anything runs, and a notebook counts as done only when every code cell of
+it ran.
 """
 
+import ast
+import contextlib
 import os
 import re
-import sys
-import threading
 import time
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
-from lib.tables import NAMES as NAMES_OF_TABLES
-from lib.tables import helpers
-from lib.results.records import ROOT
-from lib.tables.table import resolve
+from lib import tables
+from lib.files import ROOT, resolve, writable
+from lib.runs.parameters import PARAMETERS, settings
 from lib.training.progress import clock
 
 NOTEBOOKS = ROOT / "notebooks"
-NAMES = ("preset", "dataset", "data_dir", "rows", "seeds", "device", "results_dir")
 QUIET = ["--IPKernelApp.log_level=40"]  # the kernel's remark that its socket on this machine is not encrypted
 
 
@@ -39,46 +38,38 @@ def find(names: list[str]) -> list[Path]:
 
 
 def check_parameters(notebook: Path, given: dict) -> dict:
-    """The parameters of `given` that `notebook` takes; one that no notebook takes is an error that lists the right names."""
-    unknown = sorted(set(given) - set(NAMES))
+    """The parameters of `given` that `notebook` takes.
+
+    ValueError, one line: a parameter that no notebook takes, and a line of the notebook's parameters cell that papermill would drop.
+    """
+    unknown = sorted(set(given) - set(PARAMETERS))
     if unknown:
-        raise ValueError(f"unknown parameter {', '.join(unknown)}; the notebooks' parameters are {', '.join(NAMES)}")
+        raise ValueError(f"unknown parameter {', '.join(unknown)}; the notebooks' parameters are {', '.join(PARAMETERS)}")
+    import nbformat
     import papermill  # only here: everything else runs without
 
-    return {name: value for name, value in given.items() if name in papermill.inspect_notebook(str(notebook))}
+    known = papermill.inspect_notebook(str(notebook))
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            if lost := _assigned(cell.source, notebook) - set(known):
+                raise ValueError(f"{notebook.name}: papermill cannot read the parameter {', '.join(sorted(lost))}; write each on a line of its own, "
+                                 "name: type = value  # what it means")
+    return {name: value for name, value in given.items() if name in known}
 
 
-@contextmanager
-def _following(path: Path):
-    """Prints what running notebooks append to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("")
-    over = threading.Event()
-
-    def follow() -> None:
-        live, last = sys.stdout.isatty(), float("-inf")
-        with path.open() as file:
-            while not over.is_set():
-                lines = file.read().splitlines()
-                if lines and (live or time.monotonic() - last > 10):  # one live line in a terminal, one in ten seconds in a log
-                    last = time.monotonic()
-                    print(f"\r\033[K{lines[-1][:110]}" if live else lines[-1], end="" if live else "\n", flush=True)
-                over.wait(0.5)
-        print("\r\033[K" if live else "", end="", flush=True)
-
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
+def _assigned(source: str, notebook: Path) -> set[str]:
+    """The names that a cell assigns."""
     try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        path.unlink(missing_ok=True)
+        tree = ast.parse(source)
+    except SyntaxError as error:
+        raise ValueError(f"{notebook.name}: its parameters cell is no Python ({error.msg}, line {error.lineno}); mend the cell") from None
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
 
 
 def execute(notebook: Path, output: Path, parameters: dict) -> None:
     """Run one notebook into `output`; RuntimeError with one line if a cell of it fails or did not run."""
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -86,49 +77,72 @@ def execute(notebook: Path, output: Path, parameters: dict) -> None:
     try:
         papermill.execute_notebook(str(notebook), str(partial), parameters=parameters, cwd=str(ROOT), progress_bar=False,
                                    extra_arguments=QUIET)
+        _finish(notebook, partial, output)
     except PapermillExecutionError as error:
         kept = output.with_name(f"{output.stem}.failed.ipynb")
         os.replace(partial, kept)
         raise RuntimeError(f"{notebook.name}: cell {error.exec_count} failed with {error.ename}: {error.evalue} (see {kept})") from None
+    except DeadKernelError:
+        raise RuntimeError(f"{notebook.name}: its kernel died, killed or out of memory; the same command goes on where it stopped") from None
     finally:
-        if partial.exists():
-            _finish(partial, output)
+        partial.unlink(missing_ok=True)
 
 
-def _finish(partial: Path, output: Path) -> None:
+def _finish(notebook: Path, partial: Path, output: Path) -> None:
+    """Into place, if every code cell ran: one that ends the kernel ends papermill as if all were well."""
     import nbformat
 
     cells = [cell for cell in nbformat.read(partial, as_version=4).cells if cell.cell_type == "code" and cell.source.strip()]
-    if all(cell.execution_count for cell in cells):
-        os.replace(partial, output)
-    else:
-        partial.unlink()
+    missing = [i for i, cell in enumerate(cells, start=1) if not cell.execution_count]
+    if missing:
+        raise RuntimeError(f"{notebook.name}: code cell {missing[0]} of {len(cells)} did not run, one before it ended the kernel; take its exit() out")
+    os.replace(partial, output)
 
 
-def run(names: list[str], parameters: dict) -> list[Path]:
-    """Execute notebooks one after the other and print the tables that they leave; returns the executed notebooks."""
-    notebooks = find(names)
-    planned = [(notebook, check_parameters(notebook, parameters)) for notebook in notebooks]
-    results, started, outputs = resolve(parameters.get("results_dir", "results")), time.monotonic(), []
+def run(names: list[str], parameters: dict, *, scheduler: str | None = None) -> list[Path]:
+    """Execute notebooks one after the other and print the tables that they leave; returns the executed notebooks.
+
+    scheduler: address of a Dask scheduler whose workers compute the rows; a cluster of this machine's cores by default.
+    """
+    planned = [(notebook, check_parameters(notebook, parameters)) for notebook in find(names)]
+    results, started, outputs = writable(resolve(parameters.get("results_dir", "results"))), time.monotonic(), []
     _sweep(results)
-    progress = results / "runs" / f".progress-{os.getpid()}"
-    os.environ["ZOOM_PROGRESS"] = str(progress)
-    with _helped(notebooks, parameters):
+    with _rows(planned, scheduler) as finished:
         for i, (notebook, chosen) in enumerate(planned, start=1):
-            output = results / "notebooks" / notebook.name
             print(f"[{i}/{len(planned)}] {notebook.stem} ({parameters.get('preset', 'demo')})", flush=True)
             begun = time.monotonic()
-            with _following(progress):
-                execute(notebook, output, chosen)
-            outputs.append(output)
+            finished(notebook)
+            execute(notebook, results / "notebooks" / notebook.name, chosen)
+            outputs.append(results / "notebooks" / notebook.name)
             print(f"[{i}/{len(planned)}] {notebook.stem}: done in {clock(time.monotonic() - begun)}", flush=True)
     _report(results, outputs, started)
     return outputs
 
 
+@contextlib.contextmanager
+def _rows(planned: list[tuple[Path, dict]], scheduler: str | None) -> Iterator:
+    """The rows of all the notebooks' tables on workers; gives a function that waits for those of one notebook."""
+    named = {notebook: tables.NOTEBOOKS.get(notebook.stem.split("_")[0]) for notebook, _ in planned}
+    if not any(named.values()):
+        yield lambda notebook: None
+        return
+    from lib.runs import cluster, status
+    from lib.runs.engine import Run
+
+    runs = {notebook: Run(tables.get(named[notebook]), settings(tables.get(named[notebook]), elsewhere=scheduler is not None, **chosen))
+            for notebook, chosen in planned if named[notebook]}
+    on_gpu = any(one.settings.device.type != "cpu" for one in runs.values())
+    if scheduler is None and (on_gpu or status.all_done(list(runs.values()))):  # one process has the GPU: notebooks train what is missing
+        yield lambda notebook: None
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the kernels: several threads would wait for one another beside the workers
+    with cluster.workers(scheduler) as client, cluster.graph(client, list(runs.values())) as graph:
+        yield lambda notebook: graph.wait(runs[notebook]) if notebook in runs else None
+
+
 def _sweep(results: Path) -> None:
     """Remove what batches that were killed could not: their names end in the number of a process that is gone."""
-    for path in [*(results / "runs").glob(".progress-*"), *(results / "notebooks").glob(".*.ipynb")]:
+    for path in (results / "notebooks").glob(".*.ipynb"):
         number = re.search(r"[-.](\d+)(\.ipynb)?$", path.name)
         try:
             os.kill(int(number[1]), 0)
@@ -138,33 +152,8 @@ def _sweep(results: Path) -> None:
             continue
 
 
-def tables_of(notebooks: list[Path]) -> list[str]:
-    """The tables that `notebooks` fill, in their order."""
-    found = [re.search(r"tables\.get\(\\?\"(\w+)\\?\"\)", notebook.read_text()) for notebook in notebooks]
-    return list(dict.fromkeys(match[1] for match in found if match))
-
-
-@contextmanager
-def _helped(notebooks: list[Path], parameters: dict):
-    """Other cores train rows of all the notebooks' tables, ahead of the notebook that is at work."""
-    import torch
-
-    names, device = tables_of(notebooks), parameters.get("device", "auto")
-    if not names or device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
-        yield
-        return
-    options = {"data_dir": "data", "results_dir": "results"}
-    words = [word for name, value in parameters.items() for word in (f"--{options.get(name, name)}", str(value))]
-    os.environ[helpers.BY_BATCH] = "1"
-    try:
-        with helpers.started(min(helpers.cores(), helpers.MOST) - 1, [",".join(names), *words]):
-            yield
-    finally:
-        del os.environ[helpers.BY_BATCH]
-
-
 def _report(results: Path, outputs: list[Path], started: float) -> None:
-    for name in NAMES_OF_TABLES:
+    for name in tables.NAMES:
         for table in sorted((results / "tables").glob(f"{name}-*.md")):
             print(f"\n{table.read_text().strip()}")
     print(f"\nExecuted notebooks  {outputs[0].parent if outputs else results / 'notebooks'}")

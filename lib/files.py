@@ -11,10 +11,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import filelock
-import numpy as np
+if TYPE_CHECKING:  # imported where they are used: a page of help needs neither
+    import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPLETE = "complete.json"
@@ -46,6 +46,8 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
 
     A process that dies lets go. The lock is a file in `.locks` beside `path`; it stays there, empty.
     """
+    import filelock
+
     folder = path.parent / ".locks"
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -127,11 +129,13 @@ def unlike(folder: Path, version: Any) -> str:
     return f"{', '.join(changed[:3])} changed since it was made" if changed else ""
 
 
-Allocate = Callable[[str, tuple[int, ...], Any], np.ndarray]  # name, shape, type -> an array to fill
+Allocate = Callable[[str, tuple[int, ...], Any], "np.ndarray"]  # name, shape, type -> an array to fill
 
 
-def arrays(folder: Path | None, fill: Callable[[Allocate], None], *, version: Any, needs: int = 0) -> dict[str, np.ndarray]:
+def arrays(folder: Path | None, fill: Callable[[Allocate], None], *, version: Any, needs: int = 0) -> dict[str, "np.ndarray"]:
     """The arrays that `fill` asks for by name, shape and type, and fills: memory-mapped files in `folder`, or None: in memory."""
+    import numpy as np
+
     made: dict[str, np.ndarray] = {}
     if folder is None:
         def in_memory(name: str, shape: tuple[int, ...], kind: Any) -> np.ndarray:

@@ -35,8 +35,8 @@ from lib.data.files import one_line
 from lib.models.emlnet_weights import GUIDE, RELEASED, WEIGHTS, load_emlnet
 from lib.models.mrcnn import MrCNN
 from lib.models.mrcnn_weights import load_mrcnn
-from lib.results.records import ROOT
-from lib.training.checkpoint import replace_atomically
+from lib.files import ROOT
+from lib.files import replace_atomically
 
 TRAINED = ROOT / "results" / "reference" / "weights"
 BLUR = 5.0  # pixels of a map that is 480 high
@@ -255,9 +255,8 @@ MODELS = {"emlnet": Model("EML-NET: one encoder, or two and their decoder", _eml
           "mrcnn": Model("Mr-CNN: weights that were trained here", _mrcnn_options, _mrcnn)}
 
 
-def add_arguments(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command `predict` with one sub-command for each of MODELS; `main` runs it."""
-    parser = subparsers.add_parser("predict", help="saliency maps of photographs, from weights on disk")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command `predict`, one sub-command for each of MODELS; `main` runs it."""
     models = parser.add_subparsers(dest="model", required=True)
     for name, model in MODELS.items():
         options = models.add_parser(name, help=model.summary)

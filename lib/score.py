@@ -19,7 +19,7 @@ from lib.data.files import one_line
 from lib.data.saliency import fifth_split
 from lib.data.saliency_store import FullSize, Selection
 from lib.results.statistics import bootstrap
-from lib.training.checkpoint import replace_atomically
+from lib.files import replace_atomically
 from lib.training.saliency import against_maps, at_fixations, enlarge
 
 DATASETS = ("salicon", "osie", "mit1003")

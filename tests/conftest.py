@@ -49,7 +49,7 @@ def results_dir(tmp_path_factory) -> Path:
 def smoke():
     """`smoke(table, results_dir, rows, ...)`: these rows of a table, run on the spot with the preset of that name."""
     from lib import tables
-    from lib.tables.engine import Run, settings
+    from lib.runs.engine import Run, settings
 
     def run(name: str, results_dir: Path, rows=None, **options) -> Run:
         table = tables.get(name)

@@ -16,7 +16,7 @@ from lib.data.patches import PatchStore
 from lib.data.synthetic import mit1003 as twin
 from lib.models.mrcnn import SQUARES, MrCNN
 from lib.models.mrcnn_inference import patchwise, spatial_centres
-from lib.tables.engine import Run, settings
+from lib.runs.engine import Run, settings
 from lib.training.coursework import CourseworkTask
 from lib.training.mrcnn import PatchTask
 

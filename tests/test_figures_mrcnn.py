@@ -15,7 +15,7 @@ from lib.figures import mrcnn, saliency
 from lib.figures import mrcnn_numbers as plots
 from lib.metrics import saliency as metrics
 from lib.models.mrcnn_inference import ScrambledAxes
-from lib.tables.engine import Run
+from lib.runs.engine import Run
 
 ROWS = ("uniform", "centre_bias", "one_400", "three", "improved", "scrambled", "truth")
 

@@ -14,7 +14,7 @@ from lib.data.imagenette import BOXES_FILE
 from lib.figures import proposal
 from lib.figures import proposal_numbers as plots
 from lib.models.proposal import five_crops
-from lib.tables.engine import Run
+from lib.runs.engine import Run
 
 ROWS = ("full", "random", "mean", "proposal_smallest", "proposal", "six_views", "argmax", "noisy", "released", "sampler", "any_crop",
         "control_proposal")

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from lib.figures import recognition, recognition_numbers
 from lib.results.statistics import bootstrap
-from lib.tables.engine import Run
+from lib.runs.engine import Run
 from lib.training.loop import run_network
 
 ROWS = ("plain", "stn_affine", "cam", "sampler", "blur_third", "blur_always", "same_cost", "oracle", "control_plain", "control_sampler")

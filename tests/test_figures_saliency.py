@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from lib.figures import saliency
 from lib.metrics import saliency as metrics
 from lib.models.emlnet import RELEASED_FLAGS
-from lib.tables.engine import Run
+from lib.runs.engine import Run
 from lib.training.saliency_losses import emlnet_loss_parts
 
 ROWS = ("centre_bias", "mse", "encoder_a", "truth")

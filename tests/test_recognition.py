@@ -17,7 +17,7 @@ from lib.models.rivals import Oracle
 from lib.models.sampler import Sampled, identity_grid
 from lib.tables import cub200, inaturalist, saliency_depth
 from lib.tables import recognition as r
-from lib.tables.engine import Run, settings
+from lib.runs.engine import Run, settings
 from lib.training.progress import Progress
 from lib.training.recognition import DETAIL, RecognitionTask, around, heat, inside
 

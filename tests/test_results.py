@@ -19,7 +19,7 @@ from lib.results.dependencies import code_of, key_of, module_digests, normalised
 from lib.results.records import Record, RecordStore, provenance
 from lib.results.statistics import Interval, bootstrap, paired, summarise, t_interval
 from lib.tables import gazecapture
-from lib.tables.engine import Run, settings
+from lib.runs.engine import Run, settings
 
 # ------------------------------------------------------------------------------------------------------------------ records
 

@@ -12,7 +12,7 @@ from lib.data.synthetic import gazecapture as twin
 from lib.results.dependencies import key_of
 from lib.results.records import Record, provenance
 from lib.tables import status
-from lib.tables.engine import Run, settings
+from lib.runs.engine import Run, settings
 from lib.training.checkpoint import save_checkpoint
 from lib.training.gaze import GazeTask
 

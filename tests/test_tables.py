@@ -17,8 +17,8 @@ from lib.models.baselines import TrainMean
 from lib.models.sampler import identity_grid
 from lib.results.statistics import bootstrap, t_interval
 from lib.tables import engine, frames, gazecapture
-from lib.results.records import ROOT
-from lib.tables.engine import Run, settings
+from lib.files import ROOT
+from lib.runs.engine import Run, settings
 from lib.tables.table import Column, Quoted, Row
 from lib.training.gaze import GazeTask, box_magnification, eye_map
 from lib.training.loop import evaluate

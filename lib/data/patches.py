@@ -16,7 +16,6 @@ Deviations: the brief's own crops are not public; they are floats already normal
 pixels it drew is unknown; here they depend on the image's name and a seed alone, not on other images. Resizing is anti-aliased.
 """
 
-import fcntl
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lib.data.saliency import SaliencyData, fifth_split
-from lib.training.checkpoint import replace_atomically
+from lib.files import replace_atomically
 
 SPLITS = ("train", "val", "test")
 HEADER = ["file", "split"]

@@ -15,8 +15,8 @@ from lib.data.files import read_rgb
 from lib.figures import style, tables, zoom
 from lib.models.sampler import Sampled, SpatialSampler, low_resolution
 from lib.results.statistics import summarise
-from lib.tables.engine import Run
-from lib.tables.table import Column
+from lib.runs.engine import Run
+from lib.tables.table import Column, Opened
 from lib.training.gaze import EYES, GazeTask
 
 KINDS = {"ipad": "iPad", "iphone": "iPhone"}
@@ -51,7 +51,7 @@ def frame(task: GazeTask, data: GazeCapture, index: int, annotation: torch.Tenso
 
 def frame_of_test(run: Run, index: int, what: str = "", variant: str = "main") -> Frame:
     """Test frame `index` of the run's data."""
-    task: GazeTask = run.task(variant)[0]
+    task: GazeTask = run.opened(variant).task
     return frame(task, task.data["test"], index, task.columns["test"]["annotation"][index:index + 1], what)
 
 
@@ -60,7 +60,8 @@ def frame_of_test(run: Run, index: int, what: str = "", variant: str = "main") -
 
 def examples(run: Run, *, most: int = 6) -> Figure:
     """A test frame of each device kind and way of holding it, with the boxes of face and eyes and the point of gaze."""
-    task, known = run.task()
+    known = run.opened()
+    task = known.task
     data = task.data["test"]
     chosen = [np.flatnonzero((data.kind == kind) & (data.orientation == held)) for kind in KINDS for held in HELD]
     chosen = [int(found[len(found) // 2]) for found in chosen if len(found)][:most]
@@ -76,8 +77,8 @@ def examples(run: Run, *, most: int = 6) -> Figure:
     return figure
 
 
-def _source(known: dict) -> str:
-    return f"{'SYNTHETIC TWIN: drawn faces' if known['is_twin'] else 'GazeCapture'}; orange: face box, blue: eye boxes, as annotated"
+def _source(known: Opened) -> str:
+    return f"{'SYNTHETIC TWIN: drawn faces' if known.is_twin else 'GazeCapture'}; orange: face box, blue: eye boxes, as annotated"
 
 
 def networks(run: Run) -> DataFrame:
@@ -130,7 +131,7 @@ def apply(sampler: SpatialSampler, shown: Frame) -> Sampled:
 
 def figure4(run: Run, *, kind: str = "ipad", variant: str = "main") -> Figure:
     """The paper's Figure 4 for every row that has a sampler, on a test frame with a middling face of that device kind."""
-    data = run.task(variant)[0].data["test"]
+    data = run.opened(variant).task.data["test"]
     members = np.flatnonzero(data.kind == kind)
     results = [r[0] for r in run.results.values() if r[0].row.variant == variant and "eye_magnification" in r[0].values]
     if not results or not len(members):
@@ -148,7 +149,7 @@ def three_cases(run: Run, name: str = "sampler") -> Figure:
     if name not in run.results:
         return tables.note(f"the row {name} has not been run")
     variant = run.results[name][0].row.variant
-    data = run.task(variant)[0].data["test"]
+    data = run.opened(variant).task.data["test"]
     off = np.abs((data.face[:, :2] + data.face[:, 2:] / 2) / data.size[:, ::-1] - 0.5).max(1)  # (N,), from the middle, in sides
     share = data.face[:, 2] / data.size.min(1)
     shown = [frame_of_test(run, int(share.argmax()), "a face nearby", variant),
@@ -156,7 +157,7 @@ def three_cases(run: Run, name: str = "sampler") -> Figure:
     everything = GazeCapture(data.root, split="test", valid_only=False)
     empty = np.flatnonzero(~everything.valid)
     if len(empty):
-        shown.append(frame(run.task()[0], everything, int(empty[len(empty) // 2]), what="nobody detected"))
+        shown.append(frame(run.opened().task, everything, int(empty[len(empty) // 2]), what="nobody detected"))
     sampler = run.network(name).sampler
     maps = [apply(sampler, one) for one in shown]
     captions = [f"saliency from {float(m.saliency.min() / m.saliency.max()):.2g} to 1" if m.saliency is not None else "" for m in maps]

@@ -20,7 +20,7 @@ from lib.data.patches import QUANTILE, Sampling, centres, cut, distinct_regions,
 from lib.figures import saliency, style, tables, zoom
 from lib.models.mrcnn import BLURS, MARGIN, PATCH, SQUARES
 from lib.tables import frames
-from lib.tables.engine import Run
+from lib.runs.engine import Run
 from lib.training.saliency import enlarge
 
 LOOKED_AT, IGNORED = style.VERMILION, style.BLUE
@@ -35,7 +35,7 @@ NAMES = {"three": "three streams", "one_400": "one stream, 400", "scrambled": "a
 @torch.no_grad()
 def predictions(run: Run, name: str, positions: Sequence[int]) -> list[NDArray[np.float32]]:
     """Row `name`'s map (H, W) of each test image, as it is scored: at the photograph's size."""
-    model, task, device = run.network(name).to(run.settings.device), run.task()[0], run.settings.device
+    model, task, device = run.network(name).to(run.settings.device), run.opened().task, run.settings.device
     if "view_400" not in model.inputs and "view_250" not in model.inputs and "view_150" not in model.inputs:
         return saliency.predictions(run, name, positions)
     found = []
@@ -48,7 +48,7 @@ def predictions(run: Run, name: str, positions: Sequence[int]) -> list[NDArray[n
 
 def drawn(run: Run, position: int, sampling: Sampling = RULES["above 0.9"]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positives and negatives, (n, 2) each as (row, column), that the recipe takes from test image `position`."""
-    data, index = run.task()[0].full.chosen.data, run.task()[0].full.chosen.at(position)
+    data, index = run.opened().task.full.chosen.data, run.opened().task.full.chosen.at(position)
     return sampling.draw(data.density(index), data.name(index))
 
 
@@ -135,7 +135,7 @@ def _show_positions(ax: Axes, one: saliency.Photograph, positive: NDArray, negat
 
 def regions(run: Run) -> dict[str, NDArray[np.int64]]:
     """rule -> in how many regions the positives of each test image lie, of `COUNTED` at most."""
-    chosen = run.task()[0].full.chosen
+    chosen = run.opened().task.full.chosen
     some, found = range(min(len(chosen), COUNTED)), {}
     for rule, sampling in RULES.items():
         maps = ((i, chosen.data.density(chosen.at(i))) for i in some)

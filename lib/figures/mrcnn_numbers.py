@@ -23,7 +23,7 @@ from lib.figures import mrcnn, saliency, style, tables
 from lib.metrics.saliency.agreement import bristol_agreement
 from lib.models.mrcnn_inference import lattice_centres, patchwise
 from lib.tables import frames
-from lib.tables.engine import Run
+from lib.runs.engine import Run
 
 CROPS = 480  # training crops that the loss is taken over, as many as 16 images give
 SHARPENED = 12  # test images whose maps are raised to the powers
@@ -80,7 +80,7 @@ def crop_losses(run: Run) -> DataFrame:
 
     The weights are those that were kept. Training crops are some `CROPS`, evenly spaced; dropout is off on both.
     """
-    task = run.task()[0]
+    task = run.opened().task
     train, val = task.stores["train"], PatchStore(task.chosen["val"], sampling=task.sampling, seed=task.seed)
     some = {"training": (train, np.linspace(0, len(train) - 1, min(CROPS, len(train))).astype(int)), "validation": (val, np.arange(len(val)))}
     lines = {}
@@ -100,7 +100,7 @@ def learning(run: Run) -> Figure:
     trained = histories(run)
     if not trained:
         return tables.note("none of the chosen rows is trained")
-    share, metric = float(np.mean(run.task()[0].stores["train"].labels)), saliency.judged_by(run)
+    share, metric = float(np.mean(run.opened().task.stores["train"].labels)), saliency.judged_by(run)
     guess = -share * np.log(share) - (1 - share) * np.log(1 - share)
     longest = max(len(run.table.row(name).label) for name in trained)
     figure, axes = style.panels([2.3] * 3, [2.0], left=0.4, right=0.2 + 0.066 * longest, bottom=0.5, gap=0.5)
@@ -193,7 +193,7 @@ def _blank(ax: Axes, run: Run, cells: DataFrame) -> None:
 
 def sharpened(run: Run, name: str) -> NDArray[np.float64]:
     """(powers, images): pixel agreement of row `name`'s maps raised to each of `POWERS`, on every fourth pixel of some test images."""
-    positions, full = saliency.spread(run, SHARPENED), run.task()[0].full
+    positions, full = saliency.spread(run, SHARPENED), run.opened().task.full
     found = zip(positions, mrcnn.predictions(run, name, positions), strict=True)
     maps = ((torch.from_numpy(one[::2, ::2]).double(), full.density(i)[::2, ::2]) for i, one in found)
     return np.array([[float(bristol_agreement(one**power, density)) for power in POWERS] for one, density in maps]).T
@@ -222,7 +222,7 @@ def dense_against_patches(run: Run, name: str = "three") -> DataFrame:
     """One test image's logits on the lattice from whole squares and patch by patch: the largest difference, and the ratio of times."""
     if name not in run.results:
         return DataFrame()
-    model, store = run.network(name), run.task()[0].stores["test"]
+    model, store = run.network(name), run.opened().task.stores["test"]
     squares = [store.fetch(np.array(saliency.spread(run, 1)))[view] for view in model.inputs]  # (1, 3, S, S) each
 
     def patches() -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lib.figures import style, tables, zoom
 from lib.models.proposal import VIEWS, crop_boxes, five_crops
-from lib.tables.engine import Run
+from lib.runs.engine import Run
 from lib.training.proposal import SHOWN
 
 COLOURS = (style.BLUE, style.VERMILION, style.PURPLE, style.ORANGE, style.SKY, style.GREY)  # of the views; the object's box is green
@@ -40,7 +40,7 @@ class Pictures:
 
 def pictures(run: Run, positions: Sequence[int], variant: str = "main") -> Pictures:
     """Test pictures at `positions`."""
-    task = run.task(variant)[0]
+    task = run.opened(variant).task
     data, columns = task.data["test"], task.columns["test"]
     image, view = task.stores["test"].fetch(np.array(positions))
     crops = five_crops(image, task.crop_size, views=6).float() / 255
@@ -63,7 +63,7 @@ def spread(run: Run, count: int, name: str = "proposal") -> list[int]:
     """
     variant = run.table.row(name).variant
     judge = "proposal" if variant == "main" and "proposal" in run.results else name
-    everything = range(len(run.task(variant)[0].data["test"]))
+    everything = range(len(run.opened(variant).task.data["test"]))
     right = run.results[judge][0].values["top1"] > 0 if judge in run.results else np.ones(len(everything), bool)
     wrong = evenly(np.flatnonzero(~right), count // 2)
     first = evenly(np.flatnonzero(right), count - len(wrong))
@@ -83,7 +83,7 @@ def shown_by(coverage: NDArray, views: int) -> NDArray[np.bool_]:
 
 def source(run: Run) -> str:
     """Which pictures these are."""
-    return "SYNTHETIC TWIN: drawn objects" if run.task()[1]["is_twin"] else "imagenette"
+    return "SYNTHETIC TWIN: drawn objects" if run.opened().is_twin else "imagenette"
 
 
 def sign(figure: Figure, run: Run, text: str = "") -> Figure:
@@ -120,7 +120,7 @@ def show_weights(ax: Axes, weights: NDArray, shown: NDArray | None) -> Axes:
 def show_verdict(ax: Axes, run: Run, name: str, position: int) -> None:
     """What row `name` said of a test picture, in two lines under a panel."""
     row, values = run.table.row(name), run.results[name][0].values
-    classes, said = run.task(row.variant)[0].data["test"].classes, int(values["predicted"][position])
+    classes, said = run.opened(row.variant).task.data["test"].classes, int(values["predicted"][position])
     text = "right" if values["top1"][position] else f"wrong: {classes[said] if said < len(classes) else 'no class'}"
     ax.set_xlabel(f"{text}\n({100 * values['confidence'][position]:.0f} %)", fontsize=7.5, labelpad=2)
 
@@ -130,7 +130,7 @@ def show_verdict(ax: Axes, run: Run, name: str, position: int) -> None:
 
 def examples(run: Run, *, count: int = 4, variant: str = "main") -> Figure:
     """Test pictures, their five crops, the mean of these and the whole shrunk; on a twin, how much of the object each crop shows."""
-    shown = pictures(run, evenly(range(len(run.task(variant)[0].data["test"])), count), variant)
+    shown = pictures(run, evenly(range(len(run.opened(variant).task.data["test"])), count), variant)
     figure, axes = style.panels([PICTURE] + [CROP] * 7, [PICTURE] * len(shown.image), left=1.15, bottom=0.1, row_gap=0.1, gap=0.08)
     for k, row in enumerate(axes):
         zoom.label_row(row[0], shown.titles[k])

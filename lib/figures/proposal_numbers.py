@@ -18,7 +18,7 @@ from lib.figures import style, tables
 from lib.figures.proposal import COLOURS, pictures, shown_by, sign, source, spread
 from lib.models.proposal import VIEWS, ScoringHead, small_grey
 from lib.tables import frames
-from lib.tables.engine import Run
+from lib.runs.engine import Run
 from lib.training.loop import evaluate, run_network, to_device
 
 SIZES = {"proposal_smallest": 32, "proposal": 64, "proposal_third": 128, "proposal_largest": 224}  # row -> the size in the release
@@ -95,7 +95,7 @@ def milliseconds(run: Run, name: str, *, part: str = "all") -> float:
 
     part: "all", or "classifier" for what comes behind cutting, weighing and blending.
     """
-    task, device = run.task(run.table.row(name).variant)[0], run.settings.device
+    task, device = run.opened(run.table.row(name).variant).task, run.settings.device
     model, batch = run.network(name).to(device), to_device(next(iter(task.batches("test", TIMED))), device)
     seen = batch["image"][:, :, :task.crop_size, :task.crop_size] / 255
     taken = []
@@ -166,7 +166,7 @@ def _show_heads_view(ax: Axes, run: Run) -> None:
 
 def on_object(run: Run, name: str) -> float:
     """The share of row `name`'s weight that lies on crops which show the object, a mean over test pictures and seeds."""
-    coverage = run.task(run.table.row(name).variant)[0].columns["test"]["coverage"].numpy()
+    coverage = run.opened(run.table.row(name).variant).task.columns["test"]["coverage"].numpy()
     return float(np.mean([(w * shown_by(coverage, w.shape[1])).sum(1).mean() for w in (r.values["weights"] for r in run.results[name])]))
 
 
@@ -239,7 +239,7 @@ def evaluated_twice(run: Run, *, draws: int = 5) -> DataFrame:
     lines = {}
     for name in (name for name in TWICE if name in run.results):
         row, times = run.table.row(name), draws if name in DRAWN else 2
-        model, task, found = run.network(name), run.task(row.variant)[0], []
+        model, task, found = run.network(name), run.opened(row.variant).task, []
         with torch.random.fork_rng():
             for k in range(times):
                 torch.manual_seed(k)

@@ -20,7 +20,7 @@ from torch import Tensor
 from lib.figures import style, tables, zoom
 from lib.models.rivals import Uniform
 from lib.models.sampler import Sampled, low_resolution
-from lib.tables.engine import Run
+from lib.runs.engine import Run
 from lib.training.recognition import RecognitionTask, around
 
 DATASETS = {"inaturalist": "iNaturalist 2017", "cub200": "CUB-200-2011"}
@@ -46,12 +46,12 @@ def boxes(task: RecognitionTask, position: int) -> zoom.Boxes:
 
 def image(run: Run, position: int, variant: str = "main") -> Tensor:
     """Test picture `position` as samplers read it: (1, 3, S, S) uint8."""
-    return run.task(variant)[0].stores["test"].fetch(np.array([position]))[0]
+    return run.opened(variant).task.stores["test"].fetch(np.array([position]))[0]
 
 
 def first_of(run: Run, labels: Iterable[int], variant: str = "main") -> list[int]:
     """The first test picture of each class, of those whose box is known if there is one."""
-    task = run.task(variant)[0]
+    task = run.opened(variant).task
     label, known = task.columns["test"]["label"].numpy(), task.columns["test"]["box"].isfinite().all(1).numpy()
     chosen = []
     for wanted in labels:
@@ -63,14 +63,14 @@ def first_of(run: Run, labels: Iterable[int], variant: str = "main") -> list[int
 
 def spread(run: Run, count: int, variant: str = "main") -> list[int]:
     """`count` test pictures of classes that are evenly spaced."""
-    classes = np.unique(run.task(variant)[0].columns["test"]["label"].numpy())
+    classes = np.unique(run.opened(variant).task.columns["test"]["label"].numpy())
     count = min(count, len(classes))
     return first_of(run, classes[((np.arange(count) + 0.5) * len(classes) / count).astype(int)].tolist(), variant)
 
 
 def class_name(run: Run, label: int, variant: str = "main") -> str:
     """Wrapped to two or three short lines; CUB's number and underscores are left out."""
-    classes = run.task(variant)[0].data["test"].classes
+    classes = run.opened(variant).task.data["test"].classes
     if label >= len(classes):
         return "no class"
     name = re.sub(r"^\d+\.", "", classes[label]).replace("_", " ").replace("-", "\N{NON-BREAKING HYPHEN}")
@@ -80,7 +80,7 @@ def class_name(run: Run, label: int, variant: str = "main") -> str:
 @torch.no_grad()
 def sampled(run: Run, name: str, positions: Sequence[int]) -> list[Sampled]:
     """What row `name`'s trained sampler makes of test pictures."""
-    task, sampler = run.task(variant_of(run, name))[0], run.network(name).sampler
+    task, sampler = run.opened(variant_of(run, name)).task, run.network(name).sampler
     made = []
     for i in positions:
         picture, view = task.stores["test"].fetch(np.array([i]))
@@ -91,7 +91,7 @@ def sampled(run: Run, name: str, positions: Sequence[int]) -> list[Sampled]:
 
 def source(run: Run) -> str:
     """Which pictures these are."""
-    return "SYNTHETIC TWIN: drawn animals" if run.task()[1]["is_twin"] else DATASETS[run.settings.dataset]
+    return "SYNTHETIC TWIN: drawn animals" if run.opened().is_twin else DATASETS[run.settings.dataset]
 
 
 def sign(figure: Figure, run: Run, text: str = "") -> Figure:
@@ -135,7 +135,7 @@ def examples(run: Run, *, count: int = 4, first: int = 0, variant: str = "main")
 
     Close-ups are around the detail that tells the species where that is known, else around the middle of the box.
     """
-    task = run.task(variant)[0]
+    task = run.opened(variant).task
     positions, size = first_of(run, range(first, first + count), variant), run.preset.task_size
     if not positions:
         return tables.note(f"there is no test picture of the {count} classes from class {first} on")
@@ -192,7 +192,7 @@ def figure5(run: Run, *, count: int = 1, name: str = "sampler", variant: str = "
     names, positions = zooming(run, variant), spread(run, 1, variant)
     if not names or not positions:
         return tables.note(f"none of the chosen {variant} rows has a sampler")
-    task, position, labels = run.task(variant)[0], positions[0], {row.name: row.label for row in run.table.rows}
+    task, position, labels = run.opened(variant).task, positions[0], {row.name: row.label for row in run.table.rows}
     maps = {labels[each]: sampled(run, each, positions)[0] for each in names}
     figure = zoom.comparison(image(run, position, variant), maps, boxes=boxes(task, position), height=1.15,
                              captions={labels[each]: verdict(run, each, position) for each in names})
@@ -202,7 +202,7 @@ def figure5(run: Run, *, count: int = 1, name: str = "sampler", variant: str = "
 
 def _figure5_of(run: Run, name: str, count: int) -> Figure:
     variant = variant_of(run, name)
-    task, positions = run.task(variant)[0], spread(run, count, variant)
+    task, positions = run.opened(variant).task, spread(run, count, variant)
     titles = [class_name(run, int(task.columns["test"]["label"][i]), variant) for i in positions]
     figure = zoom.cases([image(run, i, variant) for i in positions], sampled(run, name, positions), titles, height=1.25,
                         boxes=[boxes(task, i) for i in positions], captions=[verdict(run, name, i) for i in positions])
@@ -243,13 +243,13 @@ def right_and_wrong(run: Run, name: str = "sampler", reference: str = "plain", *
         place, high = block[0, 1].get_position(original=True), figure.get_figheight()
         figure.text((place.x0 + place.x1) / 2, place.y1 + 0.27 / high, f"only {label} is right: {len(members):,} of {total:,}",
                     ha="center", va="bottom", fontsize=9, fontweight="bold")
-    return sign(figure, run, f"under the pictures: what they show, under the views: what was said; {legend(run.task(variant_of(run, name))[0])}")
+    return sign(figure, run, f"under the pictures: what they show, under the views: what was said; {legend(run.opened(variant_of(run, name)).task)}")
 
 
 def _fill(run: Run, block: NDArray, positions: NDArray, name: str, reference: str) -> None:
     """One half of `right_and_wrong`: a line per picture; lines without one are taken away."""
     variant = variant_of(run, name)
-    task, views = run.task(variant)[0], {row: sampled(run, row, positions) for row in (reference, name)}
+    task, views = run.opened(variant).task, {row: sampled(run, row, positions) for row in (reference, name)}
     for k, line in enumerate(block):
         if k >= len(positions):
             for ax in line:

@@ -21,8 +21,8 @@ from lib.figures.recognition import class_name, sign, source, variant_of
 from lib.models.sampler import low_resolution
 from lib.results.statistics import Interval, bootstrap, paired, summarise
 from lib.tables import frames
-from lib.tables.engine import Run
-from lib.tables.recognition import flops
+from lib.runs.engine import Run
+from lib.models.zoomed import flops
 from lib.training.loop import run_network, to_device
 
 HIGHLIGHT = ("plain", "same_cost", "stn_tps", "deformable", "sampler", "oracle", "depth_6", "depth_10")  # of the training curves
@@ -89,7 +89,7 @@ def training(run: Run) -> Figure:
     found = {results[0].row.label: results[0].record.history for results in run.results.values() if results[0].row.variant == "main"}
     if not any(found.values()):
         return tables.note("none of the chosen rows is trained")
-    classes = len(run.task()[0].data["test"].classes)
+    classes = len(run.opened().task.data["test"].classes)
     highlight = [row.label for row in run.table.rows if row.name in HIGHLIGHT]
     figure = tables.learning(found, highlight=highlight, classes=classes, accuracy="validation top-1")
     return sign(figure, run, f"dotted: guessing among {classes:,} classes")
@@ -108,7 +108,7 @@ def accuracy(run: Run) -> Figure:
 
 def groups(run: Run, variant: str = "main") -> tuple[NDArray, list[str]]:
     """The group of each test picture, and their names: species, or supercategories where those are too many."""
-    data = run.task(variant)[0].data["test"]
+    data = run.opened(variant).task.data["test"]
     if len(data.classes) <= MOST_LABELS or data.supercategory is None:
         return data.label, [class_name(run, k, variant).replace("\n", " ") for k in range(len(data.classes))]
     names = sorted(set(data.supercategory))
@@ -195,7 +195,7 @@ def _summary(run: Run, per_seed: list[NDArray | None]) -> Interval | None:
 @torch.no_grad()
 def crops(run: Run, name: str = "cam") -> NDArray[np.float64]:
     """Where row `name`'s crops of test pictures lie, (n, 4) as (x0, y0, x1, y1) in the square's pixels: the corners of its grids."""
-    task, device = run.task(variant_of(run, name))[0], run.settings.device
+    task, device = run.opened(variant_of(run, name)).task, run.settings.device
     model, found, seen = run.network(name).to(device), [], 0
     for batch in task.batches("test", 64):  # in the order of the split
         view, sampler = batch["view"].to(device), model.sampler
@@ -222,7 +222,7 @@ def cam_coverage(run: Run) -> DataFrame:
     """
     if "cam" not in run.results:
         return DataFrame()
-    task, crop = run.task()[0], crops(run)
+    task, crop = run.opened().task, crops(run)
     side, columns = task.canvas["test"].size, {name: column[:len(crop)].double().numpy() for name, column in task.columns["test"].items()}
     known = covered(columns["box"], crop)
     found = {"shows the animal": np.where(np.isfinite(known), known >= COVERED, np.nan),
@@ -244,7 +244,7 @@ def cam_coverage(run: Run) -> DataFrame:
 @torch.no_grad()
 def milliseconds(run: Run, model: torch.nn.Module, variant: str) -> float:
     """A forward pass per test picture, measured now on the run's device: the fastest of a few batches."""
-    task, device = run.task(variant)[0], run.settings.device
+    task, device = run.opened(variant).task, run.settings.device
     batch, taken = to_device(next(iter(task.batches("test", TIMED))), device), []
     model.to(device)
     for _ in range(REPEATS + 1):  # the first one warms up
@@ -265,7 +265,7 @@ def cost(run: Run) -> DataFrame:
             continue
         model = run.network(name)
         before = sum(p.numel() for p in model.sampler.parameters())
-        found[name] = (sum(p.numel() for p in model.parameters()), before, flops(model, run.preset), milliseconds(run, model, "main"))
+        found[name] = (sum(p.numel() for p in model.parameters()), before, flops(model, run.preset.canvas.size, run.preset.view_size), milliseconds(run, model, "main"))
     plain = found.get(run.table.reference)
     names = ("parameters", "before the task network", "operations (millions)", "× plain", "ms, measured now", "× plain's ms")
     lines = {run.table.row(name).label: (f"{count:,}", f"{before:,}", f"{done / 1e6:,.1f}", f"{done / plain[2]:.2f}" if plain else frames.NOT_RUN,
@@ -282,7 +282,7 @@ def depth(run: Run) -> Figure:
     names = [name for name in DEPTHS if name in run.results]
     if not any(name.startswith("depth") for name in names):
         return tables.note("the rows depth_6 and depth_10 have not been run")
-    small = run.preset.network == "small"
+    small = run.preset.trunk == "small"
     cells = frames.numbers(run).set_index(["column", "row"])
     figure, axes = style.panels([2.4] * len(run.table.columns), [2.0], left=0.55, top=0.3, bottom=0.85, gap=0.6)
     for ax, column in zip(axes[0], run.table.columns, strict=True):
@@ -311,7 +311,7 @@ def blur(run: Run) -> Figure:
     panels = [("test top-1 (%)", "top1", 100), *([(f"magnification of\n{what} (×)", key, 1)] if key else [])]
     figure, axes = style.panels([2.8] + [1.5] * len(panels), [1.9], left=0.45, top=0.4, bottom=0.75, gap=0.5)
     for k, name in enumerate(names):
-        colour, until = style.CYCLE[k], run.recipe(run.table.row(name)).blur_epochs
+        colour, until = style.CYCLE[k], run.recipe(run.table.row(name)).blurred_epochs
         tables.curve(axes[0, 0], run.results[name][0].record.history, lambda entry: 100 * entry["val"], color=colour, label=BLURS[name])
         if 0 < until < len(run.results[name][0].record.history):
             axes[0, 0].axvline(until + 0.5, color=colour, linestyle=":", linewidth=1)

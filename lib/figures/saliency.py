@@ -25,7 +25,7 @@ from lib.metrics.saliency import density_map, kl_divergence
 from lib.models.emlnet import RELEASED_FLAGS
 from lib.models.saliency_baselines import GROUND_TRUTH_SIGMA
 from lib.tables import frames
-from lib.tables.engine import Run
+from lib.runs.engine import Run
 from lib.tables.table import Column
 from lib.training.saliency import enlarge
 
@@ -51,14 +51,14 @@ class Photograph:
 
 def photograph(run: Run, position: int) -> Photograph:
     """Test image `position`."""
-    full = run.task()[0].full
+    full = run.opened().task.full
     data, index = full.chosen.data, full.chosen.at(position)
     return Photograph(data.image(index), full.fixations[position], data.density(index), data.true_density(index))
 
 
 def spread(run: Run, count: int) -> list[int]:
     """`count` test images: those of the release's README where the data set has them, then others evenly spaced."""
-    chosen = run.task()[0].chosen["test"]
+    chosen = run.opened().task.chosen["test"]
     names = [chosen.data.name(chosen.at(i)) for i in range(len(chosen))]
     first = [names.index(name) for name in SHOWN_IN_README if name in names]
     evenly = np.linspace(0, len(chosen) - 1, min(count, len(chosen)) + 2).round().astype(int)[1:-1].tolist()
@@ -68,7 +68,7 @@ def spread(run: Run, count: int) -> list[int]:
 @torch.no_grad()
 def predictions(run: Run, name: str, positions: Sequence[int]) -> list[NDArray[np.float32]]:
     """Row `name`'s map (H, W) of each test image, as it is scored: at the photograph's size."""
-    task, device = run.task()[0], run.settings.device
+    task, device = run.opened().task, run.settings.device
     full, store, model = task.full, task.stores["test"], run.network(name).to(device)
     parts = {"view": lambda i: store.fetch(np.array([i]))[1], "density": lambda i: full.density(i)[None],
              "centre": lambda i: enlarge(task.centre[None, None], full.sizes[i])[0],
@@ -79,7 +79,7 @@ def predictions(run: Run, name: str, positions: Sequence[int]) -> list[NDArray[n
 
 def judged_by(run: Run) -> Column:
     """The column that an image and an epoch are judged by: NSS, or CC where the data set has no fixation points."""
-    return run.table.column("NSS" if any(len(points) for points in run.task()[0].full.fixations) else "CC")
+    return run.table.column("NSS" if any(len(points) for points in run.opened().task.full.fixations) else "CC")
 
 
 def looked_at(run: Run) -> str:
@@ -118,7 +118,7 @@ def colour_bar(figure: Figure, ax: Axes, colours: Colormap | str, limits: tuple[
 
 def source(run: Run) -> str:
     """Which photographs these are."""
-    return "SYNTHETIC TWIN: drawn scenes" if run.task()[1]["is_twin"] else DATASETS[run.settings.dataset]
+    return "SYNTHETIC TWIN: drawn scenes" if run.opened().is_twin else DATASETS[run.settings.dataset]
 
 
 def sign(figure: Figure, run: Run, text: str = "") -> Figure:
@@ -254,7 +254,7 @@ def extremes(run: Run, name: str = "decoder", *, count: int = 3) -> Figure:
 
 def nss_constant(run: Run) -> float:
     """The mean over training images of the fixations' own NSS, from which the loss subtracts the prediction's; 0 without points."""
-    truth = run.task()[0].truth["train"]
+    truth = run.opened().task.truth["train"]
     some = np.linspace(0, len(truth.chosen) - 1, min(len(truth.chosen), CONSTANT_FROM)).astype(int)
     shares = np.array([share for i in some if (share := float(truth.fixations(np.array([i])).mean()))])  # of pixels that are fixated
     return float(np.sqrt((1 - shares) / shares).mean()) if len(shares) else 0.0
@@ -268,7 +268,7 @@ def png_steps(run: Run, name: str = "decoder") -> DataFrame:
     """
     if name not in run.results:
         return DataFrame()
-    full, positions, lines = run.task()[0].full, spread(run, PNG_FROM), {}
+    full, positions, lines = run.opened().task.full, spread(run, PNG_FROM), {}
     for position, found in zip(positions, predictions(run, name, positions), strict=True):
         maps = {run.table.row(name).label: found}
         if full.chosen.data.is_twin:

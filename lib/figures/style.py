@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 
-from lib.training.checkpoint import replace_atomically
+from lib.files import replace_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
 

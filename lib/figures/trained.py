@@ -10,7 +10,7 @@ from lib.data.inaturalist import INaturalist
 from lib.data.synthetic import inaturalist as twin
 from lib.figures import zoom
 from lib.models.sampler import Sampled
-from lib.results.records import ROOT
+from lib.files import ROOT
 from lib.tables import inaturalist, recognition
 from lib.training.checkpoint import load_weights
 from lib.training.recognition import RecognitionTask

@@ -17,7 +17,7 @@ square's border pixels repeated beyond it, and its central 42 px, [c - 21, c + 2
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lib.models.mrcnn import POINTS, VIEW, MrCNN, lattice
 from lib.models.network import RowNetwork, declared

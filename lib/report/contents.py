@@ -15,7 +15,7 @@ from lib.results.records import git_commit
 from lib.results.verdicts import FAILS, HOLDS, UNDECIDED
 from lib.tables import claims
 from lib.tables.ledger_samples import gather
-from lib.tables.table import resolve
+from lib.files import resolve
 
 TESTED = (FAILS, UNDECIDED, HOLDS)
 

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.results.records import ROOT
+from lib.files import ROOT
 
 ROOMS = ("models", "data", "training", "tables", "metrics")
 SYSTEMS = (  # the first pattern that a module's or notebook's name matches

@@ -11,7 +11,7 @@ from lib.report.numbers import minus
 from lib.report.page import ABOUT, TITLE, page
 from lib.report.sections import LEGEND, Section
 from lib.tables import claims
-from lib.training.checkpoint import replace_atomically
+from lib.files import replace_atomically
 
 
 def write_all(report: Report, folder: str | Path) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError, features
 
-from lib.results.records import ROOT
+from lib.files import ROOT
 
 MOST = 11_000_000  # bytes of pictures in the file; a third more as text
 STEPS = ((1200, 84), (1000, 75), (800, 65), (600, 55))  # (width in pixels, quality), taken in turn until all of them fit

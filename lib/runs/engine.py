@@ -15,7 +15,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +120,7 @@ class Run:
         seed_everything(seed)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            model = row.network(*needed, **arguments(row.network, self.preset, row.options))
+            model = row.build(self.preset, *needed)
         model.notes = [str(warning.message) for warning in caught]  # weights that could not be loaded, say
         model.prepare(self.opened(row.variant).task)
         return model

@@ -16,7 +16,7 @@ from dataclasses import fields
 from typing import Any
 
 from lib.models.network import described, plain, uses
-from lib.tables.table import Opened, Row, Table, arguments
+from lib.tables.table import Row, Table, arguments
 from lib.training.loop import Recipe
 from lib.versions import versions
 

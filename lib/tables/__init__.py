@@ -1,8 +1,9 @@
-"""One module per table of the papers: its rows, recipes, published values and claims."""
+"""One module per table of the papers: its rows, recipes and published values."""
 
 import importlib
 
-NAMES = ("gazecapture", "inaturalist", "saliency_depth", "cub200", "salicon", "mrcnn", "proposal")
+NOTEBOOKS = {"01": "gazecapture", "02": "inaturalist", "03": "saliency_depth", "04": "cub200", "05": "salicon", "06": "mrcnn", "07": "proposal"}
+NAMES = tuple(NOTEBOOKS.values())
 
 
 def get(name: str):

@@ -26,7 +26,8 @@ from lib import tables
 from lib.results.records import Record
 from lib.results.scan import scan
 from lib.results.statistics import Interval, summarise
-from lib.tables.table import Column, Table, resolve
+from lib.files import resolve
+from lib.tables.table import Column, Table
 
 RULE = "Two means agree when they differ by no more than the root of the sum of their squared halves (the ± of each)."
 ROUNDING = 1e-6  # of the value, where an interval has no width

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lib.results.statistics import Interval, paired, summarise
-from lib.tables.engine import Result, Run
+from lib.runs.engine import Result, Run
 from lib.tables.table import Column, Row
 
 NOT_RUN = "–"

@@ -49,6 +49,10 @@ class Row:
     def trained(self) -> bool:
         return self.recipe is not None
 
+    def build(self, preset: Any, *needed: nn.Module) -> nn.Module:
+        """Its untrained network with `preset`; needed: the trained networks of `needs`."""
+        return self.network(*needed, **arguments(self.network, preset, self.options))
+
     def recipe_of(self, preset: Any) -> Recipe:
         """How it is trained with `preset`."""
         if self.recipe is None:

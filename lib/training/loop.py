@@ -52,6 +52,11 @@ class Recipe:
     patience: int | None = None  # stop after so many epochs without a better validation score
     loss: str = ""  # which of the task's losses; its own by default
 
+    @property
+    def blurred_epochs(self) -> int:
+        """How many epochs are blurred: the share that `blur` says, rounded up."""
+        return math.ceil(self.blur * self.epochs - 1e-9)
+
 
 class Task(Protocol):
     """A data set with its objective. A task may have an `evaluation_batch`: how many samples are evaluated at once."""
@@ -176,7 +181,7 @@ class Trainer:
     def train_epoch(self, progress: Progress, label: str) -> dict[str, float]:
         """One pass over the training split; the mean of each part of the loss."""
         self.model.train()
-        self.model.blur_input(self.epoch < math.ceil(self.recipe.blur * self.recipe.epochs - 1e-9))
+        self.model.blur_input(self.epoch < self.recipe.blurred_epochs)
         if self.processes.count > 1:  # else all of them would drop the same units
             seed_everything((self.seed * 100_003 + self.epoch) * self.processes.count + self.processes.rank)
         order = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
