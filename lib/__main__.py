@@ -64,7 +64,7 @@ def _parameters(arguments: argparse.Namespace) -> dict:
 
 
 def _table(arguments: argparse.Namespace) -> None:
-    from lib.tables import frames, helpers
+    from lib.tables import helpers
     from lib.tables.engine import Run, settings
     from lib.training.processes import joined
 
@@ -74,7 +74,7 @@ def _table(arguments: argparse.Namespace) -> None:
     with joined(arguments.device) as processes:
         run = Run(table, settings(table, **_parameters(arguments)), processes=processes).run()
     if processes.main:
-        paths = frames.write(run)
+        paths = run.filled.write(run.settings.results_dir / "tables")
         print(f"\n{paths[0].read_text()}\n{', '.join(map(str, paths))}")
 
 
@@ -85,7 +85,7 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from lib.tables import check
+    from lib.results import check
 
     text, well = check.report(arguments.names, preset=arguments.preset, results_dir=arguments.results_dir, reference_dir=arguments.reference_dir)
     print(text)

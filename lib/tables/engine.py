@@ -17,8 +17,10 @@ import torch
 from torch import nn
 
 from lib.results.dependencies import code_of, key_of
-from lib.results.records import Record, RecordStore, provenance
+from lib.results.filled import Filled
+from lib.results.records import Item, Record, RecordStore, provenance
 from lib.results.statistics import mean
+from lib.results.store import group_of
 from lib.tables import helpers
 from lib.tables.table import Row, Settings, Table
 from lib.tables.table import settings as settings  # what notebooks need beside Run
@@ -105,6 +107,15 @@ class Run:
     def network(self, name: str, seed: int = 0) -> nn.Module:
         """`trained` for a row of `results`, for figures."""
         return self.trained(self.results[name][seed].row, seed)
+
+    @property
+    def filled(self) -> Filled:
+        """The table with the rows that are finished, ready to be read and written."""
+        results = [result for found in self.results.values() for result in found]
+        rows: dict[str, dict[int, Item]] = {}
+        for result in results:
+            rows.setdefault(result.row.name, {})[result.record.seed] = Item(result.record, result.values, result.weights.with_suffix(".json"))
+        return Filled(self.table, group_of(results[0].record), rows)
 
     def rows(self) -> list[Row]:
         """The chosen rows that this preset and data set have (only twins have a negative control, or know the answer)."""
