@@ -59,7 +59,7 @@ def table(arguments: argparse.Namespace) -> None:
     with joined(parameters.get("device", "auto")) as processes:
         found = Run(chosen, settings(chosen, elsewhere=bool(arguments.scheduler), **parameters), processes=processes).run(scheduler=arguments.scheduler)
     if processes.main:
-        paths = found.filled.write()
+        paths = found.filled.write(found.settings.results_dir / "tables")
         print(f"\n{paths[0].read_text()}\n{', '.join(map(str, paths))}")
 
 

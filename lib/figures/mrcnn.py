@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lib.data.patches import QUANTILE, Sampling, centres, cut, distinct_regions, squares
 from lib.figures import saliency, style, tables, zoom
 from lib.models.mrcnn import BLURS, MARGIN, PATCH, SQUARES
-from lib.tables import frames
+from lib.results.cells import versus
 from lib.runs.engine import Run
 from lib.training.saliency import enlarge
 
@@ -199,7 +199,7 @@ def axes_swapped(run: Run, *, count: int = 3) -> Figure:
     zoom.title_columns(axes[0], [saliency.looked_at(run), "ground truth", "axes in order", "axes swapped", "swapped − in order"])
     saliency.colour_bar(figure, axes[-1, 1], style.SALIENCY, (0, 1), ("map's min", "max"))
     saliency.colour_bar(figure, axes[-1, 4], style.SIGNED, (-3, 3), ("−3", "0", "+3"), "standard deviations")
-    paired = {name: frames.versus(run, "scrambled", "three", run.table.column(name)) for name in (metric.name, "agreement")}
+    paired = {name: versus(run.table, run.filled.rows, "scrambled", "three", run.table.column(name)) for name in (metric.name, "agreement")}
     return saliency.sign(figure, run, "swapped − in order over all test images: " + ", ".join(
         f"{name} {found.text(run.table.column(name).digits, sign=True)}" for name, found in paired.items()))
 

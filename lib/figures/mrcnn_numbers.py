@@ -22,7 +22,6 @@ from lib.data.patches import PatchStore
 from lib.figures import mrcnn, saliency, style, tables
 from lib.metrics.saliency.agreement import bristol_agreement
 from lib.models.mrcnn_inference import lattice_centres, patchwise
-from lib.tables import frames
 from lib.runs.engine import Run
 
 CROPS = 480  # training crops that the loss is taken over, as many as 16 images give
@@ -154,7 +153,7 @@ def _mark(run: Run, name: str) -> str:
 
 def agreement(run: Run) -> Figure:
     """Pixel agreement against what it is to stand for, every row a point; and agreement of sharpened maps, whose ranks are the same."""
-    numbers = frames.numbers(run)
+    numbers = run.filled.numbers()
     cells = numbers.pivot(index="row", columns="column", values=["ours", "ours_low", "ours_high"])
     order = cells["ours", "agreement"].sort_values(ascending=False).index
     known = [name for name in ("NSS", "AUC-Judd", "CC") if cells["ours", name].notna().any()][:2]

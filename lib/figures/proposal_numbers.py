@@ -17,7 +17,7 @@ from pandas import DataFrame
 from lib.figures import style, tables
 from lib.figures.proposal import COLOURS, pictures, shown_by, sign, source, spread
 from lib.models.proposal import VIEWS, ScoringHead, small_grey
-from lib.tables import frames
+from lib.results.grids import NOTHING
 from lib.runs.engine import Run
 from lib.training.loop import evaluate, run_network, to_device
 
@@ -40,8 +40,8 @@ def over(run: Run) -> str:
 
 
 def accuracies(run: Run) -> DataFrame:
-    """`frames.numbers` of the table's first column, accuracy."""
-    return frames.numbers(run).query("column == @run.table.columns[0].name")
+    """`Filled.numbers` of the table's first column, accuracy."""
+    return run.filled.numbers().query("column == @run.table.columns[0].name")
 
 
 # ------------------------------------------------------------------------------------------------- training and accuracy
@@ -117,7 +117,7 @@ def cost(run: Run) -> DataFrame:
     if plain in times:
         lines["The plain row's classifier alone"] = [0, lines[run.table.row(plain).label][1], milliseconds(run, plain, part="classifier")]
     columns = ["parameters before the classifier", "in the classifier", "ms per picture, forward", f"ratio to {plain}"]
-    shown = [[f"{before:,}", f"{after:,}", f"{time:.2f}", f"{time / times[plain]:.2f}" if plain in times else frames.NOT_RUN]
+    shown = [[f"{before:,}", f"{after:,}", f"{time:.2f}", f"{time / times[plain]:.2f}" if plain in times else NOTHING]
              for before, after, time in lines.values()]
     return DataFrame(shown, index=list(lines), columns=columns)
 
@@ -182,7 +182,7 @@ def chosen(run: Run) -> Figure:
     found = {name: results for name, results in run.results.items() if "weights" in results[0].values and name not in UNCHOSEN}
     if not found:
         return tables.note("none of the chosen rows chooses among crops")
-    cells, known = frames.numbers(run).set_index(["row", "column"]), any("shown" in results[0].values for results in found.values())
+    cells, known = run.filled.numbers().set_index(["row", "column"]), any("shown" in results[0].values for results in found.values())
     labels = [results[0].row.label for results in found.values()]
     figure, axes = style.panels([2.2] * (2 + known), [0.27 * (len(found) + 1)], left=0.3 + 0.066 * max(map(len, labels)), bottom=1.0, gap=0.3)
     for k, (name, results) in enumerate(found.items()):

@@ -19,8 +19,8 @@ from lib.data.recognition import PROTOCOLS
 from lib.figures import style, tables
 from lib.figures.recognition import class_name, sign, source, variant_of
 from lib.models.sampler import low_resolution
+from lib.results.grids import NOTHING
 from lib.results.statistics import Interval, bootstrap, paired, summarise
-from lib.tables import frames
 from lib.runs.engine import Run
 from lib.models.zoomed import flops
 from lib.training.loop import run_network, to_device
@@ -99,7 +99,7 @@ def accuracy(run: Run) -> Figure:
     """Every row's top-1 and top-5 with their intervals and the published values; the control apart."""
     if not run.results:
         return tables.note("no row has been run")
-    return tables.intervals(frames.numbers(run), columns=[column.name for column in run.table.columns], reference=run.table.reference,
+    return tables.intervals(run.filled.numbers(), columns=[column.name for column in run.table.columns], reference=run.table.reference,
                             data=source(run))
 
 
@@ -268,8 +268,8 @@ def cost(run: Run) -> DataFrame:
         found[name] = (sum(p.numel() for p in model.parameters()), before, flops(model, run.preset.canvas.size, run.preset.view_size), milliseconds(run, model, "main"))
     plain = found.get(run.table.reference)
     names = ("parameters", "before the task network", "operations (millions)", "× plain", "ms, measured now", "× plain's ms")
-    lines = {run.table.row(name).label: (f"{count:,}", f"{before:,}", f"{done / 1e6:,.1f}", f"{done / plain[2]:.2f}" if plain else frames.NOT_RUN,
-                                         f"{taken:.2f}", f"{taken / plain[3]:.2f}" if plain else frames.NOT_RUN)
+    lines = {run.table.row(name).label: (f"{count:,}", f"{before:,}", f"{done / 1e6:,.1f}", f"{done / plain[2]:.2f}" if plain else NOTHING,
+                                         f"{taken:.2f}", f"{taken / plain[3]:.2f}" if plain else NOTHING)
              for name, (count, before, done, taken) in found.items()}
     return DataFrame.from_dict(lines, orient="index", columns=names)
 
@@ -283,7 +283,7 @@ def depth(run: Run) -> Figure:
     if not any(name.startswith("depth") for name in names):
         return tables.note("the rows depth_6 and depth_10 have not been run")
     small = run.preset.trunk == "small"
-    cells = frames.numbers(run).set_index(["column", "row"])
+    cells = run.filled.numbers().set_index(["column", "row"])
     figure, axes = style.panels([2.4] * len(run.table.columns), [2.0], left=0.55, top=0.3, bottom=0.85, gap=0.6)
     for ax, column in zip(axes[0], run.table.columns, strict=True):
         for key, colour, marker in (("ours", style.OURS, "o"), ("paper", style.PAPER, "D")):

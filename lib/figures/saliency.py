@@ -24,7 +24,6 @@ from lib.figures import style, tables, zoom
 from lib.metrics.saliency import density_map, kl_divergence
 from lib.models.emlnet import RELEASED_FLAGS
 from lib.models.saliency_baselines import GROUND_TRUTH_SIGMA
-from lib.tables import frames
 from lib.runs.engine import Run
 from lib.tables.table import Column
 from lib.training.saliency import enlarge
@@ -313,7 +312,7 @@ def _mark_constant(ax: Axes, constant: float) -> None:
 
 def scores(run: Run, *, columns: Sequence[str] | None = None) -> Figure:
     """Every metric's mean with its 95 % interval for every row, or those of `columns`: networks blue, maps that no network made grey."""
-    numbers = frames.numbers(run)
+    numbers = run.filled.numbers()
     labels = numbers.drop_duplicates("row").set_index("row")["label"]
     measured = set(numbers.loc[numbers["ours"].notna(), "column"]) & set(columns or numbers["column"])
     known = [column for column in run.table.columns if column.name in measured]

@@ -1,6 +1,6 @@
 """Plots of a table: means with their intervals, differences to the reference row, training curves, distributions of errors.
 
-They draw from plain data (`lib.tables.frames.numbers`, a record's history, per-sample values), so that any table can use them.
+They draw from plain data (`lib.results.filled.Filled.numbers`, a record's history, per-sample values), so that any table can use them.
 """
 
 from collections.abc import Callable, Sequence
@@ -79,7 +79,7 @@ def _legend(figure: Figure, ax: Axes, *, paper: bool, control: bool, what: str) 
 def intervals(numbers: DataFrame, *, columns: Sequence[str], reference: str | None = None, data: str = "ours") -> Figure:
     """Every cell's mean with its 95 % interval, and the paper's value as an open marker; the control stands apart.
 
-    numbers: `lib.tables.frames.numbers`. reference: the row whose mean is drawn down as a line. data: what ours are measured on.
+    numbers: `Filled.numbers()`. reference: the row whose mean is drawn down as a line. data: what ours are measured on.
     """
     def draw(ax: Axes, cells: DataFrame, at: dict[str, float]) -> None:
         for line in cells.itertuples():

@@ -6,13 +6,11 @@ import math
 import re
 from collections.abc import Iterable
 
-from lib.report.contents import Found
-from lib.report.grids import Cell, Grid
-from lib.report.numbers import minus
-from lib.results.verdicts import FAILS, HOLDS, UNDECIDED
-from lib.tables import claims
+from lib.claims.decide import NOT_A_TWIN, NOT_COMPARABLE, NOT_RUN, Verdict
+from lib.claims.verdicts import FAILS, HOLDS, UNDECIDED
+from lib.results.grids import Grid, Text
 
-SIGNS = {FAILS: "✗", UNDECIDED: "?", HOLDS: "✓", claims.NOT_RUN: "○", claims.NOT_COMPARABLE: "≠", claims.NOT_A_TWIN: "–"}
+SIGNS = {FAILS: "✗", UNDECIDED: "?", HOLDS: "✓", NOT_RUN: "○", NOT_COMPARABLE: "≠", NOT_A_TWIN: "–"}
 LONG = 44  # letters of a text from which on it is wrapped
 TEX = {r"\times": "×", r"\pm": "±", r"\sigma": "σ", r"\tau": "τ", r"\log": "log", r"\le": "≤", r"\ge": "≥", r"\to": "→", r"\cdot": "·", r"\,": " "}
 
@@ -96,7 +94,7 @@ def _unbroken(note: str) -> str:
     return re.sub(r"\s(?=\()|(?<=,)\s", "<br>", text(note)).replace(" ", "&nbsp;").replace("<br>", " ")
 
 
-def _line(shown: Grid, line: tuple[Cell, ...]) -> str:
+def _line(shown: Grid, line: tuple[Text, ...]) -> str:
     first, *others = line
     made = f'<th scope="row">{text(first.text)}{f"<small>{text(first.note)}</small>" if first.note else ""}</th>'
     for cell, start, (_, name) in zip(others, _starts(shown)[1:], shown.head[1:], strict=True):
@@ -106,7 +104,7 @@ def _line(shown: Grid, line: tuple[Cell, ...]) -> str:
     return made
 
 
-def _marks(cell: Cell) -> str:
+def _marks(cell: Text) -> str:
     """How many claims have which verdict; each sign leads to the first of them."""
     found = ""
     for verdict in dict.fromkeys(mark.verdict for mark in cell.marks):
@@ -119,22 +117,20 @@ def _marks(cell: Cell) -> str:
 # --- claims -------------------------------------------------------------------------------------------------------------
 
 
-def claim(one: Found) -> str:
+def claim(one: Verdict) -> str:
     """A claim that was tested: the sentence, its source, what was found beside what was claimed."""
-    verdict, about = one.verdict, one.verdict.claim
-    kind = "twin" if verdict.is_twin else "real"
+    about = one.claim
     said = (f'<div><p class="sentence">{text(about.sentence)}</p><small>{text(about.source)}</small>'
-            f"<small>Statistic: {text(about.statistic)}</small>{badge(one.where, kind)}</div>")
-    found = (f'<div class="found">{plot(one)}{text(minus(claims.text(verdict)))}<small>claimed: {text(about.region)}; '
-             f"p (Holm) {text(claims.p_text(verdict))}</small></div>")
-    word = f'<div class="word"><span aria-hidden="true">{SIGNS[verdict.verdict]}</span> {text(verdict.verdict)}</div>'
-    return element("li", word + said + found, class_=f"claim {css_class(verdict.verdict)}", id=one.name)
+            f"<small>Statistic: {text(about.statistic)}</small>{badge(one.where, 'twin' if one.group.is_twin else 'real')}</div>")
+    found = (f'<div class="found">{plot(one)}{text(one.text)}<small>claimed: {text(about.region)}; '
+             f"p (Holm) {text(one.p_text)}</small></div>")
+    word = f'<div class="word"><span aria-hidden="true">{SIGNS[one.verdict]}</span> {text(one.verdict)}</div>'
+    return element("li", word + said + found, class_=f"claim {css_class(one.verdict)}", id=one.name)
 
 
-def plot(one: Found) -> str:
+def plot(one: Verdict) -> str:
     """The claimed region, shaded, with the estimate and its 95 % interval; an ornament beside the same in words."""
-    found, about = one.verdict.found, one.verdict.claim
-    interval = found.interval
+    about, interval = one.claim, one.found.interval
     known = [value for value in (0.0, about.low, about.high, interval.mean, interval.low, interval.high) if math.isfinite(value)]
     least, width = min(known), (max(known) - min(known)) or 1.0
 

@@ -3,14 +3,15 @@
 from collections.abc import Iterable
 from importlib import resources
 
+from lib import claims
+from lib.claims.decide import NOT_A_TWIN, NOT_COMPARABLE, NOT_RUN, TESTED
+from lib.claims.verdicts import FAILS
 from lib.report import gallery
-from lib.report.contents import TESTED, Found, Report
+from lib.report.contents import Report
 from lib.report.deviations import Deviation
-from lib.report.grids import Grid, Mark, grid
 from lib.report.markup import SIGNS, badge, claim, css_class, data_badge, element, inline, items, table, text
-from lib.report.sections import LEGEND, Section
-from lib.results.verdicts import FAILS
-from lib.tables import claims
+from lib.results.filled import LEGEND, Filled
+from lib.results.grids import Grid, Mark, grid
 
 TITLE = "Spatial attention in vision: the papers' tables again"
 ABOUT = ("What “Learning to Zoom”, EML-NET, Mr-CNN and salience region proposal say, and what came out when their tables were computed again. "
@@ -26,7 +27,7 @@ PROVENANCE = ("From the records, by group. Names of machines are left out. The r
               "changes; where they do not, it is said at the top.")
 COST = ("Seconds are summed over rows and seeds, each computed with the number of threads named. Several rows may have been computed side by side, "
         "so this is not how long one waits. Rows that two tables share are counted once.")
-NOT_RUN = ("Rows, seeds, presets and data sets of which there is no record, and why as far as files can tell. Claims that were not run are listed in "
+ABSENT = ("Rows, seeds, presets and data sets of which there is no record, and why as far as files can tell. Claims that were not run are listed in "
            "section 1.")
 SECTIONS = (("ledger", "What holds"), ("tables", "Tables"), ("figures", "Figures"), ("deviations", "Deviations"), ("provenance", "Provenance"),
             ("cost", "Cost"), ("not-run", "Not run"))
@@ -83,24 +84,24 @@ def _notices(report: Report) -> str:
 
 
 def ledger(report: Report) -> str:
-    tested = {one.verdict.claim.key for one in report.ledger if one.verdict.verdict in TESTED}
+    tested = {one.claim.key for one in report.ledger if one.verdict in TESTED}
     count = f"{len(claims.ledger())} claims of papers and READMEs, {len(tested)} of them tested here, on each data set, preset and device apart."
     parts = [heading("ledger", "1 · What holds and what does not"), paragraph(f"{count} {VERDICTS}")]
     for name in TESTED:
-        found = [one for one in report.ledger if one.verdict.verdict == name]
+        found = [one for one in report.ledger if one.verdict == name]
         nothing = "Nothing was tested." if not tested else "No claim that was tested fails." if name == FAILS else "None."
         parts += [f'<h3 id="verdict-{css_class(name)}">{SIGNS[name]} {text(TITLES[name])} ({len(found)})</h3>',
                   element("ul", "\n".join(map(claim, found)), class_="claims") if found else paragraph(nothing, "soft")]
-    for name in (claims.NOT_RUN, claims.NOT_COMPARABLE, claims.NOT_A_TWIN):
-        parts.append(_untested(name, [one for one in report.ledger if one.verdict.verdict == name]))
-    left = grid(["sentence", "source", "why it is not tested"], [[one.sentence, one.source, one.why] for one in report.left_out], numeric=False)
-    parts.append(folded(f"Sentences that records cannot decide ({len(report.left_out)})", table(left, "Sentences left out")))
+    for name in (NOT_RUN, NOT_COMPARABLE, NOT_A_TWIN):
+        parts.append(_untested(name, [one for one in report.ledger if one.verdict == name]))
+    left = grid(["sentence", "source", "why it is not tested"], [[one.sentence, one.source, one.why] for one in claims.left_out()], numeric=False)
+    parts.append(folded(f"Sentences that records cannot decide ({len(left.lines)})", table(left, "Sentences left out")))
     return f"<section>{''.join(parts)}</section>"
 
 
-def _untested(name: str, found: list[Found]) -> str:
+def _untested(name: str, found: list[claims.Verdict]) -> str:
     shown = grid(["claim", "source", "data", "claimed", "why"], [
-        [one.verdict.claim.sentence, one.verdict.claim.source, one.where or "–", one.verdict.claim.region, one.verdict.reason] for one in found],
+        [one.claim.sentence, one.claim.source, one.where or "–", one.claim.region, one.reason] for one in found],
         numeric=False)
     title = f"{SIGNS[name]} {name[:1].upper()}{name[1:]} ({len(found)})"
     return folded(title, table(shown, name) if found else paragraph("None.", "soft"), id=f"verdict-{css_class(name)}")
@@ -115,27 +116,28 @@ def folded(title: str, inside: str, **attributes: str) -> str:
 
 
 def tables(report: Report) -> str:
-    found = [(one.stem, f'{text(one.table.title)} <span class="soft">{text(one.group.where)}</span>') for one in report.sections]
-    nothing = "" if report.sections else paragraph("No row was run.", "soft")
-    legend = paragraph(LEGEND + MARKS) if report.sections else ""
-    return f"<section>{heading('tables', '2 · Tables')}{legend}{links(found, 'Tables')}{nothing}{''.join(map(_table, report.sections))}</section>"
+    found = [(one.stem, f'{text(one.table.title)} <span class="soft">{text(one.group.where)}</span>') for one in report.tables]
+    nothing = "" if report.tables else paragraph("No row was run.", "soft")
+    legend = paragraph(LEGEND + MARKS) if report.tables else ""
+    return f"<section>{heading('tables', '2 · Tables')}{legend}{links(found, 'Tables')}{nothing}{''.join(map(_table, report.tables))}</section>"
 
 
-def _table(one: Section) -> str:
+def _table(one: Filled) -> str:
     where = f"{one.table.title}, {one.group.where}"
     badges = [data_badge(one.group.data), badge(f"preset {one.group.preset}"), badge(one.group.device)]
-    parts = [f'<h3 id="{text(one.stem)}">{text(one.table.title)}</h3>', items(badges, "badges"), paragraph(one.caption, "caption")]
-    parts += [f'<div class="notice">{items(map(text, one.warnings))}</div>'] if one.warnings else []
-    parts.append(table(one.main, where))
-    if verdicts := unique(mark for line in one.main.lines for cell in line for mark in cell.marks):
+    parts = [f'<h3 id="{text(one.stem)}">{text(one.table.title)}</h3>', items(badges, "badges"), paragraph(one.about, "caption")]
+    parts += [f'<div class="notice">{items(map(text, warnings))}</div>'] if (warnings := one.warnings()) else []
+    main, pairs, quoted = one.main(), one.comparisons(), one.quoted()
+    parts.append(table(main, where))
+    if verdicts := unique(mark for line in main.lines for cell in line for mark in cell.marks):
         listed = items(f'<a href="#{text(mark.target)}">{SIGNS[mark.verdict]} {text(mark.verdict)}</a>: {text(mark.title)}' for mark in verdicts)
         parts.append(folded(f"Claims about these rows ({len(verdicts)})", listed))
     if one.missing:
         parts.append(element("p", f"Not run: {text(', '.join(one.missing))}.", class_="caption"))
-    if one.pairs:
-        parts.append(f"<h4>Between rows, paired</h4>{table(one.pairs, f'Between rows: {where}')}")
-    if one.quoted:
-        parts.append(f"<h4>Published, quoted from the source named</h4>{table(one.quoted, f'Published: {where}')}")
+    if pairs:
+        parts.append(f"<h4>Between rows, paired</h4>{table(pairs, f'Between rows: {where}')}")
+    if quoted:
+        parts.append(f"<h4>Published, quoted from the source named</h4>{table(quoted, f'Published: {where}')}")
     return f"<section>{''.join(parts)}</section>"
 
 
@@ -182,7 +184,7 @@ def _deviation(one: Deviation) -> str:
 
 
 def _shown(name: str, words: str, about: str, *grids: Grid) -> str:
-    made = "".join(table(one, words) if one.lines else paragraph("None.", "soft") for one in grids)
+    made = "".join(table(one, words) if one else paragraph("None.", "soft") for one in grids)
     return f"<section>{heading(name, words)}{paragraph(about, 'soft')}{made}</section>"
 
 
@@ -195,7 +197,7 @@ def cost(report: Report) -> str:
 
 
 def not_run(report: Report) -> str:
-    return _shown("not-run", "7 · Not run, and why", NOT_RUN, report.not_run)
+    return _shown("not-run", "7 · Not run, and why", ABSENT, report.not_run)
 
 
 def foot(report: Report) -> str:

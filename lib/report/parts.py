@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lib import tables
-from lib.report.grids import NOTHING, Cell, Grid, grid
-from lib.report.sections import Section, short
-from lib.report.stored import MEANINGLESS, Group, Item, Rows, Stored, size_of, variants
+from lib.results.filled import Filled, short
+from lib.results.grids import NOTHING, Grid, Text, grid
+from lib.results.store import MEANINGLESS, Group, Item, Rows, Stored, data_of, size_of, variants
 
 NEEDS_GPU = "the paper's networks, sizes and schedule: meant for a GPU"
 
@@ -16,8 +16,7 @@ def _items(rows: Rows) -> list[Item]:
 
 
 def _in_order(stored: Stored) -> list[tuple[Group, Rows]]:
-    order = {name: i for i, name in enumerate(tables.NAMES)}
-    return sorted(stored.groups.items(), key=lambda found: (order[found[0].table], found[0].is_twin, found[0]))
+    return sorted(stored.groups.items(), key=lambda found: found[0].order())
 
 
 def _all(values: Iterable) -> str:
@@ -32,7 +31,7 @@ def provenance(stored: Stored) -> Grid:
     for group, rows in _in_order(stored):
         kept = [item.record.provenance for item in _items(rows)]
         versions = [{name: version for name, version in (one.get("versions") or {}).items() if version} for one in kept]
-        lines.append([Cell(group.table, group.where), _all(short(one.get("commit")) for one in kept),
+        lines.append([Text(group.table, group.where), _all(short(one.get("commit")) for one in kept),
                       _all(one.get("python") for one in kept), _all(f"{name} {one[name]}" for one in versions for name in sorted(one)),
                       _all(one.get("device_name") for one in kept), _all(one.get("threads") for one in kept),
                       _all(one.get("processes", 1) for one in kept), _fingerprints(group, rows)])
@@ -57,7 +56,7 @@ def cost(stored: Stored) -> Grid:
         found = _items(rows)
         seconds = {name: sum(_seconds(item) for item in seeds.values()) for name, seeds in rows.items()}
         longest = max((_seconds(item), item.record.row) for item in found)
-        lines.append([Cell(group.table, group.where), str(len(rows)), str(len(found)), time_text(sum(seconds.values())),
+        lines.append([Text(group.table, group.where), str(len(rows)), str(len(found)), time_text(sum(seconds.values())),
                       f"{time_text(longest[0])} ({longest[1]})", _all(item.record.provenance.get("threads") for item in found),
                       size_text(sum(item.size for item in found))])
     if lines:
@@ -95,18 +94,18 @@ def size_text(size: int) -> str:
 # --- not run ------------------------------------------------------------------------------------------------------------
 
 
-def not_run(stored: Stored, sections: list[Section]) -> Grid:
+def not_run(stored: Stored, filled: list[Filled]) -> Grid:
     """Rows, seeds, presets and data sets of which there is nothing, and why as far as the files tell."""
     lines = []
     for name in tables.NAMES:
-        shown = [one for one in sections if one.table.name == name]
+        shown = [one for one in filled if one.table.name == name]
         for one in shown:
             lines += _rows(one, stored)
         lines += _presets_and_data(name, shown, stored)
     return grid(["table", "what", "why"], lines, numeric=False)
 
 
-def _rows(one: Section, stored: Stored) -> list[list[str]]:
+def _rows(one: Filled, stored: Stored) -> list[list[str]]:
     at_work = set(stored.interrupted.get(tuple(one.group[:3]), ()))
     where, lines = one.group.where, []
     for title, names in (("at work, or interrupted: a checkpoint lies there", [name for name in one.missing if name in at_work]),
@@ -118,7 +117,7 @@ def _rows(one: Section, stored: Stored) -> list[list[str]]:
     return lines
 
 
-def _presets_and_data(name: str, shown: list[Section], stored: Stored) -> list[list[str]]:
+def _presets_and_data(name: str, shown: list[Filled], stored: Stored) -> list[list[str]]:
     """What a table could have been run with and was not, the same reason in one line."""
     table = tables.get(name)
     presets = [preset for preset in table.presets if preset not in {one.group.preset for one in shown}]

@@ -1,17 +1,19 @@
-"""A finished row is one JSON record with its per-sample values beside it.
+"""A finished row is one JSON record with its per-sample values beside it: how it is written, and how it is read.
 
     <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key>.json          the record
     <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key>.npz           per-sample values, (n, ...) each
 
-The key is a hash of everything that the result depends on (`lib.runs.keys`). So a record that parses is a finished row that still
-holds, and nothing else counts as one.
+The key is a hash of everything that the result depends on (`lib.runs.keys`). So a record that can be read is a
+finished row that still holds, and nothing else counts as one.
 """
 
 import hashlib
 import importlib.metadata
+import io
 import json
 import platform
 import subprocess
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -19,9 +21,11 @@ import numpy as np
 import torch
 
 from lib.files import ROOT, replace_atomically
+from lib.results import schema
 
 SCHEMA = 2
-READABLE = (1, 2)  # what tables and reports are made from; only SCHEMA is ever taken for a finished row
+MOST_VALUES = 2**29  # bytes of a row's values, unpacked
+PARTS = (".json", ".npz", ".safetensors")
 
 
 @dataclass
@@ -43,6 +47,17 @@ class Record:
     notes: list[str] = field(default_factory=list)
     values_sha256: str = ""
     schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Item:
+    """One finished row and seed, with its per-sample values, (n, ...) each."""
+
+    record: Record
+    values: dict[str, np.ndarray]
+    path: Path = Path()
+    size: int = 0  # bytes on disk, weights included
+    time: float = 0.0  # of its file
 
 
 def provenance(device: torch.device, seconds: float, processes: int = 1) -> dict:
@@ -71,6 +86,77 @@ def git_commit() -> str | None:
         return None
 
 
+# --- reading ------------------------------------------------------------------------------------------------------------
+
+
+def read_record(path: Path, *, values: bool = True) -> Item:
+    """The finished row whose record is the file `path`; its values are read too unless `values` is False.
+
+    ValueError, one line with the file's name and what to do, for whatever does not fit `lib.results.schema`; of another
+    version it is a `schema.OtherVersion`.
+    """
+    try:
+        record = Record(**schema.parse(_bytes(path, schema.MOST_BYTES)))
+    except schema.OtherVersion as error:
+        raise schema.OtherVersion(f"{path}: {error}; it is left as it is, run its row again") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: {_words(error)}; remove it and run its row again") from None
+    arrays = _values(path, record) if values else {}
+    return Item(record, arrays, path, sum(size_of(path.with_suffix(part)) for part in PARTS), path.stat().st_mtime)
+
+
+def _values(path: Path, record: Record) -> dict[str, np.ndarray]:
+    beside = path.with_suffix(".npz")
+    if not beside.exists():
+        raise ValueError(f"{path}: its values, {beside.name}, are missing; run its row again")
+    try:
+        data = _bytes(beside, MOST_VALUES)
+        if hashlib.sha256(data).hexdigest() != record.values_sha256:
+            raise ValueError(f"are not the values that {path.name} was written with (SHA-256 differs)")
+        arrays = _unpacked(data)
+        schema.check_values(arrays, record.n)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{beside}: {_words(error)}; remove both and run the row again") from None
+    return arrays
+
+
+def _unpacked(data: bytes) -> dict[str, np.ndarray]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MOST_VALUES:
+            raise ValueError(f"unpack to {size / 1e6:.0f} MB")
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            return dict(archive)
+    except Exception as error:  # whatever a damaged archive makes its readers raise
+        raise ValueError(f"cannot be unpacked ({_words(error)})") from None
+
+
+def _bytes(path: Path, most: int) -> bytes:
+    """The content of a file that is one (no folder, no pipe, no link to nowhere) and not larger than `most` bytes."""
+    if not path.is_file():
+        raise ValueError("is no readable file")
+    if path.stat().st_size > most:
+        raise ValueError(f"has more than {most / 1e6:.0f} MB")
+    return path.read_bytes()
+
+
+def _words(error: Exception) -> str:
+    """An error's words in one line, without a path."""
+    return error.strerror or "cannot be read" if isinstance(error, OSError) else " ".join(str(error).split())[:200]
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 if it is gone, as something may be training here."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+# --- writing ------------------------------------------------------------------------------------------------------------
+
+
 class RecordStore:
     """The records of one table on one data set with one preset."""
 
@@ -83,14 +169,10 @@ class RecordStore:
     def load(self, row: str, seed: int, key: str) -> tuple[Record, dict[str, np.ndarray]] | None:
         """The finished row with its values, None where there is none (a damaged one counts as none)."""
         try:
-            record = Record(**json.loads(self.path(row, seed, key, "json").read_text()))
-            data = self.path(row, seed, key, "npz").read_bytes()
-            if record.schema != SCHEMA or hashlib.sha256(data).hexdigest() != record.values_sha256:
-                return None
-            with np.load(self.path(row, seed, key, "npz"), allow_pickle=False) as archive:
-                return record, dict(archive)
-        except (OSError, ValueError, TypeError):
+            found = read_record(self.path(row, seed, key, "json"))
+        except (OSError, ValueError):
             return None
+        return (found.record, found.values) if found.record.schema == SCHEMA else None
 
     def save(self, record: Record, key: str, values: dict[str, np.ndarray]) -> None:
         """Values first, record last, each written whole or not at all."""

@@ -5,7 +5,7 @@ frames of one face are not independent. Over seeds: Student's t. Differences bet
 the rows saw the same samples.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -17,18 +17,26 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its interval; `over` says of what, n of how many."""
+    """A mean with its interval; `over` says of what, n of how many. `spread`: half the width that it had before it was cut off."""
 
     mean: float
     low: float
     high: float
     n: int
     over: str
+    spread: float | None = None
 
     @property
     def half(self) -> float:
         """Half the interval's width, for "mean ± half"."""
-        return (self.high - self.low) / 2
+        return (self.high - self.low) / 2 if self.spread is None else self.spread
+
+    def within(self, least: float, most: float) -> "Interval":
+        """The same, cut off where no such mean can lie (a share beyond 100 %); its ± stays what the data say."""
+        if not (self.low < least or self.high > most):
+            return self
+        low, high = max(self.low, min(least, self.mean)), min(self.high, max(most, self.mean))
+        return replace(self, low=low, high=high, spread=self.half)
 
     def text(self, digits: int = 2, *, sign: bool = False) -> str:
         """ "2.03 ± 0.11"; with `sign`, a difference: "-0.60 ± 0.08"."""

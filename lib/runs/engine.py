@@ -22,8 +22,10 @@ import torch
 
 from lib.files import locked, writable
 from lib.models.network import RowNetwork
-from lib.results.records import Record, RecordStore, provenance
+from lib.results.filled import Filled
+from lib.results.records import Item, Record, RecordStore, provenance
 from lib.results.statistics import mean
+from lib.results.store import group_of
 from lib.runs import keys
 from lib.runs.parameters import Settings
 from lib.runs.parameters import settings as settings  # what notebooks need beside Run
@@ -135,6 +137,14 @@ class Run:
         """`trained` for a row of `results`, for figures; position: among the seeds."""
         found = self.results[name][position]
         return self.trained(found.row, found.record.seed)
+
+    @property
+    def filled(self) -> Filled:
+        """The table with the rows that are finished, ready to be read and written."""
+        rows: dict[str, dict[int, Item]] = {}
+        for name, results in self.results.items():
+            rows[name] = {result.record.seed: Item(result.record, result.values) for result in results}
+        return Filled(self.table, group_of(next(iter(self.results.values()))[0].record), rows)
 
     # --- filling --------------------------------------------------------------------------------------------------------
 

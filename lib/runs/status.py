@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib import tables
-from lib.results.records import SCHEMA, Record
+from lib.results.records import SCHEMA, Record, read_record
 from lib.runs import keys
 from lib.runs.engine import Run
 from lib.runs.parameters import PARAMETERS, Settings, settings
@@ -86,15 +86,15 @@ class Unopened(Run):
 def _records(folder: Path) -> tuple[list[Record], int]:
     """The records in `folder`, newest first, their values not read; and how many there are of an older version, which are left as they are."""
     found, older = [], 0
-    for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
+    for path in folder.glob("*.json"):
         try:
-            record = Record(**json.loads(path.read_text()))
-            older += record.schema < SCHEMA
-            if record.schema == SCHEMA and {"weights", "data"} <= record.depends.keys():
-                found.append(record)
-        except (OSError, ValueError, TypeError, AttributeError):
+            item = read_record(path, values=False)
+        except (OSError, ValueError):
             continue
-    return found, older
+        older += item.record.schema < SCHEMA
+        if item.record.schema == SCHEMA and {"weights", "data"} <= item.record.depends.keys():
+            found.append(item)
+    return [item.record for item in sorted(found, key=lambda item: item.time, reverse=True)], older
 
 
 def _made(record: Record, path: Path) -> str:

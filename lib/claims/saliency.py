@@ -4,7 +4,7 @@ EML-NET's own tables and the full text on Mr-CNN were not at hand: directions co
 only sizes are read in tables that others printed, each with its source.
 """
 
-from lib.tables.claims import Claim, LeftOut, contrast, direction, less, size
+from lib.claims.claim import Claim, LeftOut, contrast, direction, less, size
 
 README = "README of SenJia/EML-NET-Saliency"
 MULTI = "Liu et al., CVPR 2015: the multi-resolution network of the title; its tables were not at hand"
@@ -65,8 +65,6 @@ MRCNN_CLAIMS = (
 )
 
 CLAIMS = EMLNET_CLAIMS + MRCNN_CLAIMS
-
-AWAITED = {}
 
 LEFT_OUT = (
     LeftOut(sentence="EML-NET is the state of the art in NSS on SALICON, MIT300 and CAT2000.", source="EML-NET, abstract (arXiv 1805.01047)",

@@ -1,4 +1,4 @@
-"""A small table of texts, and the same as Markdown, LaTeX and a DataFrame. HTML is in `lib.report.page`."""
+"""A small table of texts, and the same as Markdown, LaTeX and a DataFrame. HTML is in `lib.report.markup`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Text:
     """A text, a note under it, marks behind it."""
 
     text: str
@@ -38,7 +38,7 @@ class Grid:
     """head[i] is (group, name): neighbours of one group stand under one heading. The first column labels the rows."""
 
     head: tuple[tuple[str, str], ...]
-    lines: tuple[tuple[Cell, ...], ...]
+    lines: tuple[tuple[Text, ...], ...]
     numeric: bool = True  # whether all columns but the first are right-aligned
 
     @property
@@ -46,15 +46,28 @@ class Grid:
         return [" ".join(filter(None, name)) for name in self.head]
 
     def frame(self) -> pd.DataFrame:
-        """As a DataFrame of texts, the first column its index."""
-        lines = [[str(cell) for cell in line] for line in self.lines]
+        """As a DataFrame of texts, the first column its index; groups stand above the names."""
+        lines = [[str(text) for text in line] for line in self.lines]
         index = pd.Index([line[0] for line in lines], name=self.names[0] or None)
-        return pd.DataFrame([line[1:] for line in lines], index=index, columns=self.names[1:])
+        columns = pd.MultiIndex.from_tuples(self.head[1:]) if any(group for group, _ in self.head) else self.names[1:]
+        return pd.DataFrame([line[1:] for line in lines], index=index, columns=columns)
+
+    def __bool__(self) -> bool:
+        return bool(self.lines)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return self.frame()._repr_html_() if self else ""
 
 
-def grid(head: Sequence[str | tuple[str, str]], lines: Sequence[Sequence[str | Cell]], *, numeric: bool = True) -> Grid:
+def minus(number: str) -> str:
+    """A number with a minus sign where `format` writes a hyphen."""
+    return "−" + number[1:] if number.startswith("-") else number
+
+
+def grid(head: Sequence[str | tuple[str, str]], lines: Sequence[Sequence[str | Text]], *, numeric: bool = True) -> Grid:
     """A `Grid` from plain texts; a column of nothing but dashes is left out, but for the first."""
-    whole = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in line] for line in lines]
+    whole = [[cell if isinstance(cell, Text) else Text(cell) for cell in line] for line in lines]
     kept = [i for i in range(len(head)) if i == 0 or any(line[i].text != NOTHING or line[i].marks for line in whole)]
     names = [name if isinstance(name, tuple) else ("", name) for name in head]
     return Grid(tuple(names[i] for i in kept), tuple(tuple(line[i] for i in kept) for line in whole), numeric)

@@ -6,8 +6,7 @@ the claim is not split in two; sizes are tested apart, as printed.
 
 import numpy as np
 
-from lib.tables.claims import Claim, LeftOut, contrast, direction, less, size
-from lib.tables.ledger_samples import Contrast, Piece, Values
+from lib.claims.claim import Claim, Contrast, LeftOut, Piece, Values, contrast, direction, less, size
 
 TABLE_1 = "Learning to Zoom, section 4.1, Table 1"
 
@@ -91,8 +90,6 @@ CLAIMS = (
     level_with_itracker("iPad", 3.29, 3.31),
     level_with_itracker("iPhone", 2.03, 2.04),
 )
-
-AWAITED = {}
 
 LEFT_OUT = (
     LeftOut(sentence="The sampler prevents extreme transformations and fold-overs, which a thin-plate spline can have.",

@@ -1,17 +1,16 @@
-"""Puts a finished run into results/reference: `python -m lib.tables.reference RESULTS`. For those who publish a release.
+"""Puts a finished run into results/reference: `python -m lib.results.publish RESULTS`. For those who publish a release.
 
     records/<table>/<dataset>-<preset>/<row>-seed<k>.json, .npz     every record that holds, but for the host's name, with its values
-    tables/                                                         as `python -m lib table` wrote them
+    tables/                                                         as `python -m lib report` wrote them
     notebooks/                                                      executed, their pictures as JPEG: tracked files must stay small
     figures/                                                        those of `FIGURES`, with 256 colours
     weights/                                                        those of `WEIGHTS`, with SHA256SUMS
 
-What was there before goes. Smoke runs are left out, and of several records of one row and seed the newest counts.
+What was there before goes. Smoke runs are left out.
 """
 
 import argparse
 import base64
-import contextlib
 import hashlib
 import io
 import json
@@ -23,8 +22,8 @@ from pathlib import Path
 import nbformat
 from PIL import Image
 
-from lib.results.records import ROOT, Record
-from lib.results.scan import read
+from lib.results.records import ROOT
+from lib.results.store import MEANINGLESS, Item, Stored, read_folder
 
 REFERENCE = ROOT / "results" / "reference"
 FIGURES = (
@@ -41,36 +40,25 @@ MACHINE = re.compile(r"(?<![\w.])/[\w./-]*?/(results|data|notebooks)/")  # a pat
 WIDEST = 960  # px of a picture in an executed notebook
 
 
-def newest(results: Path) -> dict[tuple, tuple[Record, Path]]:
-    """(table, data set, preset, row, seed) -> the record, and its file without suffix; what is damaged is left out."""
-    found = {}
-    for path in sorted((results / "runs").rglob("*.json"), key=lambda path: path.stat().st_mtime_ns):
-        with contextlib.suppress(OSError, ValueError):
-            record, _ = read(path)
-            found[record.table, record.dataset, record.preset, record.row, record.seed] = record, path.with_suffix("")
-    return found
+def put_record(item: Item, folder: Path) -> None:
+    record = item.record
+    record.provenance = {name: value for name, value in record.provenance.items() if name != "host"}
+    target = folder / record.table / f"{record.dataset}-{record.preset}" / f"{record.row}-seed{record.seed}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(asdict(record), indent=1) + "\n")
+    shutil.copy(item.path.with_suffix(".npz"), target.with_suffix(".npz"))
 
 
-def put_records(found: dict[tuple, tuple[Record, Path]], folder: Path) -> None:
-    for (table, dataset, preset, row, seed), (record, source) in found.items():
-        if preset == "smoke":
-            continue
-        record.provenance = {name: value for name, value in record.provenance.items() if name != "host"}
-        target = folder / table / f"{dataset}-{preset}" / f"{row}-seed{seed}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.with_suffix(".json").write_text(json.dumps(asdict(record), indent=1) + "\n")
-        shutil.copy(source.with_suffix(".npz"), target.with_suffix(".npz"))
-
-
-def put_weights(found: dict[tuple, tuple[Record, Path]], folder: Path) -> None:
+def put_weights(stored: Stored, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    lines = []
-    for name, (table, dataset, row) in WEIGHTS.items():
-        if (one := found.get((table, dataset, "demo", row, 0))) is not None:
-            target = folder / f"{name}.safetensors"
-            shutil.copy(one[1].with_suffix(".safetensors"), target)
-            lines.append(f"{hashlib.sha256(target.read_bytes()).hexdigest()}  {target.name}\n")
-    (folder / "SHA256SUMS").write_text("".join(lines))
+    trained = {(item.record.table, item.record.dataset, item.record.row): item.path.with_suffix(".safetensors") for item in stored.items
+               if item.record.seed == 0 and item.record.preset == "demo"}
+    sums = []
+    for name, where in WEIGHTS.items():
+        if where in trained:
+            target = Path(shutil.copy(trained[where], folder / f"{name}.safetensors"))
+            sums.append(f"{hashlib.sha256(target.read_bytes()).hexdigest()}  {target.name}\n")
+    (folder / "SHA256SUMS").write_text("".join(sums))
 
 
 def put_figures(source: Path, folder: Path) -> None:
@@ -114,21 +102,25 @@ def as_jpeg(png: str) -> str:
     return base64.b64encode(written.getvalue()).decode()
 
 
-def publish(results: Path, reference: Path = REFERENCE) -> None:
-    """Everything of `results` into `reference`; its README stays."""
-    found = newest(results)
-    if not found:
+def publish(results: Path, reference: Path = REFERENCE) -> Stored:
+    """Everything of `results` into `reference`; its README stays. Returns what was read, with the problems that left rows out."""
+    stored = read_folder(results)
+    items = [item for item in stored.items if item.record.preset != MEANINGLESS]
+    if not items:
         raise ValueError(f"{results}: holds no finished rows; `python -m lib run` makes some")
     for name in ("records", "tables", "notebooks", "figures", "weights"):
         shutil.rmtree(reference / name, ignore_errors=True)
-    put_records(found, reference / "records")
-    put_weights(found, reference / "weights")
+    for item in items:
+        put_record(item, reference / "records")
+    put_weights(stored, reference / "weights")
     put_figures(results / "figures", reference / "figures")
     put_notebooks(results / "notebooks", reference / "notebooks")
     shutil.copytree(results / "tables", reference / "tables", ignore=shutil.ignore_patterns("*smoke*"))
+    return stored
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m lib.tables.reference", description="Put a finished run into results/reference.")
+    parser = argparse.ArgumentParser(prog="python -m lib.results.publish", description="Put a finished run into results/reference.")
     parser.add_argument("results", type=Path, metavar="RESULTS", help="folder of a finished run")
-    publish(parser.parse_args().results)
+    for problem in publish(parser.parse_args().results).problems:
+        print(f"left out: {problem}")

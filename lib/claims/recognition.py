@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from lib.tables.claims import Claim, LeftOut, contrast, direction, less, size
-from lib.tables.ledger_samples import Contrast, Piece, Values
+from lib.claims.claim import Claim, Contrast, LeftOut, Piece, Values, contrast, direction, less, size
 
 TABLE_2, TABLE_3 = "Learning to Zoom, section 4.2, Table 2", "Learning to Zoom, section 4.2, Table 3"
 TABLE_4, DISCUSSION = "Learning to Zoom, section 4.3, Table 4", "Learning to Zoom, section 5"
@@ -124,8 +123,6 @@ TABLE_4_CLAIMS = (
 )
 
 CLAIMS = TABLE_2_CLAIMS + TABLE_3_CLAIMS + TABLE_4_CLAIMS
-
-AWAITED = {}
 
 LEFT_OUT = (
     LeftOut(sentence="On ImageNet, whose pictures are small, the sampler improves only marginally.", source="README of the released code",

@@ -1,6 +1,6 @@
 """Claims of the report on salience region proposal (JasmineLi-805/cse490-DeepLearning-Project), and of an earlier draft of it."""
 
-from lib.tables.claims import Claim, LeftOut, contrast, direction, equivalence, less, size
+from lib.claims.claim import Claim, LeftOut, contrast, direction, equivalence, less, size
 
 REPORT = "report of JasmineLi-805/cse490-DeepLearning-Project, results"
 DRAFT = "an earlier README of the same project"
@@ -36,8 +36,6 @@ CLAIMS = (
          contrast(less("proposal", "proposal_smallest"), TOP1), published=0.43, source=REPORT,
          datasets=("imagenette",), **POINTS, statistic="top-1 of proposal minus proposal_smallest"),
 )
-
-AWAITED = {}
 
 LEFT_OUT = (
     LeftOut(sentence="Thousands of proposed boxes, many on background, make detectors inefficient.", source=f"{DRAFT}, introduction",

@@ -1,0 +1,223 @@
+"""One table filled with the rows of one group: what report, notebooks, the `table` command and README render, all from the same cells.
+
+Files (`write`) hold what follows from the rows alone, so that whoever writes them writes the same.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib.results.cells import Cell, Value, cell, versus
+from lib.results.grids import NOTHING, Grid, Mark, Text, grid, latex, markdown, minus
+from lib.results.records import Record
+from lib.results.store import MEANINGLESS, Group, Rows
+from lib.tables.table import Column, Table
+from lib.training.checkpoint import replace_atomically
+
+LEGEND = ("± is half of a 95 % interval, and beside it stands what it is over, and how many: for one seed a bootstrap over test samples, or over "
+          "whole clusters of them (subjects); for several seeds Student's t over the seeds. Differences between rows are paired, sample by sample.")
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A table with its rows. marks: verdicts by row, for `main`; suffix: ends the files' names where others have the same."""
+
+    table: Table
+    group: Group
+    rows: Rows
+    marks: dict[str, tuple[Mark, ...]] = field(default_factory=dict)
+    suffix: str = ""
+
+    # --- what it is -----------------------------------------------------------------------------------------------------
+
+    @property
+    def stem(self) -> str:
+        """The name of its files."""
+        return f"{self.table.name}-{self.group.dataset}-{self.group.preset}{self.suffix}"
+
+    @cached_property
+    def records(self) -> list[Record]:
+        return [item.record for seeds in self.rows.values() for item in seeds.values()]
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """Those that any row was run with."""
+        return sorted({seed for found in self.rows.values() for seed in found})
+
+    @property
+    def missing(self) -> list[str]:
+        """Rows that this preset and data set have, and that were not run."""
+        rows = [row for row in self.table.rows if row.presets is None or self.group.preset in row.presets]
+        return [row.name for row in rows if row.name not in self.rows
+                and (self.group.dataset == "twin" or (row.variant == "main" and not row.twin_only))]
+
+    @property
+    def fewer(self) -> list[str]:
+        """Rows that were run with fewer seeds than others."""
+        return [f"{name} ({len(found)} of {len(self.seeds)})" for name, found in self.rows.items() if len(found) < len(self.seeds)]
+
+    @property
+    def caption(self) -> str:
+        """What the table is and what its numbers are, in a few sentences that must stand with it."""
+        return f"{self.table.title}. {self.about}"
+
+    @property
+    def about(self) -> str:
+        """The same without the title."""
+        tests = ", ".join(dict.fromkeys(f"{'' if self.table.row(record.row).variant == 'main' else 'for the control '}{record.n} test {record.unit}"
+                                        for record in self.records))
+        count = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}{' (not all rows have all of them)' * bool(self.fewer)}"
+        over = sorted({value.over for one in self.cells.values() if (value := one.ours) and np.isfinite(value.interval.half)}, reverse=True)
+        parts = ["Preset smoke: THESE NUMBERS MEAN NOTHING, they show that everything runs."] if self.group.preset == MEANINGLESS else []
+        parts.append(f"{self.table.paper}. Data: {self.group.data}, {tests}; preset {self.group.preset}, {self.group.device}, {count}.")
+        parts += ["The data are synthetic: values are not comparable with the paper's, only their order and signs."] if self.group.is_twin else []
+        parts += [f"±: 95 % {', '.join(over)}."] if over else []
+        return " ".join(parts)
+
+    def warnings(self) -> list[str]:
+        """Results of different code or versions in one table."""
+        commits = sorted({record.provenance.get("commit") or "unknown" for record in self.records})
+        torch = sorted({str(record.depends.get("torch") or (record.provenance.get("versions") or {}).get("torch")) for record in self.records})
+        found = []
+        if len(commits) > 1 and (parts := differing_code(self.records)) is not None:
+            found.append(f"rows come from {len(commits)} states of the code: {', '.join(short(commit) for commit in commits)}{parts}")
+        if any(commit.endswith("-dirty") for commit in commits):
+            found.append("rows were computed with changes that no commit holds (-dirty)")
+        if "unknown" in commits:
+            found.append("rows do not say which commit they were computed with")
+        return found + ([f"rows come from torch {' and '.join(torch)}"] if len(torch) > 1 else [])
+
+    # --- what it says ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def cells(self) -> dict[tuple[str, str], Cell]:
+        """By row and column, in the table's order."""
+        return {(row.name, column.name): cell(self.table, self.rows, row.name, column)
+                for row in self.table.rows if row.name in self.rows for column in self.table.columns}
+
+    @property
+    def compared(self) -> bool:
+        """Whether the paper's values stand beside ours."""
+        return any(row.published for row in self.table.rows)
+
+    def main(self, *, notes: bool = True, marks: bool = True) -> Grid:
+        """One line for each row; up to five cells for each column where a row has a published value, else one; then the marks."""
+        other = self.table.reference.replace("_", " ")
+        names = ("paper", "ours", "ours − paper", f"paper − {other}", f"ours − {other}") if self.compared else ("ours",)
+        head = [("", ""), *((self.heading(column), name) for column in self.table.columns for name in names), ("", "claims")]
+        lines = []
+        for row in (row for row in self.table.rows if row.name in self.rows):
+            line: list[Text | str] = [Text(row.label)]
+            for column in self.table.columns:
+                shown = texts(self.cells[row.name, column.name], notes=notes)
+                line += shown if self.compared else [shown[1]]
+            bears = self.marks.get(row.name, ()) if marks else ()
+            lines.append([*line, Text("" if bears else NOTHING, marks=bears)])
+        return grid(head if self.compared else [("", group or name) for group, name in head], lines)
+
+    def comparisons(self, *, notes: bool = True) -> Grid:
+        """Rows minus rows: the table's own comparisons; where `main` has no room for them, every row minus the reference first."""
+        lines = [[f"{self.table.row(name).label} − {self.table.row(other).label}",
+                  *(text(value, column, sign=True, notes=notes) for value, column in zip(found, self.table.columns, strict=True))]
+                 for (name, other), found in self.pairs.items()]
+        return grid(["", *map(self.heading, self.table.columns)], lines)
+
+    @cached_property
+    def pairs(self) -> dict[tuple[str, str], list[Value | None]]:
+        """The differences of `comparisons`, one for each column."""
+        chosen = [] if self.compared else [(row.name, self.table.reference) for row in self.table.rows if row.name in self.rows]
+        found = {pair: [versus(self.table, self.rows, *pair, column) for column in self.table.columns]
+                 for pair in dict.fromkeys([*chosen, *self.table.comparisons])}
+        return {pair: values for pair, values in found.items() if any(values)}
+
+    def quoted(self) -> Grid:
+        """Published rows that none of ours stands for, with their sources."""
+        lines = [[row.label, *(number(row.values.get(column.name), column) for column in self.table.columns), row.source]
+                 for row in self.table.quoted]
+        return grid(["", *map(self.heading, self.table.columns), "source"], lines)
+
+    def heading(self, column: Column) -> str:
+        """A column's name with its unit, and an arrow to where better is if the columns differ in that."""
+        differ = {True, False} <= {one.lower_is_better for one in self.table.columns} and column.lower_is_better is not None
+        return f"{column.name}{f' ({column.unit})' * bool(column.unit)}{(' ↓' if column.lower_is_better else ' ↑') * differ}"
+
+    def frame(self) -> pd.DataFrame:
+        """The table as a notebook shows it: texts without notes, (column, what) above them where the paper is compared with."""
+        return self.main(notes=False).frame()
+
+    def numbers(self) -> pd.DataFrame:
+        """Plain numbers, one line for each cell: what the CSV holds and what plots are drawn from."""
+        return pd.DataFrame([self._numbers(one, one.ours, one.versus) for one in self.cells.values() if one.ours]).astype(
+            {"paper": float, "paper_versus_reference": float})
+
+    def _numbers(self, one: Cell, ours: Value, versus: Value | None) -> dict:
+        return {"row": one.row.name, "label": one.row.label, "variant": one.row.variant, "column": one.column.name, "quantity": one.column.axis,
+                "lower_is_better": one.column.lower_is_better, "paper": one.paper, **_bounds("ours", ours), **_bounds("versus_reference", versus),
+                "paper_versus_reference": one.paper_versus, "n": ours.interval.n, "interval_over": ours.interval.over, "samples": ours.samples,
+                "unit": ours.unit, "seeds": len(ours.seeds), "versus_reference_n": versus.interval.n if versus else 0,
+                "versus_reference_over": versus.interval.over if versus else "", "dataset": self.group.dataset,
+                "is_twin": self.group.is_twin, "preset": self.group.preset, "device": self.group.device}
+
+    # --- as files -------------------------------------------------------------------------------------------------------
+
+    def markdown(self, *, marks: bool = True) -> str:
+        parts = [f"{self.caption} {LEGEND}", *self.warnings(), markdown(self.main(marks=marks))]
+        parts += [f"Not run: {', '.join(self.missing)}."] if self.missing else []
+        parts += ["Between rows, paired:", markdown(pairs)] if (pairs := self.comparisons()) else []
+        parts += ["Published, quoted from the source named:", markdown(quoted)] if (quoted := self.quoted()) else []
+        return "\n\n".join(parts)
+
+    def write(self, folder: str | Path) -> list[Path]:
+        """<folder>/<table>-<dataset>-<preset>.md, .csv and .tex, each written whole or not at all, without marks; returns the paths."""
+        tabulars = [latex(part, f"{self.caption}\n{LEGEND}") for part in (self.main(marks=False), self.comparisons()) if part]
+        written = {".md": f"{self.markdown(marks=False)}\n", ".csv": self.numbers().to_csv(index=False), ".tex": "\n".join(tabulars)}
+        return [write_text(Path(folder) / f"{self.stem}{suffix}", words) for suffix, words in written.items()]
+
+
+def write_text(path: Path, words: str) -> Path:
+    """A file of text, written whole or not at all."""
+    replace_atomically(path, lambda temporary: temporary.write_text(words, encoding="utf-8"))
+    return path
+
+
+def texts(one: Cell, *, notes: bool = True) -> list[Text | str]:
+    """A cell as the table's columns: paper, ours, ours − paper, paper − reference, ours − reference."""
+    return [number(one.paper, one.column), text(one.ours, one.column, notes=notes), number(one.difference, one.column, sign=True),
+            number(one.paper_versus, one.column, sign=True), text(one.versus, one.column, sign=True, notes=notes)]
+
+
+def text(value: Value | None, column: Column, *, sign: bool = False, notes: bool = True) -> Text:
+    return Text(value.text(column.digits, sign=sign), value.note if notes else "") if value and value.samples else Text(NOTHING)
+
+
+def number(value: float | None, column: Column, *, sign: bool = False) -> str:
+    return NOTHING if value is None else minus(f"{value:{'+' if sign else ''}.{column.digits}f}")
+
+
+def _bounds(name: str, value: Value | None) -> dict[str, float]:
+    found = (value.interval.mean, value.interval.low, value.interval.high) if value else (np.nan,) * 3
+    return dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
+
+
+def differing_code(records: list[Record]) -> str | None:
+    """In what the code of these rows differs, as the end of a sentence; empty where they do not say.
+
+    None if no source that they depend on differs: most commits change something else.
+    """
+    sources: dict[str, set[str]] = {}
+    for record in records:
+        if not isinstance(code := record.depends.get("code"), dict) or not code:
+            return ""
+        for name, digest in code.items():
+            sources.setdefault(name, set()).add(str(digest))
+    changed = sorted({name.split(":")[0] for name, digests in sources.items() if len(digests) > 1})
+    return f", which differ in {', '.join(changed)}" if changed else None
+
+
+def short(commit: str | None) -> str:
+    """ "21d14a4", "21d14a4-dirty"; "unknown"."""
+    commit = commit or "unknown"
+    return commit[:7] + ("-dirty" if commit.endswith("-dirty") else "")
