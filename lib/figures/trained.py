@@ -7,12 +7,12 @@ import torch
 from matplotlib.figure import Figure
 
 from lib.data.inaturalist import INaturalist
-from lib.data.synthetic import inaturalist as twin
 from lib.figures import zoom
-from lib.models.sampler import Sampled
 from lib.files import ROOT
-from lib.tables import inaturalist, recognition
+from lib.models.sampler import Sampled
+from lib.tables import inaturalist
 from lib.training.checkpoint import load_weights
+from lib.training.progress import Progress
 from lib.training.recognition import RecognitionTask
 
 WEIGHTS = ROOT / "results" / "reference" / "weights" / "inaturalist-twin-sampler.safetensors"
@@ -22,7 +22,7 @@ def network(path: Path = WEIGHTS) -> torch.nn.Module:
     """Table 2's sampler row as the `demo` preset trained it; FileNotFoundError, one line, where the weights are not."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: missing; it belongs to the repository, `git checkout` brings it back")
-    model = recognition.sampler(inaturalist.PRESETS["demo"])
+    model = inaturalist.TABLE.row("sampler").build(inaturalist.PRESETS["demo"])
     load_weights(path, model)
     return model.eval()
 
@@ -30,7 +30,7 @@ def network(path: Path = WEIGHTS) -> torch.nn.Module:
 @torch.no_grad()
 def pictures(count: int = 4) -> tuple[list[torch.Tensor], list[Sampled], list[zoom.Boxes], list[str]]:
     """Test pictures of different species, what the network makes of them, where the animal is, and whether the answer is right."""
-    root = twin.write(ROOT / "data" / "twins" / "inaturalist-smoke-small", details="small", **twin.SIZES["smoke"])
+    root = inaturalist.TABLE.twin.write(inaturalist.PRESETS["smoke"], "main", Progress(quiet=True))
     preset, model = inaturalist.PRESETS["demo"], network()
     data = {split: INaturalist(root, split) for split in ("train", "val", "test")}
     task = RecognitionTask(data, view_size=preset.view_size, canvas=preset.canvas)

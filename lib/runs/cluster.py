@@ -54,6 +54,7 @@ def workers(address: str | None = None) -> Iterator[Client]:
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(SETTINGS))
+        stack.enter_context(_quiet())
         if address is None:
             address = stack.enter_context(LocalCluster(n_workers=cores(), threads_per_worker=1, processes=True, dashboard_address=None, env=QUIET,
                                                         silence_logs=logging.CRITICAL))
@@ -62,6 +63,20 @@ def workers(address: str | None = None) -> Iterator[Client]:
         except (OSError, ValueError) as error:
             raise ValueError(f"scheduler {address}: no Dask scheduler answers there ({type(error).__name__}); start one, or leave --scheduler out") from None
         yield client
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the cluster's own log: a lost connection would be told by three libraries in forty lines."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 # --- on a worker --------------------------------------------------------------------------------------------------------
