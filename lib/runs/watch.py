@@ -10,6 +10,7 @@ from lib.training.progress import clock
 
 EVERY = 10.0  # seconds between lines of a log
 WIDTH = 110
+RECENT = 60.0  # seconds after its last step a row is no longer shown as under way
 
 
 class Watch:
@@ -47,7 +48,7 @@ class Watch:
         """A step of a row: {"job", "stage", "done", "total", "note"}."""
         with self.lock:
             if event["job"] in self.share and self.share[event["job"]] < 1:
-                self.at[event["job"]] = event
+                self.at[event["job"]] = event | {"time": time.monotonic()}
                 if event["note"].startswith("epoch"):
                     self.share[event["job"]] = 0.99 * event["done"] / event["total"]
 
@@ -63,7 +64,8 @@ class Watch:
             total, elapsed = sum(self.weight[name] for name in self.share), time.monotonic() - self.started
             whole = sum(share == 1.0 for share in self.share.values())
             left = f", about {clock(elapsed * (total - done) / done)} left" if done > 0.01 * total and elapsed > 5 else ""
-            now = "; ".join(f"{name}: {event['note'] or event['stage']}" for name, event in self.at.items())
+            recent = {name: event for name, event in self.at.items() if event["done"] < event["total"] and time.monotonic() - event["time"] < RECENT}
+            now = "; ".join(f"{name}: {event['note'] or event['stage']}" for name, event in recent.items())
         return f"rows {whole}/{len(self.share)}{left}" + (f"; {now}" if now else "")
 
     def _show(self) -> None:

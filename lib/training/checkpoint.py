@@ -1,6 +1,9 @@
 """Seeds, atomic files, and checkpoints that make an interrupted run end with the numbers of an uninterrupted one."""
 
+import hashlib
+import io
 import json
+import os
 import random
 from pathlib import Path
 
@@ -38,17 +41,32 @@ def restore_rng(state: dict) -> None:
 
 
 def save_checkpoint(path: Path, state: dict) -> None:
-    replace_atomically(path, lambda temporary: torch.save(state, temporary))
+    """`state` behind the SHA-256 of its bytes, so that one that was damaged is known."""
+    content = io.BytesIO()
+    torch.save(state, content)
+    replace_atomically(path, lambda temporary: temporary.write_bytes(hashlib.sha256(content.getvalue()).digest() + content.getvalue()))
 
 
 def load_checkpoint(path: Path) -> dict | None:
-    """The checkpoint at `path`, None where there is none. Nothing in the file is executed."""
+    """The checkpoint at `path`, None where there is none. Nothing in the file is executed. ValueError, a few words, if it is damaged."""
     if not path.exists():
         return None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = path.read_bytes()
+        if hashlib.sha256(content[32:]).digest() != content[:32]:
+            raise ValueError("its bytes are not those that were written")
+        return torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ValueError(error.strerror or "it cannot be read") from None
     except Exception as error:  # whatever a damaged file makes the unpickler raise
-        raise ValueError(f"{path}: not a readable checkpoint ({type(error).__name__}); delete it to start that row again") from None
+        raise ValueError(str(error) if isinstance(error, ValueError) else f"it is no checkpoint ({type(error).__name__})") from None
+
+
+def put_aside(path: Path, why: str) -> None:
+    """A checkpoint that cannot be gone on from: renamed, never removed, and said in one line."""
+    aside = path.with_name(f"{path.name}.damaged")
+    os.replace(path, aside)
+    print(f"{path.name}: {why}; it is kept as {aside.name}, and the row starts again", flush=True)
 
 
 def save_weights(path: Path, model: torch.nn.Module, *, header: dict | None = None) -> None:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.models.network import RowNetwork
-from lib.training.checkpoint import load_checkpoint, restore_rng, rng_state, save_checkpoint, seed_everything
+from lib.training.checkpoint import load_checkpoint, put_aside, restore_rng, rng_state, save_checkpoint, seed_everything
 from lib.training.processes import ALONE, WHOLE, Processes, Share
 from lib.training.progress import Progress
 
@@ -200,7 +200,7 @@ class Trainer:
     def run(self, *, checkpoint: Path | None, progress: Progress, label: str) -> list[dict]:
         """Train to the end, from the checkpoint where there is one; returns one dict per epoch."""
         self.processes.broadcast_parameters(self.model)
-        if checkpoint is not None and (state := self.processes.broadcast(load_checkpoint(checkpoint) if self.processes.main else None)) is not None:
+        if checkpoint is not None and (state := self.processes.broadcast(self._stored(checkpoint) if self.processes.main else None)) is not None:
             self._restore(state)
         while self.epoch < self.recipe.epochs and not self._in_vain():
             entry = self.train_epoch(progress, label)
@@ -214,6 +214,31 @@ class Trainer:
         if self.recipe.keep_best and self.best is not None:
             self.model.load_state_dict(self.best["model"])
         return self.history
+
+    def _stored(self, checkpoint: Path) -> dict | None:
+        """The state that lies there, if it is one of this very training; else it is put aside."""
+        try:
+            state = load_checkpoint(checkpoint)
+            if state is not None and (unlike := self._unlike(state)):
+                raise ValueError(unlike)
+            return state
+        except ValueError as error:
+            put_aside(checkpoint, str(error))
+            return None
+
+    def _unlike(self, state: dict) -> str:
+        """Why `state` is not a state of this training, in a few words; empty if it is."""
+        if not isinstance(state, dict) or set(state) != set(self._state()):
+            return "it lacks parts of a checkpoint, or has others"
+        epoch, history, own = state["epoch"], state["history"], self.model.state_dict()
+        if not isinstance(epoch, int) or not 0 < epoch <= self.recipe.epochs or not isinstance(history, list) or len(history) != epoch:
+            return f"it says epoch {epoch!r} with {len(history) if isinstance(history, list) else 'no'} entries of {self.recipe.epochs}"
+        kept = [state["model"], *([state["best"]["model"]] if state["best"] else [])]
+        if any({name: tensor.shape for name, tensor in weights.items()} != {name: tensor.shape for name, tensor in own.items()} for weights in kept):
+            return "its weights are those of another network"
+        if not all(tensor.isfinite().all() for weights in kept for tensor in weights.values() if tensor.is_floating_point()):
+            return "its weights are not finite"
+        return ""
 
     def _in_vain(self) -> bool:
         """Whether the recipe's patience is at its end."""
