@@ -10,15 +10,15 @@ import pytest
 from scipy import stats
 
 from lib.__main__ import main
+from lib.results import check
 from lib.results.records import Record, RecordStore
-from lib.results.scan import scan
 from lib.results.statistics import bootstrap
-from lib.tables import check
+from lib.results.store import read_folder
 
 RNG = np.random.default_rng(0)
 SUBJECTS = np.repeat(np.arange(20), 5)
 TABLET = np.arange(100) % 2 == 0
-ERRORS = RNG.gamma(4, 0.5, 100) + RNG.normal(0, 0.3, 20)[SUBJECTS]
+ERRORS = np.abs(RNG.gamma(4, 0.5, 100) + RNG.normal(0, 0.3, 20)[SUBJECTS])
 
 
 def store(folder, errors=ERRORS, *, row="plain", seed=0, device="cpu", preset="demo", data="same", key="k", table="gazecapture", values=None):
@@ -124,9 +124,9 @@ def test_without_a_common_seed_one_of_each_is_compared_but_never_called_identica
 @pytest.mark.parametrize(("change", "expected"), [(1e-7, check.AGREES), (1e-4, check.DISAGREES), (np.nan, check.DISAGREES)])
 def test_where_an_interval_has_no_width_only_rounding_is_allowed(tmp_path, capsys, change, expected):
     here, reference = sides(tmp_path)
-    store(reference, np.full(100, 2.0))
-    store(here, np.full(100, 2.0 + change))
-    assert verdict(run(tmp_path, capsys)[1]) == expected
+    for folder, values in ((reference, np.full(100, 2.0)), (here, np.full(100, 2.0 + change))):
+        store(folder, table="salicon", row="mse", values={"nss": values, "cc": ERRORS / 100})
+    assert verdict(run(tmp_path, capsys)[1], "NSS", "mse") == expected
 
 
 # --- what is never mixed ------------------------------------------------------------------------------------------------
@@ -161,10 +161,10 @@ def test_rows_and_tables_of_one_side_are_named(tmp_path, capsys):
     here, reference = sides(tmp_path)
     store(here), store(reference)
     store(here, row="oracle"), store(reference, row="sampler")
-    store(reference, table="salicon", values={"nss": ERRORS})
+    store(reference, table="salicon", row="mse", values={"nss": ERRORS})
     code, text = run(tmp_path, capsys)
     assert code == 0 and "In the reference only: sampler." in text and "Here only: oracle." in text
-    assert "nothing of it was run here:\n  salicon, twin, demo, cpu: plain" in text
+    assert "nothing of it was run here:\n  salicon, twin, demo, cpu: mse" in text
 
 
 def test_other_data_is_said(tmp_path, capsys):
@@ -209,9 +209,9 @@ def test_damaged_files_are_one_line_each_and_not_well(tmp_path, capsys):
         assert sum(Path(path).stem in line and words in line for line in lines) == 1
 
 
-def test_a_scan_yields_what_was_saved(tmp_path):
+def test_what_was_saved_is_read(tmp_path):
     store(tmp_path, row="plain"), store(tmp_path, ERRORS + 1, row="sampler")
-    found = {record.row: values["error_cm"] for record, values in scan(tmp_path)}
+    found = {item.record.row: item.values["error_cm"] for item in read_folder(tmp_path).items}
     np.testing.assert_array_equal(found["plain"], ERRORS)
     np.testing.assert_array_equal(found["sampler"], ERRORS + 1)
 

@@ -23,7 +23,7 @@ def picture() -> anatomy.Picture:
 
 
 def numbers(rows=("plain", "sampler", "control_plain"), columns=("iPad", "iPhone")) -> pd.DataFrame:
-    """What `lib.tables.frames.numbers` gives."""
+    """What `Filled.numbers` gives."""
     return pd.DataFrame([{
         "row": row, "label": row.upper(), "variant": "control" if row.startswith("control") else "main", "column": column,
         "quantity": "error (cm)", "lower_is_better": True,

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lib import tables
+from lib import claims, tables
 from lib.__main__ import main
-from lib.report import collect, contents, deviations, gallery, grids, write_all
+from lib.report import collect, contents, deviations, gallery, write_all
 from lib.report.page import page
+from lib.results import grids
 from lib.results.records import Record, RecordStore
-from lib.tables import claims, frames
+from lib.results.statistics import bootstrap, t_interval
 
 DAY = "2030-01-02"
 DEVIATIONS = deviations.find()
@@ -44,9 +45,9 @@ def keep(folder: Path, row: str, values: dict, *, table: str = "salicon", seed: 
 
 
 def scores(mean: float, *, seed: int = 0, n: int = 40, names: tuple[str, ...] = ("nss", "cc")) -> dict[str, np.ndarray]:
-    """Values whose means are `mean`, with a little scatter."""
+    """Values whose means are `mean`, with a little scatter; of CC, which cannot exceed 1, a tenth of them."""
     noise = np.random.default_rng(seed).normal(size=n) / 10
-    return {name: mean + noise - noise.mean() for name in names}
+    return {name: (mean + noise - noise.mean()) / (10 if name == "cc" else 1) for name in names}
 
 
 def gaze(mean: float, seed: int = 0) -> dict[str, np.ndarray]:
@@ -102,13 +103,13 @@ def test_every_group_is_a_table_of_its_own(folder):
                           (8.0, {"dataset": "osie", "twin": True})):
         keep(folder, "mse", scores(mean), **options)
     found = collect(folder, today=DAY)
-    means = [{round(line["ours"]) for line in one.numbers if line["row"] == "mse"} for one in found.sections]
+    means = [{round(ours) for ours in one.numbers().query("row == 'mse' and column == 'NSS'")["ours"]} for one in found.tables]
     assert sorted(map(tuple, means)) == [(2,), (5,), (6,), (7,), (8,)]
-    assert len({one.group for one in found.sections}) == len({one.stem for one in found.sections}) == 5
+    assert len({one.group for one in found.tables}) == len({one.stem for one in found.tables}) == 5
     shown = Page(page(found))
-    assert all(shown.ids.count(one.stem) == 1 for one in found.sections)
-    assert all({(line["is_twin"], line["device"], line["preset"]) for line in one.numbers} ==
-               {(one.group.is_twin, one.group.device, one.group.preset)} for one in found.sections)
+    assert all(shown.ids.count(one.stem) == 1 for one in found.tables)
+    assert all(set(one.numbers()[["is_twin", "device", "preset"]].itertuples(index=False, name=None)) ==
+               {(one.group.is_twin, one.group.device, one.group.preset)} for one in found.tables)
 
 
 def test_verdicts_of_devices_are_apart(folder):
@@ -116,27 +117,29 @@ def test_verdicts_of_devices_are_apart(folder):
     for path in (folder / "runs" / "salicon" / "twin-demo").glob("mse-*"):
         path.unlink()
     keep(folder, "mse", scores(2.0), device="cuda")
-    verdicts = [(one.device, one.verdict.verdict) for one in collect(folder).ledger if one.verdict.claim.key == "emlnet_loss"]
+    verdicts = [(one.group.device, one.verdict) for one in collect(folder).ledger if one.claim.key == "emlnet_loss"]
     assert sorted(verdicts) == [("cpu", "not run"), ("cuda", "not run")]
 
 
 def test_tables_that_share_rows_are_both_there(tmp_path):
     for row in ("plain", "depth_6"):
         keep(tmp_path, row, {name: scores(0.5)["nss"] for name in ("top1", "top5")}, table="inaturalist")
-    assert [one.stem for one in collect(tmp_path).sections] == ["inaturalist-twin-demo", "saliency_depth-twin-demo"]
+    assert [one.stem for one in collect(tmp_path).tables] == ["inaturalist-twin-demo", "saliency_depth-twin-demo"]
 
 
-def test_file_names_are_those_of_a_run_and_stay_in_their_folder(folder, tmp_path):
-    keep(folder, "mse", scores(1.0), dataset="../../out", twin=False)
-    paths = write_all(collect(folder), folder / "there" / "out")
+def test_files_stay_in_their_folder_and_what_would_leave_it_is_refused(folder):
+    keep(folder, "uniform", scores(1.0), dataset="../../out", twin=False)
+    found = collect(folder)
+    paths = write_all(found, folder / "there" / "out")
     assert {path.parent for path in paths} == {folder / "there" / "out", folder / "there" / "out" / "tables"}
     assert {path.name for path in paths} >= {f"{name}{suffix}" for name in ("ledger", "salicon-twin-demo") for suffix in (".md", ".csv", ".tex")}
+    assert sum("../../out" in line for line in found.problems) == 1 and "uniform" not in found.tables[0].rows
 
 
 def test_smoke_is_shown_only_where_there_is_nothing_else(folder, tmp_path):
     keep(folder, "mse", scores(9.0), preset="smoke")
     found = collect(folder)
-    assert {one.group.preset for one in found.sections} == {"demo"} and [group.preset for group in found.stored.hidden] == ["smoke"]
+    assert {one.group.preset for one in found.tables} == {"demo"} and [group.preset for group in found.stored.hidden] == ["smoke"]
     alone = tmp_path / "alone"
     keep(alone, "mse", scores(9.0), preset="smoke")
     text = page(collect(alone))
@@ -145,7 +148,7 @@ def test_smoke_is_shown_only_where_there_is_nothing_else(folder, tmp_path):
 
 def test_what_fails_stands_first_everywhere(folder):
     found = collect(folder)
-    assert found.counts["fails"] == 1 and found.ledger[0].verdict.claim.key == "emlnet_loss"
+    assert found.counts["fails"] == 1 and found.ledger[0].claim.key == "emlnet_loss"
     html = page(found)
     assert html.index('class="claim fails"') < html.index('class="claim holds"')
     assert "What does not hold (1)" in html
@@ -155,14 +158,14 @@ def test_what_fails_stands_first_everywhere(folder):
 
 
 def test_rows_bear_the_verdicts_of_claims_about_them(folder):
-    (one,) = collect(folder).sections
-    marks = {line[0].text: {mark.verdict for mark in line[-1].marks} for line in one.main.lines}
+    (one,) = collect(folder).tables
+    marks = {line[0].text: {mark.verdict for mark in line[-1].marks} for line in one.main().lines}
     assert marks["Encoder A, MSE"] == {"fails"} and marks["EML-NET: A and B, decoder"] == {"holds"} and marks["Centre bias"] == set()
 
 
 def test_every_claim_is_in_the_ledger_and_counts_add_up(folder):
     found = collect(folder)
-    assert {one.verdict.claim.key for one in found.ledger} == {claim.key for claim in claims.ledger()}
+    assert {one.claim.key for one in found.ledger} == {claim.key for claim in claims.ledger()}
     assert sum(found.counts.values()) == len(found.ledger) == len(pd.DataFrame([one.name for one in found.ledger]).drop_duplicates())
 
 
@@ -186,8 +189,8 @@ def test_every_interval_says_what_it_is_over_and_of_how_many(folder):
             keep(folder, row, gaze(mean + seed / 10, seed), table="gazecapture", seed=seed, unit="frames")
     keep(folder, "itracker", gaze(1.0), table="gazecapture", unit="frames")
     notes = {}
-    for one in collect(folder).sections:
-        for shown in filter(None, (one.main, one.pairs)):
+    for one in collect(folder).tables:
+        for shown in filter(None, (one.main(), one.comparisons())):
             cells = [cell for line in shown.lines for cell in line[1:] if "±" in cell.text]
             assert cells and all(re.fullmatch(r"\d+ [a-z]+( \(\d+ [a-z]+\))?(, same with \d seeds)?", cell.note) for cell in cells)
             notes.setdefault(one.table.name, set()).update(cell.note for cell in cells)
@@ -195,26 +198,30 @@ def test_every_interval_says_what_it_is_over_and_of_how_many(folder):
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_numbers_are_those_that_a_run_writes(tmp_path, seeds):
-    """Independent formulation: `lib.tables.frames` on the same rows."""
-    table, results = tables.get("gazecapture"), {}
+def test_numbers_are_the_intervals_of_the_stored_values(tmp_path, seeds):
+    """Independent formulation: bootstrap, or Student's t over the seeds, of the arrays that were stored."""
+    stored = {}
     for row, mean in (("plain", 3.0), ("sampler", 2.0)):
         for seed in range(seeds):
             values = gaze(mean, seed=seed + len(row))
             values["error_cm"] = values["error_cm"] + seed / 7
             keep(tmp_path, row, values, table="gazecapture", seed=seed, unit="frames")
-            results.setdefault(row, []).append(SimpleNamespace(row=table.row(row), values=values))
-    expected = frames.numbers(SimpleNamespace(table=table, results=results))
-    (one,) = collect(tmp_path).sections
-    pd.testing.assert_frame_equal(pd.DataFrame(one.numbers)[list(expected.columns)], expected, check_dtype=False)
+            stored.setdefault(row, []).append(values["error_cm"][:20])  # on tablets
+    (one,) = collect(tmp_path).tables
+    line = one.numbers().set_index(["row", "column"]).loc["sampler", "iPad"]
+    differences = [ours - plain for ours, plain in zip(stored["sampler"], stored["plain"], strict=True)]
+    for name, found in (("ours", stored["sampler"]), ("versus_reference", differences)):
+        wanted = t_interval(np.mean(found, axis=1)) if seeds > 1 else bootstrap(found[0], np.repeat(np.arange(4), 5), over="subjects")
+        assert (line[name], line[f"{name}_low"], line[f"{name}_high"]) == pytest.approx((wanted.mean, wanted.low, wanted.high))
+    assert line["paper"] == tables.get("gazecapture").row("sampler").published["iPad"] and line["seeds"] == seeds
 
 
 def test_a_row_that_no_seed_changes_has_its_interval_over_samples(tmp_path):
     """Student's t over three equal means would print ± 0."""
     for seed in range(3):
         keep(tmp_path, "uniform", scores(1.0), seed=seed)
-    (one,) = collect(tmp_path).sections
-    cell = one.main.lines[0][1]
+    (one,) = collect(tmp_path).tables
+    cell = one.main().lines[0][1]
     assert cell.note == "40 images, same with 3 seeds" and not cell.text.endswith("± 0.00")
 
 
@@ -223,7 +230,7 @@ def test_differences_are_over_the_seeds_that_both_rows_have(tmp_path):
         keep(tmp_path, "plain", gaze(3.0 + seed, seed), table="gazecapture", seed=seed, unit="frames")
     keep(tmp_path, "sampler", gaze(4.0, 1), table="gazecapture", seed=1, unit="frames")
     found = collect(tmp_path)
-    line = next(line for line in found.sections[0].numbers if line["row"] == "sampler")
+    line = found.tables[0].numbers().query("row == 'sampler'").iloc[0]
     assert line["versus_reference_n"] == 4 and line["versus_reference"] == pytest.approx(0.0, abs=1e-9)
     assert any("sampler (1 of 3)" in str(cell) for cells in found.not_run.lines for cell in cells)
 
@@ -231,14 +238,14 @@ def test_differences_are_over_the_seeds_that_both_rows_have(tmp_path):
 def test_of_two_records_of_a_row_the_newer_counts(tmp_path):
     old, new = keep(tmp_path, "mse", scores(1.0), key="old"), keep(tmp_path, "mse", scores(2.0), key="new")
     os.utime(old, (1, 1)), os.utime(new, (2, 2))
-    (one,) = collect(tmp_path).sections
-    assert one.numbers[0]["ours"] == pytest.approx(2.0)
+    (one,) = collect(tmp_path).tables
+    assert one.numbers()["ours"][0] == pytest.approx(2.0)
 
 
 def test_rows_of_other_data_are_left_out_and_named(folder):
     os.utime(keep(folder, "uniform", scores(0.0, n=30), data="b"), (1, 1))
     found = collect(folder)
-    assert "uniform" not in found.sections[0].rows and "uniform" in found.sections[0].missing
+    assert "uniform" not in found.tables[0].rows and "uniform" in found.tables[0].missing
     assert any("uniform" in line and "other data" in line for line in found.problems)
 
 
@@ -247,13 +254,13 @@ def test_without_records_it_says_so(tmp_path):
     write_all(found, tmp_path / "out")
     html = (tmp_path / "out" / "report.html").read_text()
     assert "There are no finished records here" in html.split("<main>")[0] and "SYNTHETIC" not in html.split("<main>")[0]
-    assert {one.verdict.verdict for one in found.ledger} == {"not run"}
+    assert {one.verdict for one in found.ledger} == {"not run"}
     Page(html)
 
 
 def test_committed_results_are_not_ones_own(tmp_path):
     keep(tmp_path / "reference", "mse", scores(1.0))
-    assert collect(tmp_path).sections == []
+    assert collect(tmp_path).tables == []
 
 
 def test_damaged_and_unknown_records_are_listed_and_the_rest_is_shown(folder):
@@ -268,13 +275,13 @@ def test_damaged_and_unknown_records_are_listed_and_the_rest_is_shown(folder):
     assert len(found.problems) == 6
     assert all(any(name in line for line in found.problems) for name in ("broken", "list", "no_such_table", "no_such_row", "decoder", "encoder_b"))
     assert not any(str(folder) in line for line in found.problems)
-    assert set(found.sections[0].rows) == {"centre_bias", "mse", "encoder_a"}
+    assert set(found.tables[0].rows) == {"centre_bias", "mse", "encoder_a"}
 
 
 def test_records_that_do_not_fit_their_table_are_named(folder):
     keep(folder, "plain", {"error_cm": np.ones(4)}, table="gazecapture", unit="frames")
     found = collect(folder)
-    assert [one.table.name for one in found.sections] == ["salicon"] and any("gazecapture" in line for line in found.problems)
+    assert [one.table.name for one in found.tables] == ["salicon"] and any("gazecapture" in line for line in found.problems)
 
 
 def test_what_is_missing_is_named(folder):
@@ -302,7 +309,8 @@ def test_html_is_well_formed_and_needs_nothing_from_outside(folder):
 
 def test_whatever_stands_in_a_record_is_escaped(folder):
     bad = '"><script>alert(1)</script>&'
-    keep(folder, "mse", scores(1.0), dataset=bad, commit=bad, twin=False)
+    keep(folder, "uniform", scores(1.0), dataset=bad, twin=False)
+    keep(folder, "mse", scores(1.0), commit=bad, code={bad: bad})
     found = Page(page(collect(folder)))
     assert "script" not in found.tags
     assert any(bad in words for words in found.words)

@@ -105,14 +105,6 @@ def test_values_that_need_pickle_are_not_loaded(store, tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
-def test_others_are_the_stale_records_of_the_same_row_and_seed(store):
-    for key in ("old", "new"):
-        store.save(record(notes=[key]), key, VALUES)
-    store.save(record(seed=11), "else", VALUES)
-    store.path("plain", 1, "broken", "json").write_text("{")
-    assert [other.notes for other in store.others("plain", 1, "new")] == [["old"]]
-
-
 # --------------------------------------------------------------------------------------------------------------------- keys
 
 SOURCE = '''

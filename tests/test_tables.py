@@ -15,8 +15,10 @@ from lib.__main__ import main
 from lib.data.gaze_geometry import CameraTarget, ScreenTarget
 from lib.models.baselines import TrainMean
 from lib.models.sampler import identity_grid
+from lib.results import cells, grids
 from lib.results.statistics import bootstrap, t_interval
-from lib.tables import engine, frames, gazecapture
+from lib.runs import engine
+from lib.tables import gazecapture
 from lib.files import ROOT
 from lib.runs.engine import Run, settings
 from lib.tables.table import Column, Quoted, Row
@@ -118,7 +120,7 @@ def test_a_second_run_reads_the_records_and_computes_nothing(run, results, capsy
 def test_only_the_chosen_rows_run_and_records_stay_when_others_are_added(results, tmp_path):
     one = Run(TABLE, chosen(results, rows="mean")).run()
     assert list(one.results) == ["mean"] and not one.results["mean"][0].computed
-    assert set(frames.numbers(one)["row"]) == {"mean"}
+    assert set(one.filled.numbers()["row"]) == {"mean"}
 
 
 def test_a_row_computed_again_has_the_same_values_bit_for_bit(run, tmp_path):
@@ -187,96 +189,96 @@ def test_two_processes_on_one_folder_compute_each_row_once(run, tmp_path):
             np.testing.assert_array_equal(values, run.results[name][0].values["error_cm"])
 
 
-# --------------------------------------------------------------------------------------------------------------- the frames
+# --------------------------------------------------------------------------------------------------------- the filled table
 
 
 def test_cells_are_the_means_and_intervals_of_the_values(run):
     plain, mean = (run.results[name][0].values for name in ("plain", "mean"))
-    for cell in frames.cells(run):
+    for cell in run.filled.cells.values():
         values = {"plain": plain, "mean": mean}[cell.row.name]
         mask = values["tablet"] == (cell.column.name == "iPad")
         assert 0 < mask.sum() < len(mask)
-        assert cell.ours == bootstrap(values["error_cm"][mask], values["subject"][mask], over="subjects")
-        assert cell.ours.n == len(np.unique(values["subject"][mask]))
+        assert cell.ours.interval == bootstrap(values["error_cm"][mask], values["subject"][mask], over="subjects")
+        assert cell.ours.interval.n == len(np.unique(values["subject"][mask]))
         if cell.row.name == "mean":
             difference = mean["error_cm"][mask] - plain["error_cm"][mask]
-            assert cell.versus == bootstrap(difference, values["subject"][mask], over="subjects")
+            assert cell.versus.interval == bootstrap(difference, values["subject"][mask], over="subjects")
             assert cell.paper is cell.difference is cell.paper_versus is None
         else:
             assert cell.versus is None and cell.paper == {"iPad": 5.44, "iPhone": 2.63}[cell.column.name]
-            assert cell.difference == cell.ours.mean - cell.paper
+            assert cell.difference == cell.ours.interval.mean - cell.paper
 
 
 def test_several_seeds_are_taken_over_their_means(run):
     """And the paper's differences are those of the published values."""
     def fake(row, shift):
         values = run.results["plain"][0].values
-        return [dataclasses.replace(run.results["plain"][0], row=TABLE.row(row), values=values | {"error_cm": values["error_cm"] + s})
-                for s in shift]
+        first = run.results["plain"][0]
+        return [dataclasses.replace(first, row=TABLE.row(row), record=dataclasses.replace(first.record, row=row, seed=seed),
+                                    values=values | {"error_cm": values["error_cm"] + s}) for seed, s in enumerate(shift)]
 
     made = Run(TABLE, run.settings)
     made.results = {"plain": fake("plain", [0.0, 0.2, 0.1]), "sampler": fake("sampler", [-1.0, -1.0, -1.3])}
-    cells = {(cell.row.name, cell.column.name): cell for cell in frames.cells(made)}
+    made_cells = made.filled.cells
     values = run.results["plain"][0].values
     base = values["error_cm"][values["tablet"]].mean()
-    ours, wanted = cells["plain", "iPad"].ours, t_interval(base + np.array([0.0, 0.2, 0.1]))
+    ours, wanted = made_cells["plain", "iPad"].ours.interval, t_interval(base + np.array([0.0, 0.2, 0.1]))
     assert (ours.mean, ours.low, ours.high, ours.n) == pytest.approx((wanted.mean, wanted.low, wanted.high, 3))
-    versus, wanted = cells["sampler", "iPad"].versus, t_interval(np.array([-1.0, -1.2, -1.4]))  # seed by seed
+    versus, wanted = made_cells["sampler", "iPad"].versus.interval, t_interval(np.array([-1.0, -1.2, -1.4]))  # seed by seed
     assert (versus.mean, versus.low, versus.high, versus.n) == pytest.approx((wanted.mean, wanted.low, wanted.high, 3))
     assert versus.over == "seeds"
-    assert cells["sampler", "iPad"].paper_versus == pytest.approx(3.29 - 5.44)
-    assert cells["sampler", "iPhone"].paper_versus == pytest.approx(2.03 - 2.63)
-    assert "t-interval over seeds" in frames.caption(made)
+    assert made_cells["sampler", "iPad"].paper_versus == pytest.approx(3.29 - 5.44)
+    assert made_cells["sampler", "iPhone"].paper_versus == pytest.approx(2.03 - 2.63)
+    assert "t-interval over seeds" in made.filled.caption
 
 
 def test_a_control_is_compared_with_the_controls_plain_row(run):
-    assert frames.reference_of(run, TABLE.row("control_sampler")) == "control_plain"
-    assert frames.reference_of(run, TABLE.row("sampler")) == "plain"
+    assert cells.reference_of(TABLE, TABLE.row("control_sampler")) == "control_plain"
+    assert cells.reference_of(TABLE, TABLE.row("sampler")) == "plain"
 
 
 def test_the_printed_table_says_what_the_numbers_are(run):
-    table, numbers = frames.table(run), frames.numbers(run).set_index(["row", "column"])
+    table, numbers = run.filled.frame(), run.filled.numbers().set_index(["row", "column"])
     assert list(table.index) == [TABLE.row(name).label for name in ("mean", "plain")]
-    assert list(table.columns.levels[0]) == ["iPad", "iPhone"]
+    assert list(table.columns.levels[0]) == ["iPad (cm)", "iPhone (cm)"]
     for column in ("iPad", "iPhone"):
         line = numbers.loc["plain", column]
-        shown = table.loc["Plain AlexNet (AN)", column]
+        shown = table.loc["Plain AlexNet (AN)", f"{column} (cm)"]
         assert shown["paper"] == f"{line['paper']:.2f}"
         assert shown["ours"] == f"{line['ours']:.2f} ± {(line['ours_high'] - line['ours_low']) / 2:.2f}"
-        assert shown["ours − paper"] == f"{line['ours'] - line['paper']:+.2f}"
-        assert shown["ours − plain"] == "–" and table.loc["Train mean of the device kind", column]["paper"] == "–"
-        assert "paper − plain" not in table[column], "a cell that no row fills is left out"
+        assert shown["ours − paper"] == f"{line['ours'] - line['paper']:+.2f}".replace("-", "−")
+        assert shown["ours − plain"] == "–" and table.loc["Train mean of the device kind", f"{column} (cm)"]["paper"] == "–"
+        assert "paper − plain" not in table[f"{column} (cm)"], "a cell that no row fills is left out"
 
 
 def test_the_csv_holds_the_numbers_and_the_texts_every_row(run, results):
     stem = results / "tables" / "gazecapture-twin-smoke"
-    frames.write(run)
-    pd.testing.assert_frame_equal(pd.read_csv(f"{stem}.csv"), frames.numbers(run))
+    assert run.filled.write(results / "tables") == [stem.with_suffix(suffix) for suffix in (".md", ".csv", ".tex")]
+    pd.testing.assert_frame_equal(pd.read_csv(f"{stem}.csv").fillna({"versus_reference_over": ""}), run.filled.numbers())
     markdown, latex = stem.with_suffix(".md").read_text(), stem.with_suffix(".tex").read_text()
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1 and len(lines) == 2 + 2
-    for label in frames.table(run).index:
+    for label in run.filled.frame().index:
         assert f"| {label} |" in markdown and f"\n{label} & " in latex
     body = [line for line in latex.splitlines() if r"\\" in line]
     assert len({line.count("&") for line in body}) == 1 and len(body) == 3
     assert latex.startswith("% ") and latex.count("\\begin{tabular}") == latex.count("\\end{tabular}") == 1
-    assert latex.partition("\n")[2].isascii()
+    assert all(line.isascii() for line in latex.splitlines() if not line.startswith("%"))
 
 
 def test_a_twin_is_labelled_as_one_wherever_its_numbers_stand(run, results):
-    assert "SYNTHETIC TWIN" in frames.caption(run) and "not comparable with the paper's" in frames.caption(run)
-    assert f"{run.results['plain'][0].record.n} test frames" in frames.caption(run)
+    assert "SYNTHETIC TWIN" in run.filled.caption and "not comparable with the paper's" in run.filled.caption
+    assert f"{run.results['plain'][0].record.n} test frames" in run.filled.caption
     for suffix in (".md", ".tex"):
         assert "SYNTHETIC TWIN" in (results / "tables" / f"gazecapture-twin-smoke{suffix}").read_text()
     real = Run(TABLE, run.settings)
     record = dataclasses.replace(run.results["plain"][0].record, is_twin=False, dataset="gazecapture")
     real.results = {"plain": [dataclasses.replace(run.results["plain"][0], record=record)]}
-    assert "TWIN" not in frames.caption(real) and "Data: gazecapture," in frames.caption(real)
+    assert "TWIN" not in real.filled.caption and "Data: gazecapture," in real.filled.caption
 
 
 def test_special_characters_reach_latex_escaped():
-    frame = pd.DataFrame({"a & b": ["1.0 ± 0.1", "–"]}, index=["50 %", "x − y"])
-    text = frames.latex(frame, "caption")
+    text = grids.latex(grids.grid(["", "a & b"], [["50 %", "1.0 ± 0.1"], ["x − y", "–"]]), "caption")
     assert r"a \& b" in text and r"50 \%" in text and r"$\pm$" in text and "x $-$ y & --" in text
 
 
@@ -457,11 +459,12 @@ def test_columns_have_their_own_value_unit_and_direction(run):
     share = np.array(run.results["mean"][0].values["error_cm"] < 5, dtype=float)
     made.results = {"plain": run.results["plain"],
                     "mean": [dataclasses.replace(run.results["mean"][0], values=run.results["mean"][0].values | {"near": share})]}
-    shown = frames.table(made)
-    assert shown.loc[TABLE.row("mean").label, ("near ↑", "ours")].startswith(f"{100 * share.mean():.1f} ±")
-    assert shown.loc[TABLE.row("plain").label, ("near ↑", "ours")] == "–" and ("iPad ↓", "ours") in shown
-    pairs = frames.comparisons(made)
-    assert list(pairs.columns) == ["iPad ↓", "near ↑"] and pairs.iloc[0, 1] == "–"
-    cell = next(cell for cell in frames.cells(made) if cell.row.name == "mean" and cell.column.name == "iPad")
-    assert pairs.iloc[0, 0] == cell.versus.text(sign=True), "the reference is plain, so both are the same difference"
-    assert frames.quoted(made).loc["somebody", "near ↑"] == "12.3" and frames.quoted(made).loc["somebody", "source"] == "their paper"
+    shown = made.filled.frame()
+    assert shown.loc[TABLE.row("mean").label, ("near (%) ↑", "ours")].startswith(f"{100 * share.mean():.1f} ±")
+    assert shown.loc[TABLE.row("plain").label, ("near (%) ↑", "ours")] == "–" and ("iPad (cm) ↓", "ours") in shown
+    pairs = made.filled.comparisons(notes=False).frame()
+    assert list(pairs.columns) == ["iPad (cm) ↓"], "a column that no pair has is left out"
+    cell = made.filled.cells["mean", "iPad"]
+    assert pairs.iloc[0, 0] == cell.versus.text(2, sign=True), "the reference is plain, so both are the same difference"
+    quoted = made.filled.quoted().frame()
+    assert quoted.loc["somebody", "near (%) ↑"] == "12.3" and quoted.loc["somebody", "source"] == "their paper"

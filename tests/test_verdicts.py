@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lib.results import verdicts as v
+from lib.claims import verdicts as v
 from lib.results.statistics import bootstrap
 
 

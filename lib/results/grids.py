@@ -33,7 +33,7 @@ class Text:
         return "; ".join(filter(None, [f"{self.text} ({self.note})" if self.note else self.text, *counted]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Grid:
     """head[i] is (group, name): neighbours of one group stand under one heading. The first column labels the rows."""
 
@@ -54,6 +54,9 @@ class Grid:
 
     def __bool__(self) -> bool:
         return bool(self.lines)
+
+    def __repr__(self) -> str:
+        return self.frame().to_string() if self else ""
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
