@@ -27,7 +27,7 @@ def _common(parser: argparse.ArgumentParser, *, without: Collection[str] = ()) -
 
 def _scheduler(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler whose workers compute the rows, tcp://HOST:8786 for instance "
-                        "(lib/README.md); a cluster of this machine's cores by default")
+                        "(lib/runs/README.md); a cluster of this machine's cores by default")
 
 
 # --- commands: what each takes, and what it does ------------------------------------------------------------------------

@@ -64,8 +64,22 @@ def described(build: Callable) -> dict[str, Any]:
         found |= {"arguments": plain(list(build.args), _spelt(build.func))} if build.args else {}
         return found | {"options": found.get("options", {}) | plain(dict(build.keywords), _spelt(build.func))}
     uses(build)
-    captured = inspect.getclosurevars(build).nonlocals if inspect.isfunction(build) else {}
+    captured = _captured(build)
     return {"name": build.declared_name} | ({"closure": plain(dict(sorted(captured.items())), _spelt(build))} if captured else {})
+
+
+def _captured(build: Callable) -> dict[str, Any]:
+    """The values that a function or class holds of the function that made it: in its closure, or as its defaults.
+
+    A default counts where another call may give another one; that of a module's own function is code, which has a version.
+    """
+    if inspect.isclass(build):
+        methods = [method for method in vars(build).values() if inspect.isfunction(method)]
+        return {name: value for method in methods for name, value in _captured(method).items() if name != "__class__"}  # that is for super()
+    if not inspect.isfunction(build):
+        return {}
+    made = inspect.signature(build).parameters.values() if "<locals>" in build.__qualname__ else ()
+    return inspect.getclosurevars(build).nonlocals | {one.name: one.default for one in made if one.default is not one.empty}
 
 
 def plain(value: Any, of: str) -> Any:

@@ -74,8 +74,9 @@ class Run:
         if variant not in self._opened:
             chosen, progress = self.settings, self._progress()
             with self.processes.first_on_each_machine(), locked(writable(self.store.folder) / f"open-{variant}"):  # one writes twins and caches
-                source = Source(dataset=chosen.dataset, root=chosen.data_dir or self.table.twin.write(self.preset, variant, progress),
-                                cache_dir=chosen.results_dir / "cache", progress=progress)
+                root = chosen.data_dir or self.table.twin.write(self.preset, variant, progress)
+                cache = chosen.results_dir / "cache" / ("" if chosen.data_dir else root.name)  # a twin's name holds its version
+                source = Source(dataset=chosen.dataset, root=root, cache_dir=cache, progress=progress)
                 self._opened[variant] = self.table.open(source, **arguments(self.table.open, self.preset, {}))
         return self._opened[variant]
 
@@ -95,8 +96,8 @@ class Run:
         if (row.name, seed) not in self._depends:
             found = self.fingerprints(row.variant)
             needs = {name: self.weights_key(self.table.row(name), seed) for name in row.needs}
-            weights = keys.weights_depend_on(self.table, row, seed, self.preset, found, needs=needs, device=self.settings.device.type,
-                                             torch=torch.__version__)
+            weights = keys.weights_depend_on(self.table, row, seed, self.preset, found, dataset=self.settings.dataset, needs=needs,
+                                             device=self.settings.device.type, torch=torch.__version__)
             self._depends[row.name, seed] = keys.values_depend_on(self.table, self.preset, found, weights=weights)
         return self._depends[row.name, seed]
 
@@ -201,6 +202,7 @@ class Run:
         """Whether the row's weights lie there now; False where another process is at them, or at those that it needs, and not to `wait`."""
         path, broadcast = self.weights_path(row, seed), self.processes.broadcast
         if broadcast(weights_header(path) is not None):
+            path.with_suffix(".ckpt").unlink(missing_ok=True)  # of a process that was killed between the two
             return True
         if not all(self.train(self.table.row(name), seed, wait=wait) for name in row.needs):
             return False
@@ -209,9 +211,16 @@ class Run:
                 self._train(row, seed, path)
             return ours
 
-    def _alone(self, path: Path, wait: bool):
-        """The lock at `path`; several processes that train one row take it together."""
-        return locked(path, wait=wait or self.processes.count > 1) if self.processes.main else contextlib.nullcontext(True)
+    @contextlib.contextmanager
+    def _alone(self, path: Path, wait: bool) -> Iterator[bool]:
+        """The lock at `path`; several processes that train one row take it together. What a killed process left half-written there goes."""
+        if not self.processes.main:
+            yield True
+            return
+        with locked(path, wait=wait or self.processes.count > 1) as ours:
+            for left in path.parent.glob(f".{path.stem}.*") if ours else ():
+                left.unlink(missing_ok=True)
+            yield ours
 
     def _train(self, row: Row, seed: int, path: Path) -> None:
         """Train, and keep the weights with what is to be known of the training."""

@@ -52,10 +52,11 @@ def opening(table: Table) -> Callable:
     return table.open.func if isinstance(table.open, functools.partial) else table.open
 
 
-def weights_depend_on(table: Table, row: Row, seed: int, preset: Any, fingerprints: dict[str, str], *, needs: dict[str, str],
+def weights_depend_on(table: Table, row: Row, seed: int, preset: Any, fingerprints: dict[str, str], *, dataset: str, needs: dict[str, str],
                       device: str, torch: str) -> dict[str, Any]:
     """Everything that the weights of a row depend on. needs: the keys of the weights of other rows; torch: its version."""
     network, code = network_of(row, preset), (*uses(row.network), *opening(table).uses, "training")
+    code += (table.twin.version,) if dataset == "twin" else ()
     return {"network": network, "recipe": recipe_of(row.recipe_of(preset)), "seed": seed,
             "data": {split: found for split, found in sorted(fingerprints.items()) if split != "test"},
             "preparation": preparation(table, preset, test=False), "needs": dict(sorted(needs.items())), "versions": versions(code),

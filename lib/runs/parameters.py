@@ -48,7 +48,7 @@ class Settings:
 
     def plain(self) -> dict[str, Any]:
         """The same as `settings` takes them, for another process."""
-        return {"preset": self.preset, "dataset": self.dataset, "data_dir": str(self.data_dir) if self.data_dir else "", "rows": list(self.rows),
+        return {"preset": self.preset, "dataset": self.dataset, "data_dir": str(self.data_dir.absolute()) if self.data_dir else "", "rows": list(self.rows),
                 "seeds": ",".join(f"{seed}-{seed}" for seed in self.seeds), "device": str(self.device), "results_dir": str(self.results_dir)}
 
 

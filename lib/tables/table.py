@@ -144,10 +144,15 @@ class Twin:
     main: dict[str, str] = field(default_factory=dict)  # arguments of write()
     control: dict[str, str] | None = None
 
+    @property
+    def version(self) -> str:
+        """The name (`lib.versions`) of the code that draws it."""
+        return f"twin {self.name}"
+
     def write(self, preset: Any, variant: str, progress: Progress) -> Path:
         """The twin that `preset` names (`twin`, `control`), written now unless it lies there finished."""
         size, chosen = (preset.control, self.control) if variant == "control" else (preset.twin, self.main)
-        stem = "-".join([self.name, size, *chosen.values(), f"v{versions([f'twin {self.name}'])[f'twin {self.name}']}"])
+        stem = "-".join([self.name, size, *chosen.values(), f"v{versions([self.version])[self.version]}"])
         return self.module.write(ROOT / "data" / "twins" / stem, **chosen, **self.module.SIZES[size],
                                  progress=lambda done, total: progress("write twin", done, total))
 

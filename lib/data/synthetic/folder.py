@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import shutil
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -70,11 +72,20 @@ def in_parallel(function: Callable[[Any], Any], tasks: Sequence[Any], *, workers
             report(len(results), len(tasks))
         return results
     # Not forked: the parent may hold threads (torch) or a CUDA context.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent) as pool:
         for result in pool.map(function, tasks, chunksize=chunk):
             results.append(result)
             report(len(results), len(tasks))
     return results
+
+
+def _end_with_parent() -> None:
+    """A process of the pool would outlive a parent that is killed: the pipe it waits at never closes."""
+    def watch() -> None:
+        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
