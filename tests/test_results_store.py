@@ -1,5 +1,6 @@
 """Results folders that are not as they should be: what does not fit is named in one line and left out, and the rest stands."""
 
+import hashlib
 import json
 import os
 import zipfile
@@ -62,7 +63,8 @@ def change(path: Path, **fields) -> None:
 WRONG = {
     "table": [["cub200"], None, 3, "../cub200", "table9", "", {"a": 1}, "c" * 200], "row": [["plain"], None, "../plain", "table9", "a\nb", True],
     "seed": ["0", -1, 0.5, None, [0], True, 2**40, float("nan")], "preset": [None, ["demo"], "../demo", "grand"],
-    "dataset": [None, 7, ["twin"], "imagenet", "../twin", "<script>"], "is_twin": [None, "yes", 1, False], "n": ["40", 0, -1, 40.0, None, 10**400, 41, True],
+    "dataset": [None, 7, ["twin"], "imagenet", "../twin", "<script>"], "is_twin": [None, "yes", 1, False],
+    "n": ["40", 0, -1, 40.0, None, 10**400, 41, True],
     "unit": [None, "", 3, ["images"]], "summary": [None, [1], {"top1": "high"}, {"top1": float("inf")}, {"top1": 10**400}],
     "history": [None, {}, [1], [{"epoch": "one"}]], "depends": [None, [], "all", {"device": {}}],
     "provenance": [None, [], {"device": ["cpu"]}, {"seconds": "long"}, {"seconds": -1}, {"seconds": float("nan")}, {"commit": 3}, {"versions": ["2"]},
@@ -148,8 +150,6 @@ def test_values_that_are_not_the_records_are_named(folder, kind):
 
 def packed(path: Path, write) -> None:
     """Values of another making, with a digest that is theirs."""
-    import hashlib
-
     write(path.with_suffix(".npz"))
     change(path, values_sha256=hashlib.sha256(path.with_suffix(".npz").read_bytes()).hexdigest())
 
@@ -206,7 +206,8 @@ def test_a_table_with_clusters_needs_them(tmp_path):
 def test_metrics_that_are_undefined_may_be_unknown(tmp_path):
     """NSS without fixation points, on all or on some images."""
     store = RecordStore(tmp_path, table="mrcnn", dataset="mit1003", preset="demo")
-    record = Record(table="mrcnn", row="three", seed=0, preset="demo", dataset="mit1003", is_twin=False, n=N, unit="images", summary={"nss": float("nan")})
+    record = Record(table="mrcnn", row="three", seed=0, preset="demo", dataset="mit1003", is_twin=False, n=N, unit="images",
+                    summary={"nss": float("nan")})
     store.save(record, "key", {"nss": np.full(N, np.nan), "cc": np.linspace(-0.2, 1, N)})
     found = read_folder(tmp_path)
     assert found.problems == [] and len(found.items) == 1

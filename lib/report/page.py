@@ -12,8 +12,8 @@ from markupsafe import Markup, escape
 from lib import claims
 from lib.claims.decide import NOT_A_TWIN, NOT_COMPARABLE, NOT_RUN, Verdict
 from lib.claims.verdicts import FAILS, HOLDS, UNDECIDED
-from lib.report import gallery
 from lib.report.contents import Report
+from lib.report.gallery import embed
 from lib.results.filled import LEGEND
 from lib.results.grids import NOTHING, Grid, Mark, Text, grid
 
@@ -54,7 +54,7 @@ def page(report: Report) -> str:
     return environment().get_template("page.html").render(
         report=report, words=WORDS, sections=SECTIONS, titles=TITLES, signs=SIGNS, css=Markup(source("page.css")), claims=claims.ledger(),
         tested=len({one.claim.key for one in report.ledger if one.verdict in claims.TESTED}), untested=untested, left_out=left_out, starts=starts,
-        pictures=dict(zip([figure.path for figure in shown], gallery.embed(shown), strict=True)))
+        pictures=dict(zip([figure.path for figure in shown], embed(shown), strict=True)))
 
 
 def environment() -> jinja2.Environment:
@@ -119,7 +119,8 @@ def by_verdict(marks: Iterable[Mark]) -> list[tuple[str, list[Mark]]]:
 
 def all_marks(shown: Grid) -> list[Mark]:
     """Those of a table, each once, what fails first."""
-    return sorted(dict.fromkeys(mark for line in shown.lines for cell in line for mark in cell.marks), key=lambda mark: claims.TESTED.index(mark.verdict))
+    found = dict.fromkeys(mark for line in shown.lines for cell in line for mark in cell.marks)
+    return sorted(found, key=lambda mark: claims.TESTED.index(mark.verdict))
 
 
 def plot(one: Verdict) -> dict:

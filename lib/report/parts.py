@@ -6,7 +6,7 @@ from pathlib import Path
 from lib import tables
 from lib.results.filled import Filled, short
 from lib.results.grids import NOTHING, Grid, Text, grid
-from lib.results.store import MEANINGLESS, Group, Item, Rows, Stored, data_of, size_of, variants
+from lib.results.store import MEANINGLESS, Group, Item, Rows, Stored, size_of, variants
 
 NEEDS_GPU = "the paper's networks, sizes and schedule: meant for a GPU"
 
