@@ -25,6 +25,7 @@ Deviations from the paper, and from the released code (github.com/recasens/Salie
 """
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -57,26 +58,29 @@ def identity_grid(size: int | tuple[int, int], *, like: Tensor) -> Tensor:
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None]
 
 
-def _attraction(cells: int, sigma: float, padding: str, *, like: Tensor) -> tuple[Tensor, Tensor]:
+def _attraction(cells: int, sigma: float, padding: str, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """The two (cells, cells) matrices of one axis: A sums the attraction, B the attraction times its position.
 
     The map is padded by cells - 1 on both sides and the kernel reaches equally far, as in the release (30 and 61x61 for a
     31x31 map). Row i of T is the Gaussian around cell i; R copies the map's cells into the padding; A = T R, B = T diag(x) R.
     """
     pad = cells - 1
-    inner = torch.arange(cells, device=like.device)
-    outer = torch.arange(-pad, cells + pad, device=like.device)
+    inner, outer = torch.arange(cells, device=device), torch.arange(-pad, cells + pad, device=device)
     distance = outer[None, :] - inner[:, None]  # (cells, cells + 2 pad)
     gauss = torch.exp(-0.5 * (distance.double() / sigma) ** 2) * (distance.abs() <= pad)
-    if padding == "reflect":
-        source = pad - (pad - outer.abs()).abs()
-    else:
-        source = outer.clamp(0, pad)
+    source = pad - (pad - outer.abs()).abs() if padding == "reflect" else outer.clamp(0, pad)
     copies = (source[:, None] == inner[None, :]).double()  # (cells + 2 pad, cells)
     if padding == "zeros":
         copies = copies * ((outer >= 0) & (outer <= pad))[:, None]
     position = outer.double() * (2 / pad) - 1
-    return (gauss @ copies).to(like.dtype), ((gauss * position) @ copies).to(like.dtype)
+    return (gauss @ copies).to(dtype), ((gauss * position) @ copies).to(dtype)
+
+
+@lru_cache(maxsize=64)
+def _kept_attraction(*arguments) -> tuple[Tensor, Tensor]:
+    """The same matrices, made once; outside inference mode, since training may want them later."""
+    with torch.inference_mode(False), torch.no_grad():
+        return _attraction(*arguments)
 
 
 def saliency_grid(saliency: Tensor, *, sigma: float, padding: str = "replicate", clamp: bool = False) -> Tensor:
@@ -90,6 +94,7 @@ def saliency_grid(saliency: Tensor, *, sigma: float, padding: str = "replicate",
 
     Returns (B, H, W, 2), x first, `align_corners=True`, one point for each cell, in float32 at least. Uniform saliency
     gives the identity (replicate, reflect). Unclamped, the map is the gradient of a convex potential: it never folds.
+    A map with a negative, infinite or NaN value gives NaN, in its own image of the batch alone.
     """
     if padding not in PADDING:
         raise ValueError(f"padding {padding!r} is not one of {', '.join(PADDING)}")
@@ -100,12 +105,13 @@ def saliency_grid(saliency: Tensor, *, sigma: float, padding: str = "replicate",
     if not sigma > 0:
         raise ValueError(f"sigma is {sigma}, expected a positive number of cells")
     saliency = saliency.to(torch.promote_types(saliency.dtype, torch.float32))
+    make = _attraction if torch.compiler.is_compiling() or isinstance(sigma, Tensor) else _kept_attraction
+    (a_y, b_y), (a_x, b_x) = (make(side, sigma, padding, saliency.dtype, saliency.device) for side in saliency.shape[1:])
     with torch.autocast(saliency.device.type, enabled=False):
-        peak = saliency.amax(dim=(1, 2), keepdim=True)  # (B, 1, 1)
-        mass = torch.where(peak > 0, saliency, torch.ones_like(saliency))
-        mass = mass / mass.detach().amax(dim=(1, 2), keepdim=True)  # the scale cancels, but must not underflow
-        a_y, b_y = _attraction(mass.shape[1], sigma, padding, like=mass)
-        a_x, b_x = _attraction(mass.shape[2], sigma, padding, like=mass)
+        low, peak = saliency.detach().flatten(1).aminmax(dim=1)  # (B,), NaN where the map holds one
+        peak = torch.where(low < 0, torch.nan, peak)[:, None, None]
+        empty = peak == 0
+        mass = torch.addcdiv(empty.to(peak.dtype), saliency, peak + empty)  # the scale cancels, but must not underflow
         rows = a_y @ mass  # (B, H, W)
         total = rows @ a_x.T
         grid = torch.stack((rows @ b_x.T / total, (b_y @ mass) @ a_x.T / total), dim=-1)  # (B, H, W, 2)
@@ -123,52 +129,97 @@ def resample(image: Tensor, grid: Tensor, *, oversample: int = 1) -> Tensor:
     """`image` (B, C, H, W) at the positions of `grid` (B, h, w, 2): (B, C, h, w), float32 at least.
 
     Bilinear, border padding, `align_corners=True`. A uint8 image comes out scaled to [0, 1]; of a large one only the pixels that
-    are read are converted. oversample: sample that many times as densely per axis and average, against aliasing where the
-    grid is coarser than the image; the paper and the release do not (1).
+    are read are converted. A position that is not finite gives a NaN pixel. oversample: sample that many times as densely per
+    axis and average, against aliasing where the grid is coarser than the image; the paper and the release do not (1).
     """
     if grid.dim() != 4 or grid.shape[-1] != 2 or grid.shape[0] not in (1, image.shape[0]):
         raise ValueError(f"grid has shape {tuple(grid.shape)}, expected ({image.shape[0]}, h, w, 2)")
-    grid = grid.expand(image.shape[0], -1, -1, -1)
+    grid = grid.to(torch.promote_types(_float_type(image), grid.dtype)).expand(image.shape[0], -1, -1, -1)
     if oversample > 1:
         height, width = grid.shape[1] * oversample, grid.shape[2] * oversample
-        dense = resample(image, resize_grid(grid, (height, width), align_corners=False))
-        return F.avg_pool2d(dense, oversample)
+        return F.avg_pool2d(resample(image, resize_grid(grid, (height, width), align_corners=False)), oversample)
+    bad = 0 * grid.detach().unbind(-1)[0].add(grid.detach().unbind(-1)[1])[:, None]  # (B, 1, h, w)
     with torch.autocast(grid.device.type, enabled=False):
-        dtype = torch.promote_types(torch.promote_types(image.dtype, grid.dtype) if image.is_floating_point() else grid.dtype, torch.float32)
-        if image.dtype == torch.uint8 and image.shape[2:].numel() > GATHER_FROM * grid.shape[1:3].numel():
-            return _resample_bytes(image, grid.to(dtype))
-        sampled = F.grid_sample(image.to(dtype), grid.to(dtype), padding_mode="border", align_corners=True)
-        return sampled / 255 if image.dtype == torch.uint8 else sampled
+        if image.dtype != torch.uint8:
+            return _grid_sample(image.to(grid.dtype), grid).add_(bad)
+        if torch.compiler.is_compiling():
+            return _grid_sample(image.to(grid.dtype), grid).div_(255 + bad)
+        return (_Bytes.apply(image, grid) if grid.device.type == "cpu" else _sample_bytes(image, grid)).div_(255 + bad)
+
+
+def _grid_sample(image: Tensor, grid: Tensor) -> Tensor:
+    """torch's, which must not see a position that is not finite."""
+    return F.grid_sample(image, grid.nan_to_num(0, 0, 0), padding_mode="border", align_corners=True)
+
+
+class _Bytes(torch.autograd.Function):
+    """Samples uint8 images a few at a time, forward and backward: a float copy of them all is never made, nor kept for the gradient."""
+
+    @staticmethod
+    def forward(ctx, image: Tensor, grid: Tensor) -> Tensor:
+        ctx.save_for_backward(image, grid)
+        return torch.cat([_sample_bytes(*part) for part in _Bytes.parts(image, grid)])
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[None, Tensor]:
+        image, grid = ctx.saved_tensors
+        found, again = [], torch.is_grad_enabled()  # again: the gradient is to be differentiated itself
+        for image, grid, g in _Bytes.parts(image, grid, gradient):
+            with torch.enable_grad():
+                grid = grid if again else grid.detach().requires_grad_()
+                found += torch.autograd.grad(_sample_bytes(image, grid), grid, g, create_graph=again)
+        return None, torch.cat(found)
+
+    @staticmethod
+    def parts(*tensors: Tensor):
+        few = torch.get_num_threads() * max(1, 65536 // tensors[1].shape[1:3].numel())
+        return zip(*(tensor.split(few) for tensor in tensors))
 
 
 GATHER_FROM = 32  # pixels of a uint8 image for each that is sampled: from there on, converting all of them costs more than gathering
 
 
-def _resample_bytes(image: Tensor, grid: Tensor) -> Tensor:
-    """`grid_sample` for large uint8 images: gathers the four neighbours of every sample; differentiable in the grid."""
+def _float_type(image: Tensor) -> torch.dtype:
+    """The floating-point type that `image` is computed in, float32 at least."""
+    if image.dtype != torch.uint8 and not image.is_floating_point():
+        raise ValueError(f"the image is {image.dtype}, expected uint8 or float; divide other integers by their range first")
+    return torch.float32 if image.dtype == torch.uint8 else torch.promote_types(image.dtype, torch.float32)
+
+
+def _sample_bytes(image: Tensor, grid: Tensor) -> Tensor:
+    """`grid_sample` of a uint8 `image`, (B, C, h, w); of one that is large for the grid it reads the neighbours of each sample alone.
+
+    Left and right neighbour lie next to each other in memory, with their channels (channels_last) or channel by channel: one run.
+    """
     batch, channels, height, width = image.shape
-    flat = image.permute(0, 2, 3, 1).reshape(batch * height * width, channels)  # no copy for channels_last memory
-    x = ((grid[..., 0] + 1) * ((width - 1) / 2)).clamp(0, width - 1)  # (B, h, w), in pixels
-    y = ((grid[..., 1] + 1) * ((height - 1) / 2)).clamp(0, height - 1)
-    left, top = x.detach().floor().clamp(max=max(width - 2, 0)), y.detach().floor().clamp(max=max(height - 2, 0))
-    weight_x, weight_y = (x - left)[..., None], (y - top)[..., None]  # (B, h, w, 1)
-    first = torch.arange(batch, device=image.device).view(-1, 1, 1) * (height * width)
-    corner = first + top.long() * width + left.long()
-    right, below = min(width - 1, 1), min(height - 1, 1) * width
-
-    def pixels(index: Tensor) -> Tensor:  # index_select copies rows: four times as fast here as indexing
-        return flat.index_select(0, index.flatten()).view(*index.shape, channels).to(grid.dtype)  # (B, h, w, C)
-
-    upper = torch.lerp(pixels(corner), pixels(corner + right), weight_x)
-    lower = torch.lerp(pixels(corner + below), pixels(corner + below + right), weight_x)
-    return (torch.lerp(upper, lower, weight_y) / 255).permute(0, 3, 1, 2)
+    if height * width <= GATHER_FROM * grid.shape[1:3].numel() or min(height, width) == 1:
+        return _grid_sample(image.to(grid.dtype), grid)
+    run, planes = (channels, 1) if image.stride(1) == 1 and image.stride(3) == channels else (1, channels)
+    image = image if image.stride(3) == run else image.contiguous()
+    x = ((grid[..., 0].flatten(1) + 1) * ((width - 1) / 2)).clamp(0, width - 1)  # (B, n), in pixels
+    y = ((grid[..., 1].flatten(1) + 1) * ((height - 1) / 2)).clamp(0, height - 1)
+    left, top = (at.detach().nan_to_num(0).floor().clamp(max=side - 2) for at, side in ((x, width), (y, height)))
+    images, channel, row, column = (torch.arange(n, device=image.device) * step for n, step in zip((batch, planes, 2, 1), image.stride()))
+    corner = images[:, None] + top.long() * image.stride(2) + left.long() * run  # (B, n)
+    start = row[:, None, None, None] + corner[:, None] + channel[:, None]  # (2, B, planes, n), of both rows' runs
+    last = sum((side - 1) * step for side, step in zip(image.shape, image.stride()))
+    runs = image.as_strided((last + 2 - 2 * run, 2 * run), (1, 1), image.storage_offset())  # every run there is, overlapping
+    pixels = runs.index_select(0, start.flatten()).view(*start.shape, 2, run).permute(4, 0, 1, 2, 5, 3)
+    pixels = pixels.to(grid.dtype, memory_format=torch.contiguous_format).flatten(3, 4)  # (2 columns, 2 rows, B, C, n)
+    across = torch.lerp(pixels[0], pixels[1], (x - left)[:, None])
+    return torch.lerp(across[0], across[1], (y - top)[:, None]).unflatten(2, grid.shape[1:3])
 
 
 def low_resolution(image: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """The anti-aliased low-resolution view of `image`: (B, C, h, w), float; uint8 is scaled to [0, 1]."""
-    scale = 255 if image.dtype == torch.uint8 else 1
-    image = image.to(torch.promote_types(image.dtype, torch.float32))
-    return F.interpolate(image, pair(size), mode="bilinear", antialias=True) / scale
+    """The anti-aliased low-resolution view of `image`: (B, C, h, w), float; uint8 is scaled to [0, 1].
+
+    On the CPU a uint8 image is resized as bytes, which rounds the view to whole grey levels and is 5 to 20 times as fast.
+    """
+    dtype = _float_type(image)
+    if image.dtype != torch.uint8 or image.device.type != "cpu" or torch.compiler.is_exporting():
+        scale, image = 255 if image.dtype == torch.uint8 else 1, image.to(dtype)
+        return F.interpolate(image, pair(size), mode="bilinear", antialias=True) / scale
+    return F.interpolate(image, pair(size), mode="bilinear", antialias=True) / 255
 
 
 def magnification(grid: Tensor) -> Tensor:
