@@ -243,87 +243,65 @@ def folds(grid: Tensor) -> Tensor:
     return (areas <= 0).any(dim=0).double().mean(dim=(1, 2))
 
 
-@torch.no_grad()
-def inverse(grid: Tensor, size: int | tuple[int, int] | None = None, *, points: Tensor | None = None,
-            steps: int = 40, tolerance: float = 1e-5) -> Tensor:
-    """Where the zoom takes each original position: original position -> zoomed position, NaN where the grid does not reach.
-
-    grid: (B, h, w, 2), taken as piecewise bilinear. points: (B, N, 2) original positions, x first, in [-1, 1]; without
-    them a raster of `size` (default: the grid's) over the image, which makes the result a grid that undoes the zoom.
-    Returns float64, of the points' or the raster's shape; no gradient. Damped Newton steps from the nearest grid point; a
-    position counts as reached when it is met to `tolerance`. A grid that folds has several answers; one of them is given.
-    """
-    grid = grid.double()
-    if points is None:
-        raster = identity_grid(size or tuple(grid.shape[1:3]), like=grid).expand(grid.shape[0], -1, -1, -1)
-        return inverse(grid, points=raster.flatten(1, 2), steps=steps, tolerance=tolerance).view_as(raster)
-    goal = points.double()
-    coarse = resize_grid(grid, 32).flatten(1, 2)  # (B, 1024, 2)
-    nearest = torch.cdist(goal, coarse).argmin(dim=2)  # (B, N)
-    place = identity_grid(32, like=grid).flatten(1, 2)[0][nearest]  # (B, N, 2)
-    value, jacobian = _cell(grid, place)
-    damping = torch.ones_like(goal[..., :1])
-    for _ in range(steps):
-        (a, b), (c, d) = (row.unbind(-1) for row in jacobian.unbind(-2))
-        gap_x, gap_y = (goal - value).unbind(-1)
-        step = torch.stack((d * gap_x - b * gap_y, a * gap_y - c * gap_x), dim=-1) / (a * d - b * c)[..., None]
-        tried = (place + damping * step.nan_to_num(0, 0, 0)).clamp(-1, 1)
-        tried_value, tried_jacobian = _cell(grid, tried)
-        better = (tried_value - goal).norm(dim=-1, keepdim=True) < (value - goal).norm(dim=-1, keepdim=True)
-        place, value = torch.where(better, tried, place), torch.where(better, tried_value, value)
-        jacobian = torch.where(better[..., None], tried_jacobian, jacobian)
-        damping = torch.where(better, (2 * damping).clamp(max=1), damping / 2)
-    reached = (value - goal).norm(dim=-1, keepdim=True) <= tolerance
-    return torch.where(reached, place, torch.full_like(place, float("nan")))
-
-
-def _cell(grid: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-    """Value (B, N, 2) and Jacobian (B, N, 2, 2) of the piecewise bilinear `grid` at `place` (B, N, 2)."""
-    batch, height, width, _ = grid.shape
-    x, y = (place[..., 0] + 1) * ((width - 1) / 2), (place[..., 1] + 1) * ((height - 1) / 2)
-    left, top = x.floor().clamp(0, width - 2).long(), y.floor().clamp(0, height - 2).long()
-    x, y = (x - left)[..., None], (y - top)[..., None]  # (B, N, 1), in the cell
-    which = torch.arange(batch, device=grid.device)[:, None]
-    a, b = grid[which, top, left], grid[which, top, left + 1]
-    c, d = grid[which, top + 1, left], grid[which, top + 1, left + 1]
-    along_x = torch.lerp(b - a, d - c, y) * ((width - 1) / 2)
-    along_y = torch.lerp(c - a, d - b, x) * ((height - 1) / 2)
-    return torch.lerp(torch.lerp(a, b, x), torch.lerp(c, d, x), y), torch.stack((along_x, along_y), dim=-1)
-
-
 def warp(image: Tensor, heatmap: Tensor, *, size: int | tuple[int, int] | None = None, strength: float = 1.0,
          sigma: float = RELEASED_SIGMA, padding: str = "replicate", map_size: int | tuple[int, int] = 31) -> Tensor:
     """Zoom any image by any heat map, no network needed.
 
-    image: (C, H, W) or (B, C, H, W), uint8 or float. heatmap: (h, w), (B, h, w) or (B, 1, h, w), non-negative, any size.
-    size: of the output (height, width), by default the image's. strength: the exponent of the heat map; 0 is plain
-    resizing, larger is a stronger zoom (smooth maps want 4 or more). An all-zero heat map is uniform.
-    sigma, padding: see `saliency_grid`; sigma counts in cells of the `map_size` map that the heat map is resized to.
+    image: (C, H, W) or (B, C, H, W), any real dtype. heatmap: (h, w), (B, h, w) or (B, 1, h, w), non-negative, any size; one serves
+    a batch. NumPy arrays of these shapes and PIL images are taken as well. size: of the output (height, width), by default the
+    image's. strength: the exponent of the heat map; 0 is plain resizing, larger is a stronger zoom (smooth maps want 4 or more).
+    An all-zero heat map is uniform. sigma, padding: see `saliency_grid`; sigma counts in cells of the `map_size` map that the
+    heat map is resized to.
 
-    Returns the zoomed image in the image's own dtype and number of dimensions, anti-aliased where it shrinks.
+    Returns the zoomed image as a tensor of the image's own dtype and number of dimensions, anti-aliased where it shrinks.
+    Integers are rounded, beyond 2^53 to what a double holds; a bool is True from a half on.
     """
+    image, heatmap = _tensor(image, "image"), _tensor(heatmap, "heat map")
     batch = image if image.dim() == 4 else image[None]
+    if batch.dim() != 4 or batch.shape[-1] in (1, 3, 4) and batch.shape[1] > 4:
+        raise ValueError(f"the image has shape {tuple(image.shape)}, expected (C, H, W) or (B, C, H, W); move channels that come last to the front")
     grid = warp_grid(heatmap.to(batch.device), strength=strength, sigma=sigma, padding=padding, map_size=map_size)
+    if len(grid) not in (1, len(batch)):
+        raise ValueError(f"the heat map has shape {tuple(heatmap.shape)}, expected one map (h, w), or one for each image ({len(batch)}, h, w)")
     size = pair(size if size is not None else tuple(batch.shape[-2:]))
     stride = max(batch.shape[-2] / size[0], batch.shape[-1] / size[1])
-    zoomed = resample(batch, resize_grid(grid, size), oversample=max(1, math.ceil(stride)))
-    if image.dtype == torch.uint8:
-        zoomed = (zoomed * 255).round().to(torch.uint8)
-    zoomed = zoomed.to(image.dtype)
-    return zoomed if image.dim() == 4 else zoomed[0]
+    integer = image.dtype != torch.uint8 and not image.is_floating_point()
+    zoomed = resample(batch.double() if integer else batch, resize_grid(grid, size), oversample=max(1, math.ceil(stride)))
+    if not image.is_floating_point():
+        zoomed = (zoomed if integer else zoomed * 255).round()
+    return zoomed.to(image.dtype).view(*image.shape[:-2], *size)
 
 
 def warp_grid(heatmap: Tensor, *, strength: float = 1.0, sigma: float = RELEASED_SIGMA, padding: str = "replicate",
               map_size: int | tuple[int, int] = 31) -> Tensor:
     """The grid of `warp`, one point per cell of the map: (B, *map_size, 2). Arguments as there."""
-    heatmap = heatmap.to(torch.promote_types(heatmap.dtype, torch.float32))
-    heatmap = heatmap.reshape(-1, 1, *heatmap.shape[-2:])
+    heatmap = _tensor(heatmap, "heat map")
+    if not 2 <= heatmap.dim() <= 4 or heatmap.dim() == 4 and heatmap.shape[1] != 1 or heatmap.dim() == 3 and heatmap.shape[-1] == 1:
+        raise ValueError(f"the heat map has shape {tuple(heatmap.shape)}, expected (h, w), (B, h, w) or (B, 1, h, w), without channels")
+    heatmap = heatmap.to(torch.promote_types(heatmap.dtype, torch.float32)).reshape(-1, 1, *heatmap.shape[-2:])
     if not torch.isfinite(heatmap).all() or (heatmap < 0).any():
         raise ValueError("the heat map has negative, infinite or NaN values; make it non-negative first")
     small = low_resolution(heatmap, map_size).clamp(min=0)
-    peak = small.amax(dim=(2, 3), keepdim=True)
-    small = torch.where(peak > 0, small / peak.clamp(min=torch.finfo(small.dtype).tiny), torch.ones_like(small))
-    return saliency_grid(small**strength, sigma=sigma, padding=padding)
+    small = small / small.amax(dim=(2, 3), keepdim=True).clamp(min=torch.finfo(small.dtype).tiny)
+    grid = saliency_grid(small**strength, sigma=sigma, padding=padding)
+    if not torch.isfinite(grid).all():
+        raise ValueError(f"the heat map reaches too little of the image at sigma {sigma} and strength {strength}; take a larger sigma")
+    return grid
+
+
+def _tensor(picture, what: str) -> Tensor:
+    """A tensor as it is, a NumPy array as a tensor, a PIL image as one with its channels first."""
+    if isinstance(picture, Tensor) and not picture.is_complex():
+        return picture
+    if not hasattr(picture, "__array_interface__") or getattr(picture, "mode", "") in ("P", "PA"):
+        raise ValueError(f"the {what} is {type(picture).__name__}; pass a real tensor, a NumPy array, or a PIL image, of a palette's its convert('RGB')")
+    import numpy as np  # what has the interface has brought it
+
+    array = np.array(picture)  # a copy, for what is read-only or counts backwards
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"the {what} is an array of {array.dtype}; pass one of real numbers")
+    tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    return tensor if isinstance(picture, np.ndarray) else tensor[None] if tensor.dim() == 2 else tensor.movedim(-1, 0)
 
 
 class SpatialSampler(nn.Module):
@@ -353,7 +331,7 @@ class SpatialSampler(nn.Module):
         if view is None or tuple(view.shape[-2:]) != self.view_size:
             view = low_resolution(image, self.view_size)
         view = view / 255 if view.dtype == torch.uint8 else view
-        grid, saliency = self.locate(self.normalize(view))
+        grid, saliency = self.locate(_like_weights(self.normalize(view), self))
         return Sampled(resample(image, grid, oversample=self.oversample), grid, saliency)
 
 
@@ -372,7 +350,7 @@ class SaliencyZoom(SpatialSampler):
         self.saliency_network, self.map_size, self.temperature = saliency_network, pair(map_size), temperature
         self.sigma, self.padding, self.clamp, self.legacy = sigma, padding, clamp or legacy, legacy
         self.head = nn.Conv2d(feature_channels(saliency_network, (channels, *self.view_size)), 1, kernel_size=1)
-        self.head.to(next((p.device for p in saliency_network.parameters()), torch.device("cpu")))
+        self.head.to(next(saliency_network.parameters(), torch.zeros(())))  # its device and type
 
     def saliency(self, view: Tensor) -> Tensor:
         """view (B, C, *view_size) -> (B, 1, *map_size), positive, sums to 1."""
@@ -388,17 +366,16 @@ class SaliencyZoom(SpatialSampler):
 
     def forward(self, image: Tensor, view: Tensor | None = None) -> Sampled:
         if self.legacy and view is None:
-            scale = 255 if image.dtype == torch.uint8 else 1
-            view = F.adaptive_avg_pool2d(image.float() / scale, self.view_size)
+            view = F.adaptive_avg_pool2d(image.to(_float_type(image)), self.view_size) / (255 if image.dtype == torch.uint8 else 1)
         return super().forward(image, view)
 
 
 class SampledNetwork(nn.Module):
     """A task network behind a spatial sampler: one row of a table.
 
-    normalize: (mean, std) per channel of what the task network sees. `blur` is True during the first epochs, where the
-    training loop sets it: the resampled image is then scaled down and up again by a random factor while training
-    (section 3.3: "It forces the saliency sampler to zoom deeper").
+    normalize: (mean, std) per channel of what the task network sees. While `blur` is True and the model trains, the resampled
+    image is scaled down and up again by a random factor (section 3.3: "It forces the saliency sampler to zoom deeper").
+    The training loop says `set_blur(model, epoch < epochs // 3)`: assigning `blur` would do nothing on a wrapper around the model.
     """
 
     def __init__(self, sampler: SpatialSampler, task_network: nn.Module, *, normalize: tuple | None = None):
@@ -411,8 +388,17 @@ class SampledNetwork(nn.Module):
         """The task network's output for `image` (B, C, H, W); with `return_maps` also the `Sampled` it saw."""
         sampled = self.sampler(image, view)
         seen = random_blur(sampled.image) if self.blur and self.training else sampled.image
-        output = self.task_network(self.normalize(seen))
+        output = self.task_network(_like_weights(self.normalize(seen), self.task_network))
         return (output, sampled) if return_maps else output
+
+
+def set_blur(model: nn.Module, on: bool) -> None:
+    """Turn early blur on or off, in `model` itself or inside DataParallel, DistributedDataParallel, a compiled or larger model."""
+    networks = [module for module in model.modules() if isinstance(module, SampledNetwork)]
+    if not networks:
+        raise ValueError(f"{type(model).__name__} holds no SampledNetwork, so nothing to blur; build the model with SaliencySampler")
+    for network in networks:
+        network.blur = bool(on)
 
 
 class SaliencySampler(SampledNetwork):
@@ -447,6 +433,12 @@ class Normalize(nn.Module):
         return (x - self.mean) / self.std
 
 
+def _like_weights(x: Tensor, network: nn.Module) -> Tensor:
+    """`x` in the floating-point type of the network's weights: float32, after `half()` or `double()` that."""
+    weights = (*network.parameters(), *network.buffers())  # DataParallel's copies have only the latter
+    return x.to(next((weight.dtype for weight in weights if weight.is_floating_point()), x.dtype))
+
+
 def feature_channels(network: nn.Module, shape: tuple[int, int, int]) -> int:
     """How many channels `network`'s feature map has, by one forward pass over zeros (1, *shape) that changes nothing."""
     parameter = next(network.parameters(), torch.zeros(1))
@@ -466,3 +458,12 @@ def random_blur(image: Tensor, *, smallest: float = 64 / 224) -> Tensor:
     factor = smallest + (1 - smallest) * torch.rand(()).item()  # from torch's generator, so that seeds and resuming cover it
     small = [max(1, round(side * factor)) for side in image.shape[-2:]]
     return F.interpolate(F.adaptive_avg_pool2d(image, small), image.shape[-2:], mode="bilinear", align_corners=True)
+
+
+def __getattr__(name: str):
+    """`inverse`, where a grid takes each position of the image, has a file of its own."""
+    if name == "inverse":
+        from lib.models.inverse import inverse
+
+        return inverse
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
