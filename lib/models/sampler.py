@@ -32,6 +32,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+try:  # two files beside this one, which works without them: how to undo a zoom, and uint8 images without a float copy
+    from lib.models.inverse import inverse as inverse
+    from lib.models.sample_bytes import sample_bytes
+except ImportError:
+    sample_bytes = None
+
 RELEASED_SIGMA = 13 / (2 * math.sqrt(2 * math.log(2)))  # cells of a 31x31 map
 PADDING = ("replicate", "reflect", "zeros")
 
@@ -120,106 +126,49 @@ def saliency_grid(saliency: Tensor, *, sigma: float, padding: str = "replicate",
 
 def resize_grid(grid: Tensor, size: int | tuple[int, int], *, align_corners: bool = True) -> Tensor:
     """`grid` (B, H, W, 2) interpolated bilinearly to `size`: (B, h, w, 2)."""
-    channels_first = grid.permute(0, 3, 1, 2)  # (B, 2, H, W)
-    resized = F.interpolate(channels_first, pair(size), mode="bilinear", align_corners=align_corners)
+    resized = F.interpolate(grid.permute(0, 3, 1, 2), pair(size), mode="bilinear", align_corners=align_corners)  # (B, 2, h, w)
     return resized.permute(0, 2, 3, 1)
 
 
 def resample(image: Tensor, grid: Tensor, *, oversample: int = 1) -> Tensor:
     """`image` (B, C, H, W) at the positions of `grid` (B, h, w, 2): (B, C, h, w), float32 at least.
 
-    Bilinear, border padding, `align_corners=True`. A uint8 image comes out scaled to [0, 1]; of a large one only the pixels that
-    are read are converted. A position that is not finite gives a NaN pixel. oversample: sample that many times as densely per
-    axis and average, against aliasing where the grid is coarser than the image; the paper and the release do not (1).
+    Bilinear, border padding, `align_corners=True`. A uint8 image comes out scaled to [0, 1]. A position that is not finite gives
+    a NaN pixel. oversample: sample that many times as densely per axis and average, against aliasing where the grid is coarser
+    than the image; the paper and the release do not (1).
     """
     if grid.dim() != 4 or grid.shape[-1] != 2 or grid.shape[0] not in (1, image.shape[0]):
         raise ValueError(f"grid has shape {tuple(grid.shape)}, expected ({image.shape[0]}, h, w, 2)")
-    grid = grid.to(torch.promote_types(_float_type(image), grid.dtype)).expand(image.shape[0], -1, -1, -1)
+    grid = grid.to(torch.promote_types(float_type(image), grid.dtype)).expand(image.shape[0], -1, -1, -1)
     if oversample > 1:
         height, width = grid.shape[1] * oversample, grid.shape[2] * oversample
         return F.avg_pool2d(resample(image, resize_grid(grid, (height, width), align_corners=False)), oversample)
-    bad = 0 * grid.detach().unbind(-1)[0].add(grid.detach().unbind(-1)[1])[:, None]  # (B, 1, h, w)
+    x, y = grid.detach().unbind(-1)
+    bad = (0 * (x + y))[:, None]  # (B, 1, h, w), 0 or NaN; torch's own sampling must not see what is not finite
+    grid = grid.nan_to_num(0, 0, 0)
     with torch.autocast(grid.device.type, enabled=False):
-        if image.dtype != torch.uint8:
-            return _grid_sample(image.to(grid.dtype), grid).add_(bad)
-        if torch.compiler.is_compiling():
-            return _grid_sample(image.to(grid.dtype), grid).div_(255 + bad)
-        return (_Bytes.apply(image, grid) if grid.device.type == "cpu" else _sample_bytes(image, grid)).div_(255 + bad)
+        if sample_bytes and image.dtype == torch.uint8 and not torch.compiler.is_compiling():
+            return sample_bytes(image, grid).div_(255 + bad)
+        sampled = F.grid_sample(image.to(grid.dtype), grid, padding_mode="border", align_corners=True)
+        return sampled.div_(255 + bad) if image.dtype == torch.uint8 else sampled.add_(bad)
 
 
-def _grid_sample(image: Tensor, grid: Tensor) -> Tensor:
-    """torch's, which must not see a position that is not finite."""
-    return F.grid_sample(image, grid.nan_to_num(0, 0, 0), padding_mode="border", align_corners=True)
-
-
-class _Bytes(torch.autograd.Function):
-    """Samples uint8 images a few at a time, forward and backward: a float copy of them all is never made, nor kept for the gradient."""
-
-    @staticmethod
-    def forward(ctx, image: Tensor, grid: Tensor) -> Tensor:
-        ctx.save_for_backward(image, grid)
-        return torch.cat([_sample_bytes(*part) for part in _Bytes.parts(image, grid)])
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[None, Tensor]:
-        image, grid = ctx.saved_tensors
-        found, again = [], torch.is_grad_enabled()  # again: the gradient is to be differentiated itself
-        for image, grid, g in _Bytes.parts(image, grid, gradient):
-            with torch.enable_grad():
-                grid = grid if again else grid.detach().requires_grad_()
-                found += torch.autograd.grad(_sample_bytes(image, grid), grid, g, create_graph=again)
-        return None, torch.cat(found)
-
-    @staticmethod
-    def parts(*tensors: Tensor):
-        few = torch.get_num_threads() * max(1, 65536 // tensors[1].shape[1:3].numel())
-        return zip(*(tensor.split(few) for tensor in tensors))
-
-
-GATHER_FROM = 32  # pixels of a uint8 image for each that is sampled: from there on, converting all of them costs more than gathering
-
-
-def _float_type(image: Tensor) -> torch.dtype:
-    """The floating-point type that `image` is computed in, float32 at least."""
+def float_type(image: Tensor) -> torch.dtype:
+    """The floating-point type that `image` is computed in, float32 at least; integers other than uint8 have no scale and are refused."""
     if image.dtype != torch.uint8 and not image.is_floating_point():
-        raise ValueError(f"the image is {image.dtype}, expected uint8 or float; divide other integers by their range first")
+        raise ValueError(f"the image is {image.dtype}, expected uint8 or float: divide other integers by their range first")
     return torch.float32 if image.dtype == torch.uint8 else torch.promote_types(image.dtype, torch.float32)
 
 
-def _sample_bytes(image: Tensor, grid: Tensor) -> Tensor:
-    """`grid_sample` of a uint8 `image`, (B, C, h, w); of one that is large for the grid it reads the neighbours of each sample alone.
-
-    Left and right neighbour lie next to each other in memory, with their channels (channels_last) or channel by channel: one run.
-    """
-    batch, channels, height, width = image.shape
-    if height * width <= GATHER_FROM * grid.shape[1:3].numel() or min(height, width) == 1:
-        return _grid_sample(image.to(grid.dtype), grid)
-    run, planes = (channels, 1) if image.stride(1) == 1 and image.stride(3) == channels else (1, channels)
-    image = image if image.stride(3) == run else image.contiguous()
-    x = ((grid[..., 0].flatten(1) + 1) * ((width - 1) / 2)).clamp(0, width - 1)  # (B, n), in pixels
-    y = ((grid[..., 1].flatten(1) + 1) * ((height - 1) / 2)).clamp(0, height - 1)
-    left, top = (at.detach().nan_to_num(0).floor().clamp(max=side - 2) for at, side in ((x, width), (y, height)))
-    images, channel, row, column = (torch.arange(n, device=image.device) * step for n, step in zip((batch, planes, 2, 1), image.stride()))
-    corner = images[:, None] + top.long() * image.stride(2) + left.long() * run  # (B, n)
-    start = row[:, None, None, None] + corner[:, None] + channel[:, None]  # (2, B, planes, n), of both rows' runs
-    last = sum((side - 1) * step for side, step in zip(image.shape, image.stride()))
-    runs = image.as_strided((last + 2 - 2 * run, 2 * run), (1, 1), image.storage_offset())  # every run there is, overlapping
-    pixels = runs.index_select(0, start.flatten()).view(*start.shape, 2, run).permute(4, 0, 1, 2, 5, 3)
-    pixels = pixels.to(grid.dtype, memory_format=torch.contiguous_format).flatten(3, 4)  # (2 columns, 2 rows, B, C, n)
-    across = torch.lerp(pixels[0], pixels[1], (x - left)[:, None])
-    return torch.lerp(across[0], across[1], (y - top)[:, None]).unflatten(2, grid.shape[1:3])
-
-
 def low_resolution(image: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """The anti-aliased low-resolution view of `image`: (B, C, h, w), float; uint8 is scaled to [0, 1].
+    """The anti-aliased low-resolution view of `image`: (B, C, h, w), float32 at least; uint8 is scaled to [0, 1].
 
-    On the CPU a uint8 image is resized as bytes, which rounds the view to whole grey levels and is 5 to 20 times as fast.
+    On a CPU uint8 images are resized as bytes: the view is rounded to grey levels (and is so 5 to 20 times as fast).
     """
-    dtype = _float_type(image)
-    if image.dtype != torch.uint8 or image.device.type != "cpu" or torch.compiler.is_exporting():
-        scale, image = 255 if image.dtype == torch.uint8 else 1, image.to(dtype)
-        return F.interpolate(image, pair(size), mode="bilinear", antialias=True) / scale
-    return F.interpolate(image, pair(size), mode="bilinear", antialias=True) / 255
+    dtype = float_type(image)
+    as_bytes = image.dtype == torch.uint8 and image.device.type == "cpu" and not torch.compiler.is_exporting()
+    view = F.interpolate(image if as_bytes else image.to(dtype), pair(size), mode="bilinear", antialias=True)
+    return view / 255 if image.dtype == torch.uint8 else view
 
 
 def magnification(grid: Tensor) -> Tensor:
@@ -366,7 +315,7 @@ class SaliencyZoom(SpatialSampler):
 
     def forward(self, image: Tensor, view: Tensor | None = None) -> Sampled:
         if self.legacy and view is None:
-            view = F.adaptive_avg_pool2d(image.to(_float_type(image)), self.view_size) / (255 if image.dtype == torch.uint8 else 1)
+            view = F.adaptive_avg_pool2d(image.to(float_type(image)), self.view_size) / (255 if image.dtype == torch.uint8 else 1)
         return super().forward(image, view)
 
 
@@ -458,12 +407,3 @@ def random_blur(image: Tensor, *, smallest: float = 64 / 224) -> Tensor:
     factor = smallest + (1 - smallest) * torch.rand(()).item()  # from torch's generator, so that seeds and resuming cover it
     small = [max(1, round(side * factor)) for side in image.shape[-2:]]
     return F.interpolate(F.adaptive_avg_pool2d(image, small), image.shape[-2:], mode="bilinear", align_corners=True)
-
-
-def __getattr__(name: str):
-    """`inverse`, where a grid takes each position of the image, has a file of its own."""
-    if name == "inverse":
-        from lib.models.inverse import inverse
-
-        return inverse
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
