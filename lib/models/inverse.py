@@ -49,7 +49,8 @@ def inverse(grid: Tensor, size: int | tuple[int, int] | None = None, *, points: 
         edges.append((which[beside], torch.stack((x[beside], y[beside]))))
     for which, place in edges:  # these no cell may hold
         found[:, which] = torch.where(found[:, which].isnan(), place, found[:, which])
-    return (found.T * torch.tensor([2 / (side - 1) for side in grid.shape[2:0:-1]], device=grid.device) - 1).view(goal.shape)
+    halves = torch.tensor([(side - 1) / 2 for side in grid.shape[2:0:-1]], dtype=torch.float64, device=grid.device)
+    return (found.T / halves - 1).view(goal.shape)
 
 
 def _raster(shape: tuple[int, int], grid: Tensor) -> Tensor:
