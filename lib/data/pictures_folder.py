@@ -181,7 +181,7 @@ def _row(cells: Mapping[str, str], complete: bool, path: Path, line: int) -> tup
     if "split" in cells and split not in GIVEN:
         raise ValueError(f"{where}: split {split!r} is not one of {', '.join(SPLITS)}")
     if "\0" in name or not (path.parent / name).is_file():
-        raise FileNotFoundError(f"{where}: {name!r} is no file in {path.parent}; correct the path or remove the line")
+        raise FileNotFoundError(f"{where}: {name!r} is no file of {path.parent}; correct the path or remove the line")
     return name, label, GIVEN.get(split, "")
 
 
@@ -200,7 +200,7 @@ def assign(listing: Listing, *, seed: int, val: float, test: float, source: str)
         parts, how = ["test" if part == "val" else part for part in parts], "as given, val is what is tested on"
     missing = {"train", "test"} - set(parts)
     if missing:
-        raise ValueError(f"{source}: has a split but nothing in {min(missing)}; give pictures to train on and pictures to test on, or no split at all")
+        raise ValueError(f"{source}: has a split but nothing in {min(missing)}; give some to train on and some to test on, or no split at all")
     if "val" not in parts:
         _draw(listing, parts, "val", val, 2, seed, source)
         how += f"; {val:.0%} of each class of train, drawn with seed {seed}, to choose by"
