@@ -7,7 +7,7 @@ from pathlib import Path
 from lib import predict, tables
 
 VERIFIABLE = ("gazecapture", "inaturalist", "cub200", "salicon", "osie", "mit1003", "imagenette", "coursework")
-FETCHABLE = ("osie", "imagenette")
+FETCHABLE = ("osie", "cub200", "inaturalist", "imagenette", "mit1003")
 
 
 def _common(parser: argparse.ArgumentParser, *, rows: bool = True) -> None:
@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch", help="download a data set that is open to everybody")
     fetch.add_argument("name", metavar="DATASET", help=", ".join(FETCHABLE))
     fetch.add_argument("folder", metavar="DIR", type=Path)
+    fetch.add_argument("--mirror", metavar="URL", help="another server that has the published files under their names")
     predict.add_arguments(commands)
     score = commands.add_parser("score", help="score a folder of saliency maps against a data set")
     score.add_argument("name", metavar="DATASET", help="salicon, osie or mit1003")
@@ -118,13 +119,11 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
-    from lib.data import fetch
-    from lib.data.imagenette import fetch_imagenette
+    from lib.data.fetch import fetch
+    from lib.training.progress import Progress
 
-    fetchable = fetch.FETCHABLE | {"imagenette": fetch_imagenette}
-    if arguments.name not in fetchable:
-        raise ValueError(f"there is no data set {arguments.name!r} to fetch; there are {', '.join(fetchable)}")
-    print(f"{arguments.name} lies in {fetchable[arguments.name](arguments.folder)}")
+    folder = fetch(arguments.name, arguments.folder, base_url=arguments.mirror, progress=Progress("fetch: "), say=print)
+    print(f"{arguments.name} lies in {folder}")
 
 
 def _score(arguments: argparse.Namespace) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from PIL import Image
 from torchvision import datasets, transforms
 
 from lib.data.canvas import canvas_boxes
-from lib.data.imagenette import CLASSES, FOLDERS, WNIDS, Imagenette, crop_coverage, fetch_imagenette
+from lib.data.imagenette import CLASSES, WNIDS, Imagenette, crop_coverage
 from lib.data.imagenette_verify import verify
 from lib.data.synthetic import imagenette as twin
 from lib.data.synthetic import imagenette_scenes as scenes
@@ -308,36 +307,6 @@ def test_verify_compares_with_the_published_counts_and_sides(shared, tmp_path):
     report = verify(tmp_path, images=15)
     assert any("9,469: 9,370 missing" in line for line in report.problems)
     assert any("shortest side is not 320 px in 15" in line for line in report.warnings)
-
-
-# ---------------------------------------------------------------------------------------------------------------- download
-
-
-def test_fetch_unpacks_whole_and_only_once(shared, tmp_path, monkeypatch):
-    calls = []
-
-    def download(url, root, md5):
-        calls.append((url, md5))
-        shutil.copytree(shared, Path(root) / "imagenette2-160")
-
-    monkeypatch.setattr("torchvision.datasets.imagenette.download_and_extract_archive", download)
-    for _ in range(2):
-        assert fetch_imagenette(tmp_path, "160px") == tmp_path / FOLDERS["160px"]
-    assert len(calls) == 1 and calls[0][0].endswith("imagenette2-160.tgz") and len(calls[0][1]) == 32
-    assert [path.name for path in tmp_path.iterdir()] == ["imagenette2-160"]
-    assert len(Imagenette(tmp_path, "test")) == 20
-
-
-@pytest.mark.parametrize("error", [OSError("no\nroute"), RuntimeError("checksum"), tarfile.ReadError("broken")])
-def test_fetch_says_in_one_line_what_failed_and_leaves_nothing(tmp_path, monkeypatch, error):
-    def download(url, root, md5):
-        (Path(root) / "imagenette2-160").mkdir()
-        raise error
-
-    monkeypatch.setattr("torchvision.datasets.imagenette.download_and_extract_archive", download)
-    assert "could not be downloaded" in message(ConnectionError, lambda: fetch_imagenette(tmp_path))
-    assert list(tmp_path.iterdir()) == []
-    assert "not one of full, 320px, 160px" in message(ValueError, lambda: fetch_imagenette(tmp_path, "64px"))
 
 
 # ----------------------------------------------------------------------------------------------------------- a part, resized

@@ -23,10 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tarfile
 from functools import cached_property
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -195,33 +192,3 @@ def crop_coverage(boxes: ArrayLike, size: int | tuple[int, int], crop: int, view
     low = np.maximum(boxes[..., :2], shown[..., :2])
     high = np.minimum(boxes[..., :2] + boxes[..., 2:], shown[..., :2] + shown[..., 2:])
     return (high - low).clip(0).prod(axis=-1) / boxes[..., 2:].prod(axis=-1)  # (N, V)
-
-
-# ------------------------------------------------------------------------------------------------------------- download
-
-
-def fetch_imagenette(folder: str | os.PathLike[str], size: str = "160px") -> Path:
-    """Download imagenette with torchvision and unpack it in `folder`, unless it is there; returns ROOT.
-
-    size: "160px" (94 MiB), "320px" (326 MiB) or "full" (1.5 GiB). torchvision checks the archive's MD5. It is unpacked beside
-    and renamed, so ROOT is there as a whole or not at all. Raises ConnectionError, one line, where it cannot be had.
-    """
-    from torchvision.datasets import Imagenette as Download
-
-    if size not in FOLDERS:
-        raise ValueError(f"size {size!r} is not one of {', '.join(FOLDERS)}")
-    root = Path(folder) / FOLDERS[size]
-    if root.exists():
-        return find_root(root)
-    partial = Path(folder) / f".{root.name}.partial-{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        Download(partial, split="train", size=size, download=True)
-        (partial / root.name).rename(root)
-    except (OSError, RuntimeError, EOFError, HTTPException, tarfile.TarError) as error:  # no network, a bad checksum, a broken archive
-        raise ConnectionError(f"imagenette could not be downloaded ({one_line(error)}); unpack {root.name}.tgz of "
-                              f"github.com/fastai/imagenette in {folder} yourself") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return find_root(root)
