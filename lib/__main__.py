@@ -9,7 +9,7 @@ from lib import tables
 from lib.runs.parameters import PARAMETERS
 
 VERIFIABLE = ("gazecapture", "inaturalist", "cub200", "salicon", "osie", "mit1003", "imagenette", "coursework")
-FETCHABLE = ("osie", "imagenette")
+FETCHABLE = ("osie", "cub200", "inaturalist", "imagenette", "mit1003")
 TABLE_NAMES = f"{', '.join(tables.NAMES)}; all by default"
 
 
@@ -121,16 +121,15 @@ def verify(arguments: argparse.Namespace) -> int:
 def fetch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="DATASET", help=", ".join(FETCHABLE))
     parser.add_argument("folder", metavar="DIR", type=Path)
+    parser.add_argument("--mirror", metavar="URL", help="another server that has the published files under their names")
 
 
 def fetch(arguments: argparse.Namespace) -> None:
     from lib.data import fetch as fetching
-    from lib.data.imagenette import fetch_imagenette
+    from lib.training.progress import Progress
 
-    fetchable = fetching.FETCHABLE | {"imagenette": fetch_imagenette}
-    if arguments.name not in fetchable:
-        raise ValueError(f"there is no data set {arguments.name!r} to fetch; there are {', '.join(fetchable)}")
-    print(f"{arguments.name} lies in {fetchable[arguments.name](arguments.folder)}")
+    folder = fetching.fetch(arguments.name, arguments.folder, base_url=arguments.mirror, progress=Progress("fetch: "), say=print)
+    print(f"{arguments.name} lies in {folder}")
 
 
 def predict_arguments(parser: argparse.ArgumentParser) -> None:

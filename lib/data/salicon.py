@@ -19,7 +19,6 @@ of 2015 all observers are read (the released loop over rows of `gaze` gets the f
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +29,8 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 from scipy.ndimage import gaussian_filter
 
-from lib.data.files import one_line, read_json
+from lib.data.files import one_line
+from lib.data.salicon_json import read_fixations
 from lib.data.saliency import Photographs, digest, list_files, read_map, read_true_density
 
 SPLITS = ("train", "val", "test")
@@ -185,24 +185,25 @@ class SALICON2014(Photographs):
     """SALICON as the JSON of 2014 (format of MS COCO), such as fixations_train2014examples.json; photographs sorted by name.
 
     source: the JSON, or the folder with one fixations_*.json in it. Photographs lie beside it, in images/ beside it, or in images/
-    beside its folder; those that are not there are left out. Fixations are [row, column] from 1 in the file. No maps are published:
-    `density` is what buildFixMap of github.com/NUS-VIP/salicon-evaluation makes, the fixated pixels (each once) blurred with a
-    sigma of 19 pixels, reflected at the border, minimum 0 and maximum 1. `subjects` are worker ids.
+    beside its folder; those that are not there are left out. coordinates: "row-column", "xy", or None to find out which the file
+    has (`lib.data.salicon_json`); the attribute says which it was. No maps are published: `density` is what buildFixMap of
+    github.com/NUS-VIP/salicon-evaluation makes, the fixated pixels (each once) blurred with a sigma of 19 pixels, reflected at the
+    border, minimum 0 and maximum 1. `subjects` are worker ids.
     """
 
-    def __init__(self, source: str | Path) -> None:
+    def __init__(self, source: str | Path, *, coordinates: str | None = None) -> None:
         self.json = _find_json(Path(source))
-        self._records = _read_annotations(self.json)
+        found = read_fixations(self.json, coordinates=coordinates)
+        self._records, self.coordinates = found.records, found.coordinates
         folder = self.json.parent
         places = (folder, folder / "images", folder.parent / "images")
-        found = ([place / name for place in places if (place / name).is_file()] for name in sorted(self._records))
-        super().__init__(folder, [paths[0] for paths in found if paths])
+        photographs = ([place / name for place in places if (place / name).is_file()] for name in sorted(self._records))
+        super().__init__(folder, [paths[0] for paths in photographs if paths])
         if not self._paths:
             raise FileNotFoundError(f"{folder}: none of the {len(self._records)} photographs of {self.json.name} is here")
 
     def fixations(self, index: int) -> NDArray[np.int64]:
-        rows = self._record(index)
-        return rows[:, [1, 0]] - 1
+        return self._record(index)[:, :2].copy()
 
     def subjects(self, index: int) -> NDArray[np.int64]:
         return self._record(index)[:, 2].copy()
@@ -219,12 +220,12 @@ class SALICON2014(Photographs):
 
     @cached_property
     def fingerprint(self) -> str:
-        return digest(self._paths, [self.json])
+        return digest(self._paths, [self.json])  # the convention follows from the file, unless somebody knows better
 
     def _record(self, index: int) -> NDArray[np.int64]:
-        """(n, 3) row, column, worker of the fixations inside the photograph."""
+        """(n, 3) x, y, worker of the fixations inside the photograph."""
         rows = self._records[self.path(index).name]
-        return rows[inside_image(rows[:, [1, 0]] - 1, self.size(index))]
+        return rows[inside_image(rows[:, :2], self.size(index))]
 
 
 def _find_json(source: Path) -> Path:
@@ -235,21 +236,3 @@ def _find_json(source: Path) -> Path:
             raise FileNotFoundError(f"{source}: holds {len(found) or 'no'} fixations_*.json; give the file, such as fixations_train2014examples.json")
         return found[0]
     return source
-
-
-def _read_annotations(path: Path) -> dict[str, NDArray[np.int64]]:
-    """{file name: (n, 3) of row, column, worker}."""
-    content = read_json(path)
-    try:
-        names = {image["id"]: str(image["file_name"]) for image in content["images"]}
-        parts: dict[str, list[NDArray[np.int64]]] = defaultdict(lambda: [np.zeros((0, 3), dtype=np.int64)])
-        for annotation in content["annotations"]:
-            rows = np.array(annotation["fixations"], dtype=np.int64).reshape(-1, 2)
-            worker = np.full((len(rows), 1), annotation["worker_id"], dtype=np.int64)
-            parts[names[annotation["image_id"]]].append(np.concatenate([rows, worker], axis=1))
-        records = {name: np.concatenate(parts[name]) for name in names.values()}
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{path}: not SALICON's JSON of 2014 ({type(error).__name__}: {one_line(error)}); {_REFETCH}") from None
-    if any(Path(name).name != name for name in records):
-        raise ValueError(f"{path}: names a photograph that is no file name; {_REFETCH}")
-    return records
