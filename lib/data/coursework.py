@@ -36,9 +36,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from lib.data.files import TWIN_FILE
+from lib.data.files import TWIN_FILE, image_size
 from lib.data.mit1003 import THRESHOLD, unnested
-from lib.data.saliency import Photographs, SaliencyData, digest, read_map, read_true_density
+from lib.data.saliency import Photographs, SaliencyData, digest, read_map, read_points, read_true_density
 from lib.metrics.saliency import fixation_map
 from lib.models.backbones import IMAGENET_NORMALIZATION
 
@@ -260,14 +260,15 @@ class CourseworkData(Photographs):
         return np.ascontiguousarray(denormalised(self.images[index].image).permute(1, 2, 0).numpy())  # (H, W, 3)
 
     def fixations(self, index: int) -> NDArray[np.int64] | None:
-        there = self._map_path(index, "fixPts").is_file()
-        return np.argwhere(self._map(index, "fixPts") > THRESHOLD)[:, ::-1].copy() if there else None  # (n, 2), row by row
+        path = self._map_path(index, "fixPts")
+        return read_points(self._checked(path, index), path, THRESHOLD) if path.is_file() else None
 
     def subjects(self, index: int) -> None:
         return None
 
     def density(self, index: int) -> NDArray[np.float32]:
-        return self._map(index, "fixMap") / np.float32(255)
+        path = self._map_path(index, "fixMap")
+        return read_map(self._checked(path, index), path)
 
     def true_density(self, index: int) -> NDArray[np.float32] | None:
         return read_true_density(self.root / "density" / f"{self.name(index)}.npy", self.size(index)) if self.is_twin else None
@@ -279,12 +280,12 @@ class CourseworkData(Photographs):
     def _map_path(self, index: int, kind: str) -> Path:
         return self._maps / f"{self.name(index)}_{kind}.jpg"
 
-    def _map(self, index: int, kind: str) -> NDArray[np.uint8]:
-        path, (height, width) = self._map_path(index, kind), self.size(index)
-        found = read_map(path, path)
-        if found.shape != (height, width):
-            raise ValueError(f"{path}: is {found.shape[1]}x{found.shape[0]}, its photograph in {self.file.name} {width}x{height}")
-        return found
+    def _checked(self, path: Path, index: int) -> Path:
+        """`path`, once its picture is as large as the photograph, which is no file."""
+        found, (height, width) = image_size(path), self.size(index)
+        if found != (height, width):
+            raise ValueError(f"{path}: is {found[1]}x{found[0]}, its photograph in {self.file.name} {width}x{height}; take MIT1003's own map")
+        return path
 
 
 def write_miniature(folder: str | Path, data: SaliencyData, *, images: int = 4, held: int = 1, positives: int = 10, negatives: int = 20,

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lib.data.saliency import Photographs, digest, list_files, read_map, read_true_density
+from lib.data.saliency import Photographs, digest, list_files, read_map, read_points, read_true_density
 
 IMAGES = 1003
 SUBJECTS = 15
@@ -52,16 +52,13 @@ class MIT1003(Photographs):
 
     def fixations(self, index: int) -> NDArray[np.int64] | None:
         path = self.points_path(index)
-        if not path.is_file():
-            return None
-        y, x = np.nonzero(read_map(path, self.path(index)) > THRESHOLD)
-        return np.stack([x, y], axis=1)  # (n, 2), row by row
+        return read_points(path, self.path(index), THRESHOLD) if path.is_file() else None
 
     def subjects(self, index: int) -> None:
         return None
 
     def density(self, index: int) -> NDArray[np.float32]:
-        return read_map(self.map_path(index), self.path(index)) / np.float32(255)
+        return read_map(self.map_path(index), self.path(index))
 
     def true_density(self, index: int) -> NDArray[np.float32] | None:
         return read_true_density(self.root / "density" / f"{self.name(index)}.npy", self.size(index)) if self.is_twin else None

@@ -146,7 +146,7 @@ class SALICON(Photographs):
     def density(self, index: int) -> NDArray[np.float32]:
         if self.split == "test":
             raise ValueError(f"{self.root}: SALICON publishes no maps of its test split; score on val")
-        return read_map(self.root / "maps" / self.split / f"{self.name(index)}.png", self.path(index)) / np.float32(255)
+        return read_map(self.root / "maps" / self.split / f"{self.name(index)}.png", self.path(index))
 
     def true_density(self, index: int) -> NDArray[np.float32] | None:
         folder = self.root / "density" / self.split

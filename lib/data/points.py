@@ -1,0 +1,80 @@
+"""Fixations that can be: inside the picture that they were recorded on, at the size it had then, in numbers that people produce.
+
+Coordinates belong to pictures of one size. Where the pictures on disk have another, the points would lie elsewhere or be pinned to the
+border, and every metric would be computed all the same: so sizes are compared (`made_for`), and points are scaled when asked.
+
+What cannot be (stated once, for every set)
+    outside     `ROUNDING` pixel beyond the border is rounding; a photograph with more than `OUTSIDE_MOST` of its points further
+                outside is refused: another size, another order of x and y, another origin
+    swapped     over a whole set, people look at the middle: where the mean point lies nearer to the middle of the picture turned on
+                its side than to its own, x and y are taken for swapped (`verify`)
+    observers   more fixations of one observer on one picture than the set's recording time allows (`verify`)
+    crowded     more than `FIXATED_MOST` of a picture's pixels fixated: a blurred or an inverted map, not points
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROUNDING = 1  # pixel
+OUTSIDE_MOST = 0.05
+FIXATED_MOST = 0.25  # raw mouse positions of SALICON fixate 8 % of a picture at most, eye fixations 0.02 %
+_FAR = 10**6  # pixels: what is further outside is as far outside, and fits into an integer
+
+
+def made_for(path: Path, size: tuple[int, int], recorded: tuple[int, int], *, scale: bool) -> None:
+    """ValueError where the picture is not of the size (H, W) that its fixations were recorded at, unless they are to be scaled."""
+    if tuple(size) != tuple(recorded) and not scale:
+        raise ValueError(f"{path}: is {size[1]}x{size[0]}, and its fixations were recorded at {recorded[1]}x{recorded[0]}; take the published "
+                         "picture, or scale the fixations with scale_fixations=True (score: --scale-fixations)")
+
+
+def to_pixels(positions: NDArray[np.float64], recorded: tuple[int, int], size: tuple[int, int]) -> NDArray[np.int64]:
+    """(n, 2) continuous positions (x, y), the first pixel from 0 to 1, in a picture of `recorded` (H, W) -> pixels of `size`.
+
+    Each axis is scaled by itself: right for pictures that were resized or squashed, not for cropped or padded ones.
+    """
+    scale = np.array([size[1] / recorded[1], size[0] / recorded[0]])
+    return np.clip(np.floor(np.clip(positions, -_FAR, _FAR) * scale), -_FAR, _FAR).astype(np.int64)
+
+
+def inside_image(points: NDArray[np.int64], size: tuple[int, int], *, slack: int = 0) -> NDArray[np.bool_]:
+    """(n, 2) 0-based, x first -> (n,): whether each lies in a picture of `size` (H, W), or at most `slack` pixels beside it."""
+    return ((points >= -slack) & (points < np.array([size[1], size[0]]) + slack)).all(axis=1)
+
+
+def check_outside(points: NDArray[np.int64], size: tuple[int, int], where: Path | str, remedy: str) -> int:
+    """How many points (n, 2) lie further outside than rounding explains; ValueError, one line, for more than `OUTSIDE_MOST` of them."""
+    outside = int((~inside_image(points, size, slack=ROUNDING)).sum())
+    if outside > OUTSIDE_MOST * len(points):
+        raise ValueError(f"{where}: {outside:,} of {len(points):,} fixations lie outside the picture of {size[1]}x{size[0]}: of another size, or "
+                         f"with x and y swapped; {remedy}")
+    return outside
+
+
+def swapped(points: Sequence[NDArray[np.int64]], sizes: Sequence[tuple[int, int]]) -> bool:
+    """Whether the points of a set (one array (n, 2) for each picture of (H, W)) look as if x and y were exchanged.
+
+    Pictures that are nearly square say nothing, and fewer than 1,000 points are too few to tell.
+    """
+    found = [(xy.mean(axis=0), np.array([width, height]) / 2, len(xy)) for xy, (height, width) in zip(points, sizes, strict=True)
+             if len(xy) and abs(width - height) > 0.1 * max(width, height)]
+    if sum(count for *_, count in found) < 1000:
+        return False
+    own = sum(count * np.abs(mean - middle).sum() for mean, middle, count in found)
+    turned = sum(count * np.abs(mean - middle[::-1]).sum() for mean, middle, count in found)
+    return bool(turned < own)
+
+
+def fixated_share(points: NDArray[np.int64], size: tuple[int, int]) -> float:
+    """The share of a picture's pixels that its points (n, 2) cover."""
+    return len(np.unique(points, axis=0)) / (size[0] * size[1]) if len(points) else 0.0
+
+
+def busiest(subjects: NDArray[np.int64]) -> int:
+    """The most fixations that one observer has among (n,) numbers of observers."""
+    return int(np.unique(subjects, return_counts=True)[1].max()) if len(subjects) else 0
