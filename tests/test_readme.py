@@ -144,7 +144,7 @@ def write_osie(path: Path, salicon: Path) -> None:
 
 
 def write_coursework(path: Path, mit1003: Path) -> None:
-    from lib.data.coursework import write_miniature
+    from lib.data.coursework_miniature import write_miniature
     from lib.data.mit1003 import MIT1003
 
     write_miniature(path, MIT1003(mit1003), images=7, held=2)

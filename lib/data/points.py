@@ -14,11 +14,12 @@ What cannot be (stated once, for every set)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lib.files.text import UNPACK
 
 ROUNDING = 1  # pixel
 OUTSIDE_MOST = 0.05
@@ -56,25 +57,37 @@ def check_outside(points: NDArray[np.int64], size: tuple[int, int], where: Path 
     return outside
 
 
-def swapped(points: Sequence[NDArray[np.int64]], sizes: Sequence[tuple[int, int]]) -> bool:
-    """Whether the points of a set (one array (n, 2) for each picture of (H, W)) look as if x and y were exchanged.
+class Plausibility:
+    """Whether a whole set's fixations can have been made by people: `add` each picture's, then ask for `problems`.
 
-    Pictures that are nearly square say nothing, and fewer than 1,000 points are too few to tell.
+    most: fixations of one observer on one picture that the recording time allows.
     """
-    found = [(xy.mean(axis=0), np.array([width, height]) / 2, len(xy)) for xy, (height, width) in zip(points, sizes, strict=True)
-             if len(xy) and abs(width - height) > 0.1 * max(width, height)]
-    if sum(count for *_, count in found) < 1000:
-        return False
-    own = sum(count * np.abs(mean - middle).sum() for mean, middle, count in found)
-    turned = sum(count * np.abs(mean - middle[::-1]).sum() for mean, middle, count in found)
-    return bool(turned < own)
 
+    def __init__(self, most: int) -> None:
+        self.most, self._crowded, self._busy = most, [], []
+        self._points, self._off, self._off_turned = 0, 0.0, 0.0
 
-def fixated_share(points: NDArray[np.int64], size: tuple[int, int]) -> float:
-    """The share of a picture's pixels that its points (n, 2) cover."""
-    return len(np.unique(points, axis=0)) / (size[0] * size[1]) if len(points) else 0.0
+    def add(self, name: str, points: NDArray[np.int64], subjects: NDArray[np.int64] | None, size: tuple[int, int]) -> None:
+        """Fixations (n, 2) of a picture of `size` (H, W), and whose they are (n,)."""
+        if not len(points):
+            return
+        if len(np.unique(points, axis=0)) > FIXATED_MOST * size[0] * size[1]:
+            self._crowded.append(name)
+        if subjects is not None and np.unique(subjects, return_counts=True)[1].max() > self.most:
+            self._busy.append(name)
+        middle, mean = np.array([size[1], size[0]]) / 2, points.mean(axis=0)
+        if abs(size[0] - size[1]) > 0.1 * max(size):  # a square says nothing
+            self._points += len(points)
+            self._off += len(points) * float(np.abs(mean - middle).sum())
+            self._off_turned += len(points) * float(np.abs(mean - middle[::-1]).sum())
 
+    @property
+    def swapped(self) -> bool:
+        """Whether x and y look exchanged; False below 1,000 points, which are too few to tell."""
+        return self._points >= 1000 and self._off_turned < self._off
 
-def busiest(subjects: NDArray[np.int64]) -> int:
-    """The most fixations that one observer has among (n,) numbers of observers."""
-    return int(np.unique(subjects, return_counts=True)[1].max()) if len(subjects) else 0
+    def problems(self, what: str) -> list[str]:
+        """One line for each kind of thing that cannot be; `what` is a noun in the plural, such as photographs."""
+        kinds = ((self._crowded, f"more than {FIXATED_MOST:.0%} of the pixels fixated"), (self._busy, f"more than {self.most:,} fixations of one observer"))
+        lines = [f"{what} with {kind}: {len(names):,} ({names[0]} for one); {UNPACK}" for names, kind in kinds if names]
+        return lines + [f"{what}: the mean fixation lies where it would with x and y swapped; {UNPACK}"] * self.swapped

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch.nn import functional
 
 from lib.data.files import TWIN_FILE, image_size, one_line, read_rgb
-from lib.data.points import FIXATED_MOST, busiest, fixated_share, swapped
+from lib.data.points import FIXATED_MOST, Plausibility
 from lib.data.report import Report
 from lib.files.pictures import picture_header, read_picture
 from lib.files.text import UNPACK
@@ -232,18 +232,10 @@ def tell_turned(report: Report, paths: Sequence[Path]) -> None:
                    "as in the stored pixels, so predict them with --exif stored", warning=True)
 
 
-def tell_implausible(report: Report, points: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64] | None, tuple[int, int]]], *, most: int) -> None:
-    """Problems of fixations that nobody can have made: see `lib.data.points`.
-
-    points: name -> (n, 2) fixations, (n,) observers or None, (H, W). most: fixations of one observer on one picture.
-    """
-    crowded = [name for name, (xy, _, size) in points.items() if fixated_share(xy, size) > FIXATED_MOST]
-    busy = [name for name, (_, who, _) in points.items() if who is not None and busiest(who) > most]
-    for names, what in ((crowded, f"more than {FIXATED_MOST:.0%} of the pixels fixated"), (busy, f"more than {most:,} fixations of one observer")):
-        if names:
-            report.add(f"photographs with {what}: {len(names):,} ({names[0]} for one); {UNPACK}", problem=True)
-    if swapped([xy for xy, *_ in points.values()], [size for *_, size in points.values()]):
-        report.add(f"fixations: their mean lies where it would with x and y swapped; {UNPACK}", problem=True)
+def tell_implausible(report: Report, what: str, found: Plausibility) -> None:
+    """Problems where nobody can have made the fixations."""
+    for line in found.problems(what):
+        report.add(line, problem=True)
 
 
 def tell_unseen(report: Report, what: str, names: Sequence[str]) -> None:
