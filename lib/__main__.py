@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lib import predict, tables
+from lib import predict, score, tables
 
 VERIFIABLE = ("gazecapture", "inaturalist", "cub200", "salicon", "osie", "mit1003", "imagenette", "coursework")
 FETCHABLE = ("osie", "imagenette")
@@ -49,12 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("name", metavar="DATASET", help=", ".join(FETCHABLE))
     fetch.add_argument("folder", metavar="DIR", type=Path)
     predict.add_arguments(commands)
-    score = commands.add_parser("score", help="score a folder of saliency maps against a data set")
-    score.add_argument("name", metavar="DATASET", help="salicon, osie or mit1003")
-    score.add_argument("maps", metavar="MAPS_DIR", type=Path)
-    score.add_argument("--data", dest="data_dir", type=Path, required=True, help="folder of the data set")
-    score.add_argument("--split", help="train or val of salicon (val by default); all (default), train, val or test elsewhere")
-    score.add_argument("--out", type=Path, help="CSV with every image's values")
+    score.add_arguments(commands)
     return parser
 
 
@@ -127,17 +122,8 @@ def _fetch(arguments: argparse.Namespace) -> None:
     print(f"{arguments.name} lies in {fetchable[arguments.name](arguments.folder)}")
 
 
-def _score(arguments: argparse.Namespace) -> None:
-    from lib import score
-    from lib.training.progress import Progress
-
-    progress = Progress("score: ")
-    print(score.run(arguments.name, arguments.maps, arguments.data_dir, split=arguments.split, out=arguments.out,
-                    progress=lambda done, total: progress("maps", done, total)))
-
-
 COMMANDS = {"run": _run, "table": _table, "status": _status, "check": _check, "report": _report, "verify": _verify, "fetch": _fetch,
-            "predict": predict.main, "score": _score}
+            "predict": predict.main, "score": score.main}
 
 
 def main(words: list[str] | None = None) -> int:

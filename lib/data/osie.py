@@ -115,7 +115,8 @@ class OSIE(Photographs):
             np.add.at(weights, (xy[:, 1], xy[:, 0]), self.durations(index))
         else:
             raise ValueError(f"weight {weight!r}: OSIE's fixations count once, or by duration; give weight='once' or 'duration'")
-        blurred = density_map(torch.from_numpy(weights), sigma=BLUR).numpy()
+        sigma = BLUR * weights.shape[1] / SIZE[1] if self.scale_fixations else BLUR
+        blurred = density_map(torch.from_numpy(weights), sigma=sigma).numpy()
         blurred -= blurred.min()
         return (blurred / (blurred.max() or 1)).astype(np.float32)
 

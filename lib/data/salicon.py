@@ -224,7 +224,7 @@ class SALICON2014(Photographs):
     def density(self, index: int) -> NDArray[np.float32]:
         xy, binary = self.fixations(index), np.zeros(self.size(index))
         binary[xy[:, 1], xy[:, 0]] = 1
-        blurred = gaussian_filter(binary, BLUR)
+        blurred = gaussian_filter(binary, BLUR * binary.shape[1] / SIZE[1] if self.scale_fixations else BLUR)
         blurred -= blurred.min()
         return (blurred / (blurred.max() or 1)).astype(np.float32)
 

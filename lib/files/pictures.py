@@ -95,6 +95,16 @@ def picture_kind(header: Header) -> str:
     return f"{header.format}, {depth}{', lossy' if header.format in ('JPEG', 'MPO', 'WEBP', 'AVIF', 'JPEG2000') else ''}"
 
 
+def turned(pixels: NDArray[Any], orientation: int, *, back: bool = False) -> NDArray[Any]:
+    """(H, W, ...) as stored -> upright by EXIF's orientation 1 to 8; `back`: upright -> as stored."""
+    value = {6: 8, 8: 6}.get(orientation, orientation) if back else orientation
+    if value in (5, 6, 7, 8):  # 5 is the transpose, the others follow it by a flip
+        pixels = np.swapaxes(pixels, 0, 1)
+    if value in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels[:, ::-1] if value in (2, 3, 6, 7) else pixels
+
+
 # ------------------------------------------------------------------------------------------------------------ opening
 
 
