@@ -83,8 +83,8 @@ class CourseworkImage:
 def read_train(path: str | Path, *, check_axes: bool = True) -> CourseworkCrops:
     """The crops of a training file; they stay on disk until they are used, where the file allows it.
 
-    `check_axes`: refuse a file whose pixels say that channel comes before scale, or that they are not normalised. FileNotFoundError or ValueError, one line that
-    names file and entry, for whatever else is wrong.
+    `check_axes`: refuse a file whose pixels say that channel comes before scale, or that they are not normalised. FileNotFoundError or
+    ValueError, one line that names file and entry, for whatever else is wrong.
     """
     path, entries = Path(path), _load(Path(path))
     if {"X_400", "spatial_coords"} & set(entries[0]):
@@ -149,7 +149,8 @@ def _load(path: Path) -> list[dict[str, Any]]:
         raise ValueError(f"{path}: not readable as tensors, numbers and text ({type(error).__name__}), and nothing in it was executed; "
                          "it is damaged, or none of the coursework's files: copy it again") from None
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise ValueError(f"{path}: holds {'an empty list' if entries == [] else type(entries).__name__}, not the coursework's list of dicts; copy it again")
+        kind = "an empty list" if entries == [] else type(entries).__name__
+        raise ValueError(f"{path}: holds {kind}, not the coursework's list of dicts; copy it again")
     return entries
 
 

@@ -56,7 +56,8 @@ def _crops(crops: CourseworkCrops, report: Report) -> set[str]:
         report.add(f"{crops.path}: {problem}; copy the file again", problem=True)
     if fixated in (0, len(crops)):
         which = "each" if fixated else "none"
-        report.add(f"{crops.path}: {which} of its {len(crops):,} crops is fixated, so there is nothing to tell apart; copy the file again", problem=True)
+        report.add(f"{crops.path}: {which} of its {len(crops):,} crops is fixated, so there is nothing to tell apart; copy the file again",
+                   problem=True)
     report.add(f"{crops.path.name}: {len(crops):,} crops, {fixated:,} fixated; axes by the pixels: {order}")
     if odd := [name for name, count in each.items() if count != CROPS]:
         report.add(f"{crops.path.name}: {len(odd):,} of {len(each):,} photographs have another number of crops than {CROPS}, {odd[0]} for one",

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from lib.data.files import TWIN_FILE, one_line, read_json
 from lib.data.imagenette import BOXES_FILE, FOLDERS, class_files, find_root
 from lib.data.report import Report
+from lib.files.pictures import picture_header, read_picture
 
 # Version 2 of the data set, all three sizes: catalogue of TensorFlow Datasets (docs/catalog/imagenette.md); its README says 13.4k.
 PUBLISHED = {"train": 9469, "val": 3925}
@@ -83,12 +83,12 @@ def _check_images(root: Path, files: Files, images: int | None, seed: int, repor
     modes, shortest = Counter(), Counter()
     for done, index in enumerate(chosen, start=1):
         try:
-            with Image.open(paths[index]) as image:
-                image.load()
-                modes[image.mode] += 1
-                shortest[min(image.size)] += 1
-        except OSError as error:
-            report.add(f"{paths[index]}: not readable as JPEG ({one_line(error)}); {_UNPACK}", problem=True)
+            header = picture_header(paths[index], remedy=_UNPACK)
+            read_picture(paths[index], mode="photograph", remedy=_UNPACK)
+            modes[header.mode] += 1
+            shortest[min(header.height, header.width)] += 1
+        except (OSError, ValueError) as error:
+            report.add(str(error), problem=True)
         if progress is not None:
             progress(done, len(chosen))
     kinds = ", ".join(f"{count:,} {mode}" for mode, count in modes.most_common())

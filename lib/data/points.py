@@ -88,6 +88,7 @@ class Plausibility:
 
     def problems(self, what: str) -> list[str]:
         """One line for each kind of thing that cannot be; `what` is a noun in the plural, such as photographs."""
-        kinds = ((self._crowded, f"more than {FIXATED_MOST:.0%} of the pixels fixated"), (self._busy, f"more than {self.most:,} fixations of one observer"))
+        kinds = ((self._crowded, f"more than {FIXATED_MOST:.0%} of the pixels fixated"),
+                 (self._busy, f"more than {self.most:,} fixations of one observer"))
         lines = [f"{what} with {kind}: {len(names):,} ({names[0]} for one); {UNPACK}" for names, kind in kinds if names]
         return lines + [f"{what}: the mean fixation lies where it would with x and y swapped; {UNPACK}"] * self.swapped

@@ -149,7 +149,8 @@ def read_points(path: Path, photograph: Path, threshold: int) -> NDArray[np.int6
     if (share := white.mean()) > FIXATED_MOST:
         raise ValueError(f"{path}: {share:.0%} of it is white, so it holds no points: it is inverted, or a blurred map; {UNPACK}")
     if not white.any() and levels.max() > 0:
-        raise ValueError(f"{path}: its brightest pixel is {levels.max() * 255:.0f} of 255, and fixated pixels are white; {UNPACK}, or stretch it to 0 .. 255")
+        raise ValueError(f"{path}: its brightest pixel is {levels.max() * 255:.0f} of 255, and fixated pixels are white; {UNPACK}, "
+                         "or stretch it to 0 .. 255")
     y, x = np.nonzero(white)
     return np.stack([x, y], axis=1)
 
@@ -228,8 +229,8 @@ def turned(paths: Iterable[Path]) -> list[Path]:
 def tell_turned(report: Report, paths: Sequence[Path]) -> None:
     """A warning that counts the photographs with an EXIF orientation: coordinates are in stored pixels, maps may not be."""
     if found := turned(paths):
-        report.add(f"photographs with an EXIF orientation: {len(found):,} of {len(paths):,} ({found[0].name} for one); coordinates and maps are taken "
-                   "as in the stored pixels, so predict them with --exif stored", warning=True)
+        report.add(f"photographs with an EXIF orientation: {len(found):,} of {len(paths):,} ({found[0].name} for one); coordinates and maps are "
+                   "taken as in the stored pixels, so predict them with --exif stored", warning=True)
 
 
 def tell_implausible(report: Report, what: str, found: Plausibility) -> None:

@@ -133,5 +133,6 @@ def _checked(split: Mapping[str, ArrayLike], data: SaliencyData, where: str) -> 
                          "make the split for this data set")
     values, counts = np.unique(together, return_counts=True)
     if (counts > 1).any():
-        raise ValueError(f"{where}: {data.path(int(values[counts > 1][0])).name} is named twice; a photograph belongs to one split, so take it out of the others")
+        raise ValueError(f"{where}: {data.path(int(values[counts > 1][0])).name} is named twice; "
+                         "a photograph belongs to one split, so take it out of the others")
     return checked
