@@ -57,7 +57,8 @@ def predict_emlnet(photo: Photo, encoders: Sequence[str | Path], decoder: str | 
     photo: a path, or an array (H, W, 3) or (H, W), uint8 or float in [0, 1]. encoders: paths of weights, one, or two with
     their decoder (see `lib.models.emlnet_weights.load_emlnet`). size: (height, width) of the network's input, by default
     480x640, and 120x160 for small encoders. exif: "upright", or "stored" for the file's pixels as they lie. blur: sigma, see the
-    module's docstring. The map is not stretched: its values are the network's. FileNotFoundError or ValueError, one line. For many photographs, load once and use `saliency_map`.
+    module's docstring. The map is not stretched: its values are the network's. FileNotFoundError or ValueError, one line. For many
+    photographs, load once and use `saliency_map`.
     """
     return saliency_map(load_emlnet(encoders, decoder).to(choose_device(device)), photo, size=size, blur=blur, exif=exif)
 
