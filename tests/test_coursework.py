@@ -291,6 +291,30 @@ def test_where_the_pixels_do_not_tell_nothing_is_claimed(tmp_path):
     assert len(cw.read_train(tmp_path / "flat", check_axes=False)) == 2
 
 
+@pytest.mark.parametrize("change, said", [
+    (lambda X: X * 1e30, "reaches from"), (lambda X: cw.denormalised(X).float(), "reaches from"),
+    (lambda X: cw.denormalised(X).float() / 255, "lie from 0 to 1, so they are not normalised"),
+    (lambda X: X * 0, "100% of its crops have one value"),
+])
+def test_pixels_that_were_never_normalised_are_told(miniature, tmp_path, change, said):
+    """By the reader, and by `verify`, which reads on; both name the file."""
+    for path in miniature.iterdir():
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
+    path = tmp_path / "train_data.pth.tar"
+    torch.save([entry | {"X": change(entry["X"])} for entry in entries(path)], path)
+    assert said in message(ValueError, cw.read_train, path)
+    assert any(said in line and str(path) in line for line in coursework_verify.verify(tmp_path).problems)
+
+
+@pytest.mark.parametrize("label, said", [(0, "none of its"), (1, "each of its")])
+def test_labels_of_one_kind_are_told_by_verify(miniature, tmp_path, label, said):
+    for path in miniature.iterdir():
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
+    path = tmp_path / "train_data.pth.tar"
+    torch.save([entry | {"y": label} for entry in entries(path)], path)
+    assert any(said in line for line in coursework_verify.verify(tmp_path).problems)
+
+
 def test_axis_order_on_real_photographs(real_data, tmp_path):
     folder = write_miniature(tmp_path / "mini", MIT1003(real_data / "mit1003"), images=4)
     X, _ = cw.read_train(folder / "train_data.pth.tar").batch(range(60))

@@ -22,7 +22,8 @@ def mat(tmp_path) -> Path:
     struct = np.empty((3, 1), dtype=[("points", "O"), ("inner", "O")])
     for i in range(3):
         struct[i, 0] = (np.arange(2 * i, dtype=np.uint16).reshape(-1, 2), {"deep": f"value {i}"})
-    savemat(tmp_path / "all.mat", {"numbers": np.arange(6.0).reshape(2, 3), "small": np.int8([[-1, 2]]), "text": "hello", "cell": cell, "struct": struct})
+    numbers = {"numbers": np.arange(6.0).reshape(2, 3), "small": np.int8([[-1, 2]])}
+    savemat(tmp_path / "all.mat", numbers | {"text": "hello", "cell": cell, "struct": struct})
     return tmp_path / "all.mat"
 
 

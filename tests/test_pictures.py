@@ -89,7 +89,8 @@ def test_twelve_and_thirty_two_bits_and_floats(tmp_path):
     np.testing.assert_allclose(values, RAMP.astype(float) * 30000 / (2**31 - 1), rtol=1e-12)
     assert "32-bit" in refused(integers, mode="photograph")
     floats = save(tmp_path, Image.fromarray((RAMP / 7 - 90).astype(np.float32)), "float.tif")
-    assert np.array_equal(read_picture(floats, mode="map"), (RAMP / 7 - 90).astype(np.float32)) and "no known white" in refused(floats, mode="photograph")
+    assert np.array_equal(read_picture(floats, mode="map"), (RAMP / 7 - 90).astype(np.float32))
+    assert "no known white" in refused(floats, mode="photograph")
     packed = np.packbits(np.unpackbits((RAMP >> 4).astype(">u2").view(np.uint8).reshape(24, 32, 2), axis=2)[:, :, 4:].reshape(24, -1), axis=1)
     twelve = tmp_path / "twelve.tif"
     tags = ((256, 4, 32), (257, 4, 24), (258, 3, 12), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1), (278, 4, 24), (279, 4, packed.size))
@@ -136,7 +137,10 @@ def tagged(folder: Path, orientation: int, suffix: str) -> Path:
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_one_rule_for_orientation_in_every_format(tmp_path, orientation, suffix):
-    """Pillow alone turns TIFFs while it decodes them (and scrambles those that it opens by name and turns on their side). `turned` is the same for arrays, and its own inverse's."""
+    """Pillow alone turns TIFFs while it decodes them (and scrambles those that it opens by name and turns on their side).
+
+    `turned` does the same to arrays, and back.
+    """
     from PIL import ImageOps
 
     path = tagged(tmp_path, orientation, suffix)
@@ -179,7 +183,8 @@ def test_what_is_damaged_beside_the_pixels_leaves_them_readable(tmp_path, kind):
 def declaring(size: tuple[int, int]) -> dict[str, bytes]:
     """Files of a few bytes whose headers declare (width, height)."""
     width, height = size
-    files = {"png": png(size, 8, 0, b""), "bmp": b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 1, 1, 0, 0)}
+    bitmap = b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 1, 1, 0, 0)
+    files = {"png": png(size, 8, 0, b""), "bmp": bitmap}
     if max(size) < 65536:
         whole = io.BytesIO()
         Image.new("L", (8, 8)).save(whole, "JPEG")
@@ -238,9 +243,10 @@ def test_what_is_no_picture_is_named_with_what_to_do(tmp_path):
 def miniatures() -> dict[str, bytes]:
     """A small valid file of each format."""
     made, photograph = {}, Image.fromarray(np.stack([EIGHT, EIGHT[::-1], EIGHT], axis=-1))
-    for name, image, options in (("jpg", photograph, {}), ("png", photograph, {}), ("tif", photograph, {"compression": "tiff_lzw"}), ("webp", photograph, {}),
-                                 ("gif", photograph, {}), ("bmp", photograph, {}), ("ppm", photograph, {}), ("deep.png", Image.fromarray(RAMP), {}),
-                                 ("deep.tif", Image.fromarray(RAMP), {}), ("float.tif", Image.fromarray(RAMP.astype(np.float32)), {})):
+    plain = [(name, photograph, {}) for name in ("jpg", "png", "webp", "gif", "bmp", "ppm")]
+    deep_ones = [("deep.png", Image.fromarray(RAMP), {}), ("deep.tif", Image.fromarray(RAMP), {}),
+                 ("float.tif", Image.fromarray(RAMP.astype(np.float32)), {})]
+    for name, image, options in (*plain, ("tif", photograph, {"compression": "tiff_lzw"}), *deep_ones):
         buffer = io.BytesIO()
         image.save(buffer, {"jpg": "JPEG", "tif": "TIFF"}.get(name.split(".")[-1], name.split(".")[-1].upper()), **options)
         made[name] = buffer.getvalue()

@@ -108,10 +108,12 @@ def as_mat(image: Image.Image, path: Path) -> None:
 
 
 FORMATS = {
-    "RGB": lambda image, stem: image.convert("RGB").save(f"{stem}.png"), "16 bits": lambda image, stem: Image.fromarray(sixteen(image)).save(f"{stem}.png"),
+    "RGB": lambda image, stem: image.convert("RGB").save(f"{stem}.png"),
+    "16 bits": lambda image, stem: Image.fromarray(sixteen(image)).save(f"{stem}.png"),
     "big-endian": lambda image, stem: Image.fromarray(sixteen(image).astype(">u2")).save(f"{stem}.tif"),
     "float": lambda image, stem: Image.fromarray(np.asarray(image, dtype=np.float32) / 7).save(f"{stem}.tiff"),
-    "webp": lambda image, stem: image.convert("RGB").save(f"{stem}.webp", lossless=True), "alpha": lambda image, stem: image.convert("LA").save(f"{stem}.png"),
+    "webp": lambda image, stem: image.convert("RGB").save(f"{stem}.webp", lossless=True),
+    "alpha": lambda image, stem: image.convert("LA").save(f"{stem}.png"),
     "npy": lambda image, stem: np.save(f"{stem}.npy", np.asarray(image)), "npz": lambda image, stem: np.savez(f"{stem}.npz", np.asarray(image)[None]),
     "mat": lambda image, stem: as_mat(image, Path(f"{stem}.mat"))}
 
@@ -297,8 +299,8 @@ def test_a_map_of_another_shape_is_left_out_and_the_others_scored(twin, maps, tm
     assert str(last) in refused(capsys, "score", "salicon", maps, "--data", twin)  # nothing is left to score
 
 
-@pytest.mark.parametrize("damage", [lambda content: b"not a picture", lambda content: b"\x89PNG\r\n\x1a\n" + bytes(40), lambda content: content[:2000]],
-                         ids=["text", "damaged", "truncated"])
+@pytest.mark.parametrize("damage", [lambda content: b"not a picture", lambda content: b"\x89PNG\r\n\x1a\n" + bytes(40),
+                                    lambda content: content[:2000]], ids=["text", "damaged", "truncated"])
 def test_an_unreadable_map_is_named(twin, maps, capsys, damage):
     first = sorted(maps.iterdir())[0]
     first.write_bytes(damage(first.read_bytes()))
