@@ -145,20 +145,15 @@ def predict(arguments: argparse.Namespace) -> int:
 
 
 def score_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="DATASET", help="salicon, osie or mit1003")
-    parser.add_argument("maps", metavar="MAPS_DIR", type=Path)
-    parser.add_argument("--data", dest="data_dir", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--split", help="train or val of salicon (val by default); all (default), train, val or test elsewhere")
-    parser.add_argument("--out", type=Path, help="CSV with every image's values")
-
-
-def score(arguments: argparse.Namespace) -> None:
     from lib import score as scoring
-    from lib.training.progress import Progress
 
-    progress = Progress("score: ")
-    print(scoring.run(arguments.name, arguments.maps, arguments.data_dir, split=arguments.split, out=arguments.out,
-                      progress=lambda done, total: progress("maps", done, total)))
+    scoring.add_arguments(parser)
+
+
+def score(arguments: argparse.Namespace) -> int:
+    from lib import score as scoring
+
+    return scoring.main(arguments)
 
 
 COMMANDS: dict[str, tuple[Callable, Callable, str]] = {

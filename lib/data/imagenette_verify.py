@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from lib.data.files import TWIN_FILE, one_line, read_json
 from lib.data.imagenette import BOXES_FILE, FOLDERS, PUBLISHED, class_files, find_root, resized_note
 from lib.data.report import Report
+from lib.files.pictures import picture_header, read_picture
 
 _SHORTEST = {FOLDERS["320px"]: 320, FOLDERS["160px"]: 160}
 _UNPACK = "unpack the archive again"
@@ -86,13 +86,13 @@ def _check_images(root: Path, files: Files, images: int | None, seed: int, repor
     modes, shortest, sizes = Counter(), Counter(), Counter()
     for done, index in enumerate(chosen, start=1):
         try:
-            with Image.open(paths[index]) as image:
-                image.load()
-                modes[image.mode] += 1
-                shortest[min(image.size)] += 1
-                sizes[image.size] += 1
-        except OSError as error:
-            report.add(f"{paths[index]}: not readable as JPEG ({one_line(error)}); {_UNPACK}", problem=True)
+            header = picture_header(paths[index], remedy=_UNPACK)
+            read_picture(paths[index], mode="photograph", remedy=_UNPACK)
+            modes[header.mode] += 1
+            shortest[min(header.height, header.width)] += 1
+            sizes[header.width, header.height] += 1
+        except (OSError, ValueError) as error:
+            report.add(str(error), problem=True)
         if progress is not None:
             progress(done, len(chosen))
     kinds = ", ".join(f"{count:,} {mode}" for mode, count in modes.most_common())

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.data.fixatons import FOLDER, Scanpaths
-from lib.data.saliency import Photographs, digest, list_files, read_map, read_true_density
+from lib.data.saliency import Photographs, digest, list_files, read_map, read_points, read_true_density
 
 IMAGES = 1003
 SUBJECTS = 15
@@ -85,10 +85,7 @@ class MIT1003(Photographs):
         if self.scanpaths:
             return self._read(index)[0].copy()
         path = self.points_path(index)
-        if not path.is_file():
-            return None
-        y, x = np.nonzero(read_map(path, self.path(index)) > THRESHOLD)
-        return np.stack([x, y], axis=1)  # (n, 2), row by row
+        return read_points(path, self.path(index), THRESHOLD) if path.is_file() else None
 
     def subjects(self, index: int) -> NDArray[np.int64] | None:
         return self._read(index)[1].copy() if self.scanpaths else None
@@ -101,7 +98,7 @@ class MIT1003(Photographs):
         return self._last[1]
 
     def density(self, index: int) -> NDArray[np.float32]:
-        return read_map(self.map_path(index), self.path(index)) / np.float32(255)
+        return read_map(self.map_path(index), self.path(index))
 
     def true_density(self, index: int) -> NDArray[np.float32] | None:
         return read_true_density(self.root / "density" / f"{self.name(index)}.npy", self.size(index)) if self.is_twin else None

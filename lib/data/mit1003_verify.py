@@ -1,8 +1,9 @@
 """Checks an MIT1003 on disk against its published layout, and says what is missing.
 
 `python -m lib verify mit1003 DIR` prints the report. 1,003 photographs with a side of 1024 pixels and another of 405 to 1024, as
-pysaliency describes the data set. How many white pixels the fixPts hold in all is published nowhere, so they are only counted;
-copies without them only warn, unless each observer's scanpaths are there. A synthetic twin is compared with its own TWIN.json.
+pysaliency describes the data set. How many white pixels the fixPts hold in all is published nowhere, so they are only counted, and refused where they
+cannot be points (`lib.data.saliency.read_points`); copies without them only warn,
+unless each observer's scanpaths are there. A synthetic twin is compared with its own TWIN.json.
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ _REFETCH = "unpack the archive that it comes from again"
 
 @dataclass(frozen=True)
 class JsonFixations:
-    """A file's fixations: {file name: (n, 3) int64 of x, y, worker}, pixels from 0, halves rounded up; they may lie outside."""
+    """A file's fixations: {file name: positions (n, 2) as x, y, the first pixel from 0 to 1; worker (n,); (H, W) where it is given}."""
 
-    records: dict[str, NDArray[np.int64]]
+    records: dict[str, tuple[NDArray[np.float64], NDArray[np.int64], tuple[int, int] | None]]
     coordinates: str  # the convention that they were read by
 
 
@@ -52,7 +52,7 @@ def read_fixations(path: Path, *, coordinates: str | None = None) -> JsonFixatio
         raise ValueError(f"{path}: names a photograph that is no file name; {_REFETCH}")
     if coordinates is None:
         coordinates = convention({name: parts[name][:, :2] for name in sizes}, sizes, path)
-    return JsonFixations({name: _pixels(parts[name], coordinates) for name in sizes}, coordinates)
+    return JsonFixations({name: (_positions(parts[name], coordinates), parts[name][:, 2].astype(np.int64), sizes[name]) for name in sizes}, coordinates)
 
 
 def _images(content: Any) -> dict[str, tuple[int, int] | None]:
@@ -91,11 +91,9 @@ def _parts(content: Any) -> dict[str, NDArray[np.float64]]:
     return defaultdict(lambda: np.zeros((0, 3)), {name: np.concatenate(found) for name, found in parts.items()})
 
 
-def _pixels(rows: NDArray[np.float64], coordinates: str) -> NDArray[np.int64]:
-    """As in the file -> x, y, worker from 0; what is absurdly far out stays outside of every picture."""
-    xy = rows[:, [1, 0]] - 1 if coordinates == "row-column" else rows[:, :2]
-    xy = np.clip(np.floor(xy + 0.5), -(2**31), 2**31)
-    return np.column_stack([xy, rows[:, 2]]).astype(np.int64)
+def _positions(rows: NDArray[np.float64], coordinates: str) -> NDArray[np.float64]:
+    """As in the file -> continuous x, y; both conventions name the middle of a pixel by a whole number."""
+    return rows[:, [1, 0]] - 0.5 if coordinates == "row-column" else rows[:, :2] + 0.5
 
 
 # ------------------------------------------------------------------------------------------------------------ the convention
