@@ -184,7 +184,8 @@ def test_json_with_fractions_is_x_and_y_from_zero(tmp_path):
     whole = write_json(tmp_path / "whole", {"a.jpg": {1: [[20, 10]]}})
     mixed = write_json(tmp_path / "mixed", {"a.jpg": {1: [[20.5, 10.4]]}})
     assert SALICON2014(mixed, coordinates="row-column").fixations(0).tolist() == [[9, 20]]
-    assert SALICON2014(whole).fixations(0).tolist() == [[9, 19]] and SALICON2014(whole, coordinates="xy").fixations(0).tolist() == [[20, 10]]
+    assert SALICON2014(whole, coordinates="row-column").fixations(0).tolist() == [[9, 19]]
+    assert SALICON2014(whole, coordinates="xy").fixations(0).tolist() == [[20, 10]]
     refused(lambda: SALICON2014(path, coordinates="yx"), "'yx'", "row-column")
 
 
@@ -197,14 +198,14 @@ def test_json_points_must_be_pairs_of_finite_numbers(tmp_path, points):
 def test_json_sizes_and_doubles(tmp_path):
     path = write_json(tmp_path, {"a.jpg": {1: [[24, 32]]}})
     Image.new("RGB", (128, 96)).save(tmp_path / "a.jpg")
-    refused(lambda: SALICON2014(path).fixations(0), "is 128x96", "64x48")
-    assert SALICON2014(path, scale_fixations=True).fixations(0).tolist() == [[63, 47]]
+    refused(lambda: SALICON2014(path, coordinates="row-column").fixations(0), "is 128x96", "64x48")
+    assert SALICON2014(path, coordinates="row-column", scale_fixations=True).fixations(0).tolist() == [[63, 47]]
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"images": content["images"] * 2}))
-    refused(lambda: SALICON2014(path), "a photograph or an id twice")
+    refused(lambda: SALICON2014(path), "listed twice")
     path.write_text(json.dumps(content).replace("[[24, 32]]", "[[240, 32]]"))
     Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg")
-    refused(lambda: SALICON2014(path).fixations(0), "lie outside", "coordinates=")
+    refused(lambda: SALICON2014(path, coordinates="row-column").fixations(0), "lie outside", "coordinates=")
 
 
 def test_the_real_examples_of_both_orders(real_data):
