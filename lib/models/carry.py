@@ -188,13 +188,17 @@ def _nearest(maps: Tensor, places: Tensor) -> Tensor:
     return maps.flatten(2).gather(2, index).view(*maps.shape[:2], *places.shape[1:3])
 
 
-def zoom_labels(labels: Tensor, grid: Tensor) -> Tensor:
+def zoom_labels(labels: Tensor, grid: Tensor, *, unknown: int = -100) -> Tensor:
     """Integer targets (B, H, W) or (B, C, H, W) as the zoomed picture shows them, nearest; beyond the border the border's.
 
-    Images and other float targets go through `resample(image, grid, oversample=...)`.
+    `unknown`, what cross entropy ignores, where the grid is NaN. Images and other float targets go through `resample(image, grid, oversample=...)`.
     """
     maps = labels[:, None] if labels.dim() == 3 else labels
-    zoomed = _nearest(maps, grid.detach())
+    if maps.is_floating_point() or maps.dim() != 4 or grid.shape[0] not in (1, len(maps)):
+        raise ValueError(f"labels are {labels.dtype} {tuple(labels.shape)}, expected integers (B, H, W) or (B, C, H, W) for a grid of {len(grid)}")
+    known = grid.detach().isfinite().all(-1)[:, None]  # (B, 1, h, w)
+    zoomed = _nearest(maps, grid.detach().nan_to_num(0))
+    zoomed = torch.where(known, zoomed, torch.full_like(zoomed, unknown))
     return zoomed[:, 0] if labels.dim() == 3 else zoomed
 
 

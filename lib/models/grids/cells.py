@@ -77,15 +77,28 @@ def _solve(matrix: Tensor, target: Tensor, *, least: float | None, rows: int) ->
     means = torch.stack((first, ~first)).to(matrix.dtype)  # (2, n)
     if least is None:
         return _equality(matrix, target, means, torch.zeros_like(target, dtype=torch.bool), 0.0)[0]
-    with torch.no_grad():
-        fixed = torch.zeros_like(target, dtype=torch.bool)
-        for turn in range(ROUNDS):
-            sizes, force = _equality(matrix, target, means, fixed, least)
-            wanted = torch.where(fixed, (force > 0) | (turn >= ROUNDS // 2), sizes < least)  # a limit that pulls instead of pushing goes
-            settled, fixed = (wanted == fixed).all(), wanted
-            if not torch.compiler.is_compiling() and settled:
-                break
+    fixed = active_set(matrix.detach(), target.detach(), rows, least)
     return _equality(matrix, target, means, fixed, least)[0].clamp(min=least)
+
+
+@torch.library.custom_op("saliency_grids::active_set", mutates_args=())
+def active_set(matrix: Tensor, target: Tensor, rows: int, least: float) -> Tensor:
+    """Which unknowns (B, n) are at `least`: an operator of its own, since how many rounds it takes depends on the data."""
+    first = torch.arange(matrix.shape[1], device=matrix.device) < rows
+    means = torch.stack((first, ~first)).to(matrix.dtype)
+    fixed = torch.zeros_like(target, dtype=torch.bool)
+    for turn in range(ROUNDS):
+        sizes, force = _equality(matrix, target, means, fixed, least)
+        wanted = torch.where(fixed, (force > 0) | (turn >= ROUNDS // 2), sizes < least)  # a limit that pulls instead of pushing goes
+        settled, fixed = (wanted == fixed).all(), wanted
+        if settled:
+            break
+    return fixed
+
+
+@active_set.register_fake
+def _(matrix: Tensor, target: Tensor, rows: int, least: float) -> Tensor:
+    return torch.empty_like(target, dtype=torch.bool)
 
 
 def _equality(matrix: Tensor, target: Tensor, means: Tensor, fixed: Tensor, least: float) -> tuple[Tensor, Tensor]:

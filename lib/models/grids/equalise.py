@@ -16,11 +16,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-GAUSS = ((0.06943184420297371, 0.33000947820757187, 0.6699905217924281, 0.9305681557970262),
-         (0.17392742256872692, 0.32607257743127307, 0.32607257743127307, 0.17392742256872692))  # four points of [0, 1], and weights
+COARSE, FINE = 6, 16  # Gauss points an edge: to come near, and for the answer, where a cell's mass is then true to better than a hundredth
+NEAR = 1e-2  # relative error of a cell up to which the coarse rule is used
 SMALLEST_SHARE = 0.1  # of its area that a step leaves to a corner at least
 HALVINGS = 8
 SOLVED = 1e-3  # relative error of a cell above which a map counts as not met, and has the gradient of its start
+
+
+def gauss(count: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Points in [0, 1] and weights of the Gauss-Legendre rule: eigenvalues of the Legendre polynomials' recurrence (Golub, Welsch 1969)."""
+    k = torch.arange(1, count, dtype=torch.float64)
+    off = k / (4 * k**2 - 1).sqrt()
+    points, vectors = torch.linalg.eigh(torch.diag(off, 1) + torch.diag(off, -1))
+    return tuple(((points + 1) / 2).tolist()), tuple((vectors[0] ** 2).tolist())
+
+
+RULES = {order: gauss(order) for order in (COARSE, FINE)}
 
 
 class Edges(NamedTuple):
@@ -46,7 +57,7 @@ class Density:
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Integral, value and the integral's derivative by y, at x and y (B, ...)."""
         batch, height, width = self.shape
-        column, row = (x + 0.5).detach().floor().clamp(0, width - 1), (y + 0.5).detach().floor().clamp(0, height - 1)
+        column, row = ((at + 0.5).detach().floor().nan_to_num(0).clamp(0, last) for at, last in ((x, width - 1), (y, height - 1)))
         first = torch.arange(batch, device=x.device).view(-1, *[1] * (x.dim() - 1)) * (height * width)
         place = first + row.long() * width + column.long()
         pieces = self.table.index_select(0, place.flatten()).view(*place.shape, 4, 3)
@@ -70,24 +81,24 @@ def _cubic(c: Tensor, t: Tensor) -> Tensor:
 # -------------------------------------------------------------------------------------------------------------------------- masses
 
 
-def _edges(start: Tensor, end: Tensor, density: Density, *, slopes: bool) -> Edges:
+def _edges(start: Tensor, end: Tensor, density: Density, order: int, *, slopes: bool) -> Edges:
     """The integral of the density left of straight edges from `start` to `end` (B, ..., 2): of I dy, I the integral over x."""
-    at, weight = (torch.tensor(part, dtype=start.dtype, device=start.device) for part in GAUSS)
+    at, weight = (torch.tensor(part, dtype=start.dtype, device=start.device) for part in RULES[order])
     ends = end - start
-    points = start[..., None, :] + ends[..., None, :] * at[:, None]  # (B, ..., 4, 2)
+    points = start[..., None, :] + ends[..., None, :] * at[:, None]  # (B, ..., order, 2)
     integral, value, slope_y = density(points[..., 0], points[..., 1])
     mean, rise = (integral * weight).sum(-1), ends[..., 1]
     if not slopes:
         return Edges(rise * mean, None)
-    share = torch.stack((weight * (1 - at), weight * at), dim=1)  # (4, 2): of the first and of the second end
+    share = torch.stack((weight * (1 - at), weight * at), dim=1)  # (order, 2): of the first and of the second end
     by_x, by_y = rise[..., None] * (value @ share), rise[..., None] * (slope_y @ share)
     return Edges(rise * mean, torch.stack((by_x[..., 0], by_y[..., 0] - mean, by_x[..., 1], by_y[..., 1] + mean), dim=-1))
 
 
-def _masses(points: Tensor, density: Density, *, slopes: bool = True) -> tuple[Tensor, Tensor | None]:
+def _masses(points: Tensor, density: Density, *, order: int = FINE, slopes: bool = True) -> tuple[Tensor, Tensor | None]:
     """Masses (B, n, m) and, with `slopes`, their derivatives (B, n, m, 2, 2, 2) by the corners: row, column, x or y."""
-    down = _edges(points[:, :-1], points[:, 1:], density, slopes=slopes)
-    right = _edges(points[:, :, :-1], points[:, :, 1:], density, slopes=slopes)
+    down = _edges(points[:, :-1], points[:, 1:], density, order, slopes=slopes)
+    right = _edges(points[:, :, :-1], points[:, :, 1:], density, order, slopes=slopes)
     mass = down.mass[:, :, 1:] - down.mass[:, :, :-1] + right.mass[:, :-1] - right.mass[:, 1:]
     if not slopes:
         return mass, None
@@ -179,28 +190,29 @@ def _relative(mass: Tensor) -> Tensor:
 
 
 def _newton(density: Tensor, start: Tensor, steps: int, tolerance: float) -> Tensor:
-    points, left = start.clone(), torch.arange(len(start), device=start.device)
-    for _ in range(steps):
-        spline = Density(density[left])
-        mass, slopes = _masses(points[left], spline)
-        open_ = _relative(mass).abs().amax((1, 2)) > tolerance  # False for NaN too
-        left = left[open_]
-        if len(left) == 0:
-            break
-        move = displacement(_newton_step(_stencil(slopes[open_]), mass[open_]))
-        better, moved = _line_search(points[left], move, Density(density[left]), mass[open_])
-        left, moved = left[better], moved[better]
-        points[left] = moved
+    points = start.clone()
+    for order, enough in ((COARSE, max(NEAR, tolerance)), (FINE, tolerance)):
+        left = torch.arange(len(start), device=start.device)  # the maps that still move
+        for _ in range(steps):
+            mass, slopes = _masses(points[left], Density(density[left]), order=order)
+            moving = _relative(mass).abs().amax((1, 2)) > enough  # False for NaN too
+            left = left[moving]
+            if len(left) == 0:
+                break
+            move = displacement(_newton_step(_stencil(slopes[moving]), mass[moving]))
+            better, moved = _line_search(points[left], move, Density(density[left]), mass[moving], order)
+            left = left[better]
+            points[left] = moved[better]
     return points
 
 
-def _line_search(points: Tensor, move: Tensor, density: Density, mass: Tensor) -> tuple[Tensor, Tensor]:
+def _line_search(points: Tensor, move: Tensor, density: Density, mass: Tensor, order: int) -> tuple[Tensor, Tensor]:
     """Which maps found a step that lowers the error and folds nothing, (B,) bool, and the points after the first such step of each."""
     error, areas = _relative(mass).square().sum((1, 2)), corner_areas(points)
     taken, best = torch.zeros(len(points), dtype=torch.bool, device=points.device), points
     for halving in range(HALVINGS):
         tried = points + move / 2**halving
-        lower = _relative(_masses(tried, density, slopes=False)[0]).square().sum((1, 2)) < error
+        lower = _relative(_masses(tried, density, order=order, slopes=False)[0]).square().sum((1, 2)) < error
         good = lower & (corner_areas(tried) > SMALLEST_SHARE * areas).flatten(1).all(1) & ~taken
         best = torch.where(good[:, None, None, None], tried, best)
         taken = taken | good

@@ -11,7 +11,7 @@ one that moves points least (Brenier) and does not fold. Two steps find it:
    the gradient, at the knots, of a biquadratic spline with one coefficient for each quadrilateral; a step that would fold one is halved.
 
 Mass: the saliency as a biquadratic spline density (each cell blurred by half a cell, so that it has a derivative), integrated over a
-quadrilateral with straight sides by the divergence theorem, along its edges with four Gauss points each. Lengths are in cells.
+quadrilateral with straight sides by the divergence theorem, along its edges with sixteen Gauss points each. Lengths are in cells.
 
 The gradient of 1 is unrolled, that of 2 implicit: one linear solve with the transposed Jacobian. Where Newton does not get through
 (neighbouring cells of very different saliency: the quadrilaterals are then too coarse to follow without folding), it stops at the last grid
