@@ -60,6 +60,7 @@ def test_scaling_keeps_pixel_centres():
     assert to_pixels(at, (600, 800), (600, 800)).tolist() == [[0, 0], [799, 599], [400, 300]]
     assert to_pixels(at, (600, 800), (60, 80)).tolist() == [[0, 0], [79, 59], [40, 30]]
     assert to_pixels(at, (600, 800), (1200, 1600)).tolist() == [[1, 1], [1599, 1199], [800, 600]]
+    refused(lambda: to_pixels(np.array([[1.0, np.nan], [2.0, 3.0]]), (60, 80), (60, 80)), "1 of 2 fixations are no numbers")
     assert np.abs(to_pixels(np.array([[1e300, -1e300]]), (600, 800), (600, 800))).max() == 10**6
 
 

@@ -97,7 +97,12 @@ def upsample_density(coarse: ArrayLike, size: tuple[int, int]) -> NDArray[np.flo
 
 
 class Photographs:
-    """The part of `SaliencyData` that needs nothing but the photographs' files."""
+    """The part of `SaliencyData` that needs nothing but the photographs' files.
+
+    scale_fixations: whether fixations are scaled to photographs that were resized.
+    """
+
+    scale_fixations = False
 
     def __init__(self, root: Path, paths: Sequence[Path]) -> None:
         self.root, self._paths = root, list(paths)
