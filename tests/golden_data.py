@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
-from goldens import Numbers, golden, heat, photographs, picture, twin
+from goldens import DRAWN, Numbers, golden, heat, photographs, picture, twin
 
 from lib.data.canvas import RULES, Square
 from lib.data.cub200 import CUB200
@@ -53,7 +54,9 @@ def recognised(loader: Callable, name: str, **options) -> RecognitionTask:
 def _classification() -> dict:
     task = recognised(CUB200, "cub200", flip=True, random_crop=True, label_smoothing=0.1)
     batch = next(task.batches("train", 4, torch.Generator().manual_seed(2)))
-    found = of_batch(batch) | task.losses(picture(1, 16, 4, 1).view(4, 16) / 99, batch)
+    found = of_batch(batch, "annotation", "box", "detail", "label", "parts") | task.losses(picture(1, 16, 4, 1).view(4, 16) / 99, batch)
+    for name, cells in {"image": 8, "view": 4}.items():  # resized bytes may differ by one on another processor
+        found[f"{DRAWN} {name}"] = avg_pool2d(batch[name].float(), cells)
     whole = proposed()
     flipped = next(whole.batches("train", 4, torch.Generator().manual_seed(3)))
     return found | {f"proposal {label}": values for label, values in of_batch(flipped, "box", "coverage", "label", "image").items()} | {

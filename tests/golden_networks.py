@@ -58,7 +58,7 @@ def looks(model: RowNetwork, batch: dict[str, Tensor]) -> Numbers:
     with torch.no_grad():
         output, maps = model(*(batch[name] for name in model.inputs), return_maps=True)
     moved = maps.grid - layer.identity_grid(tuple(maps.grid.shape[1:3]), like=maps.grid)
-    return {"output": output, "image": maps.image} | ({"moved": moved} if moved.abs().max() > 1e-6 else {}) | (
+    return {"output": output} | ({"moved": moved} if moved.abs().max() > 1e-6 else {}) | (
         {"saliency": maps.saliency} if maps.saliency is not None else {})
 
 
