@@ -2,7 +2,7 @@
 
 For every name there, a few small numbers are computed and compared with tests/golden.json. After a change that is meant, and with the version
 raised, `python tests/test_golden.py --write` keeps the new ones; it refuses to where nothing was raised. A golden's own input changed, or torch
-or Pillow did: `--write --anyway`.
+or Pillow did: `--write --anyway`. `python tests/test_golden.py NAME ...` only looks.
 """
 
 import json
@@ -126,7 +126,15 @@ def write(*, anyway: bool = False) -> int:
     return refused
 
 
+def check(names: list[str]) -> int:
+    """Print what is wrong with the goldens `names`; how many that are."""
+    torch.set_num_threads(1)
+    kept, found = stored(), {name: all_of_them()[name]() for name in names}
+    problems = [problem(name, kept, found[name], differing(kept, found)) for name in names]
+    print("\n".join(filter(None, problems)))
+    return sum(map(bool, problems))
+
+
 if __name__ == "__main__":
-    if "--write" not in sys.argv:
-        sys.exit(f"{REFRESH} keeps the numbers of today's code (--anyway: of all names)")
-    sys.exit(bool(write(anyway="--anyway" in sys.argv)))
+    options = {word for word in sys.argv[1:] if word.startswith("--")}
+    sys.exit(bool(write(anyway="--anyway" in options) if "--write" in options else check(sys.argv[1:] or list(VERSIONS))))
