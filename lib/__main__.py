@@ -9,7 +9,7 @@ from lib import tables
 from lib.runs.parameters import PARAMETERS
 
 VERIFIABLE = ("gazecapture", "inaturalist", "cub200", "salicon", "osie", "mit1003", "imagenette", "coursework")
-FETCHABLE = ("osie", "imagenette")
+FETCHABLE = ("osie", "cub200", "inaturalist", "imagenette", "mit1003")
 TABLE_NAMES = f"{', '.join(tables.NAMES)}; all by default"
 
 
@@ -121,16 +121,15 @@ def verify(arguments: argparse.Namespace) -> int:
 def fetch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="DATASET", help=", ".join(FETCHABLE))
     parser.add_argument("folder", metavar="DIR", type=Path)
+    parser.add_argument("--mirror", metavar="URL", help="another server that has the published files under their names")
 
 
 def fetch(arguments: argparse.Namespace) -> None:
     from lib.data import fetch as fetching
-    from lib.data.imagenette import fetch_imagenette
+    from lib.training.progress import Progress
 
-    fetchable = fetching.FETCHABLE | {"imagenette": fetch_imagenette}
-    if arguments.name not in fetchable:
-        raise ValueError(f"there is no data set {arguments.name!r} to fetch; there are {', '.join(fetchable)}")
-    print(f"{arguments.name} lies in {fetchable[arguments.name](arguments.folder)}")
+    folder = fetching.fetch(arguments.name, arguments.folder, base_url=arguments.mirror, progress=Progress("fetch: "), say=print)
+    print(f"{arguments.name} lies in {folder}")
 
 
 def predict_arguments(parser: argparse.ArgumentParser) -> None:
@@ -146,20 +145,15 @@ def predict(arguments: argparse.Namespace) -> int:
 
 
 def score_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="DATASET", help="salicon, osie or mit1003")
-    parser.add_argument("maps", metavar="MAPS_DIR", type=Path)
-    parser.add_argument("--data", dest="data_dir", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--split", help="train or val of salicon (val by default); all (default), train, val or test elsewhere")
-    parser.add_argument("--out", type=Path, help="CSV with every image's values")
-
-
-def score(arguments: argparse.Namespace) -> None:
     from lib import score as scoring
-    from lib.training.progress import Progress
 
-    progress = Progress("score: ")
-    print(scoring.run(arguments.name, arguments.maps, arguments.data_dir, split=arguments.split, out=arguments.out,
-                      progress=lambda done, total: progress("maps", done, total)))
+    scoring.add_arguments(parser)
+
+
+def score(arguments: argparse.Namespace) -> int:
+    from lib import score as scoring
+
+    return scoring.main(arguments)
 
 
 COMMANDS: dict[str, tuple[Callable, Callable, str]] = {

@@ -1,7 +1,9 @@
 """Saliency maps of any photograph, from weights on disk: `python -m lib predict MODEL PHOTO [PHOTO ...]`.
 
-The photograph is squashed to the model's input size, as EML-NET's evaluation does, or to Mr-CNN's squares; greyscale, palette, CMYK,
-16-bit and transparent images (on white) become RGB, a camera's orientation is applied, and very large ones shrink while they are decoded.
+The photograph is squashed to the model's input size, as EML-NET's evaluation does, or to Mr-CNN's squares; `lib.files.pictures` says
+how greyscale, palette, CMYK, 16-bit and transparent pictures become RGB. A camera's orientation is applied, and the map is of the upright
+photograph, unless `--exif stored` asks for the pixels as they lie in the file: maps that are to be scored against a data set need that,
+as its coordinates are in stored pixels (or `score --exif upright`). Very large JPEGs shrink while they are decoded.
 
 Mr-CNN's map is what its table scores: a sigmoid of the logits at 50x50 points, enlarged bilinearly, not smoothed unless asked for.
 
@@ -18,7 +20,6 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +32,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from lib.data.files import one_line
+from lib.files.pictures import EXIF, picture_size, read_picture
 from lib.models.emlnet_weights import GUIDE, RELEASED, WEIGHTS, load_emlnet
 from lib.models.mrcnn import MrCNN
 from lib.models.mrcnn_weights import load_mrcnn
@@ -41,9 +42,7 @@ from lib.files import replace_atomically
 TRAINED = ROOT / "results" / "reference" / "weights"
 BLUR = 5.0  # pixels of a map that is 480 high
 LARGE = 1 << 24  # pixels from which a JPEG is decoded at a fraction of its size
-_UPRIGHT = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-            5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
-            8: Image.Transpose.ROTATE_90}  # the values of EXIF's orientation other than 1
+REMEDY = "give a photograph as JPEG, PNG, TIFF or WebP, or save it again"
 
 Photo = str | Path | ArrayLike
 
@@ -52,22 +51,24 @@ Photo = str | Path | ArrayLike
 
 
 def predict_emlnet(photo: Photo, encoders: Sequence[str | Path], decoder: str | Path | None = None, *,
-                   size: tuple[int, int] | None = None, device: str = "auto", blur: float = BLUR) -> NDArray[np.float32]:
+                   size: tuple[int, int] | None = None, device: str = "auto", blur: float = BLUR, exif: str = "upright") -> NDArray[np.float32]:
     """EML-NET's saliency map of a photograph: float32 (H, W) in [0, 1], at the photograph's own size.
 
     photo: a path, or an array (H, W, 3) or (H, W), uint8 or float in [0, 1]. encoders: paths of weights, one, or two with
     their decoder (see `lib.models.emlnet_weights.load_emlnet`). size: (height, width) of the network's input, by default
-    480x640, and 120x160 for small encoders. blur: sigma, see the module's docstring. The map is not stretched: its values
-    are the network's. FileNotFoundError or ValueError, one line. For many photographs, load once and use `saliency_map`.
+    480x640, and 120x160 for small encoders. exif: "upright", or "stored" for the file's pixels as they lie. blur: sigma, see the
+    module's docstring. The map is not stretched: its values are the network's. FileNotFoundError or ValueError, one line. For many
+    photographs, load once and use `saliency_map`.
     """
-    return saliency_map(load_emlnet(encoders, decoder).to(choose_device(device)), photo, size=size, blur=blur)
+    return saliency_map(load_emlnet(encoders, decoder).to(choose_device(device)), photo, size=size, blur=blur, exif=exif)
 
 
-def saliency_map(model: nn.Module, photo: Photo, *, size: tuple[int, int] | None = None, blur: float = BLUR) -> NDArray[np.float32]:
+def saliency_map(model: nn.Module, photo: Photo, *, size: tuple[int, int] | None = None, blur: float = BLUR,
+                 exif: str = "upright") -> NDArray[np.float32]:
     """`predict_emlnet` with a model at hand, which is put into evaluation mode and used where it is."""
     _check_blur(blur)
     size = size or model.view_size
-    view, own_size = read_photo(photo, size)
+    view, own_size = read_photo(photo, size, exif=exif)
     images = torch.from_numpy(view).permute(2, 0, 1)[None]  # (1, 3, h, w)
     with torch.inference_mode():
         prediction = model.eval()(images.to(next(model.parameters()).device))
@@ -78,20 +79,20 @@ def saliency_map(model: nn.Module, photo: Photo, *, size: tuple[int, int] | None
 
 
 def predict_mrcnn(photo: Photo, weights: str | Path, *, squares: Sequence[int] | None = None, device: str = "auto",
-                  blur: float = 0.0) -> NDArray[np.float32]:
+                  blur: float = 0.0, exif: str = "upright") -> NDArray[np.float32]:
     """Mr-CNN's saliency map of a photograph: float32 (H, W) in [0, 1], at the photograph's own size.
 
-    photo: as in `predict_emlnet`. weights, squares: see `lib.models.mrcnn_weights.load_mrcnn`. blur: sigma of a Gaussian over
+    photo, exif: as in `predict_emlnet`. weights, squares: see `lib.models.mrcnn_weights.load_mrcnn`. blur: sigma of a Gaussian over
     the 50x50 probabilities, in their cells; the published recipe has none. The map is not stretched. FileNotFoundError or
     ValueError, one line. For many photographs, load once and use `mrcnn_map`.
     """
-    return mrcnn_map(load_mrcnn(weights, squares).to(choose_device(device)), photo, blur=blur)
+    return mrcnn_map(load_mrcnn(weights, squares).to(choose_device(device)), photo, blur=blur, exif=exif)
 
 
-def mrcnn_map(model: MrCNN, photo: Photo, *, blur: float = 0.0) -> NDArray[np.float32]:
+def mrcnn_map(model: MrCNN, photo: Photo, *, blur: float = 0.0, exif: str = "upright") -> NDArray[np.float32]:
     """`predict_mrcnn` with a model at hand, which is put into evaluation mode and used where it is."""
     _check_blur(blur)
-    read = [read_photo(photo, (side, side)) for side in model.squares]  # each from the photograph itself, as in training
+    read = [read_photo(photo, (side, side), exif=exif) for side in model.squares]  # each from the photograph itself, as in training
     device = next(model.parameters()).device
     views = [torch.from_numpy(view).permute(2, 0, 1)[None].to(device) for view, _ in read]  # (1, 3, S, S)
     with torch.inference_mode():
@@ -102,7 +103,7 @@ def mrcnn_map(model: MrCNN, photo: Photo, *, blur: float = 0.0) -> NDArray[np.fl
 
 def _check_blur(blur: float) -> None:
     if not 0 <= blur < math.inf:  # also false for NaN
-        raise ValueError(f"blur is {blur}, expected a sigma of 0 or more")
+        raise ValueError(f"blur is {blur}, expected a sigma of 0 or more; 0 is none")
 
 
 def _enlarged(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
@@ -126,58 +127,36 @@ def choose_device(name: str) -> torch.device:
 # Photographs
 
 
-def read_photo(photo: Photo, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """A photograph squashed to `size` (height, width), RGB uint8 (h, w, 3), and its own upright (height, width).
+def read_photo(photo: Photo, size: tuple[int, int], *, exif: str = "upright") -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """A photograph squashed to `size` (height, width), RGB uint8 (h, w, 3), and its own (height, width), upright or as `exif` says.
 
     FileNotFoundError or ValueError, one line, for what is no image or a damaged one.
     """
     if not isinstance(photo, str | Path):
-        return _squash(_from_array(np.asarray(photo)), size)
-    path = Path(photo)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such photograph")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large is fine, see LARGE
-            with Image.open(path) as image:
-                return _squash(image, size)
-    except Exception as error:  # whatever a damaged file leads the decoders to
-        raise ValueError(f"{path}: not readable as an image ({type(error).__name__}: {one_line(error)})") from None
+        pixels = _from_array(np.asarray(photo))
+        return _squash(pixels, size), pixels.shape[:2]
+    if not Path(photo).is_file():
+        raise FileNotFoundError(f"{photo}: no such photograph; give the path of one")
+    own = picture_size(photo, exif=exif, remedy=REMEDY)
+    at_least = (2 * size[0], 2 * size[1]) if own[0] * own[1] > LARGE else None
+    return _squash(read_picture(photo, mode="photograph", exif=exif, at_least=at_least, remedy=REMEDY), size), own
 
 
-def _squash(image: Image.Image, size: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    orientation = image.getexif().get(0x0112, 1)
-    lies = orientation in (5, 6, 7, 8)  # on its side
-    own = image.size if lies else image.size[::-1]  # (height, width), upright
-    target = size if lies else size[::-1]  # (width, height) as stored
-    if image.width * image.height > LARGE:
-        image.draft(None, (2 * target[0], 2 * target[1]))  # JPEG only, no effect elsewhere
-    small = _rgb(image).resize(target, Image.Resampling.BILINEAR)
-    if orientation in _UPRIGHT:
-        small = small.transpose(_UPRIGHT[orientation])
-    return np.array(small), own
+def _squash(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    return np.array(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no known white; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):  # 16 bits, which convert() would clip at 255
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
-    if image.has_transparency_data:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return image.convert("RGB")
-
-
-def _from_array(photo: NDArray) -> Image.Image:
+def _from_array(photo: NDArray) -> NDArray[np.uint8]:
+    """(H, W, 3) or (H, W), uint8 or float in [0, 1] -> (H, W, 3) uint8."""
     if not (photo.ndim == 2 or (photo.ndim == 3 and photo.shape[2] == 3)) or 0 in photo.shape:
-        raise ValueError(f"expected a photograph (H, W, 3) or (H, W), got an array of shape {photo.shape}")
+        raise ValueError(f"expected a photograph (H, W, 3) or (H, W), got an array of shape {photo.shape}; give RGB or grey, one photograph")
     if np.issubdtype(photo.dtype, np.floating):
         if not (photo.min() >= 0 and photo.max() <= 1):  # also false for NaN
-            raise ValueError("a photograph of floats must lie in [0, 1]")
+            raise ValueError("a photograph of floats must lie in [0, 1]; divide it by its white, or give uint8")
         photo = (photo * 255).round().astype(np.uint8)
     if photo.dtype != np.uint8:
-        raise ValueError(f"a photograph must be uint8 or float in [0, 1], got {photo.dtype}")
-    return Image.fromarray(photo)
+        raise ValueError(f"a photograph must be uint8 or float in [0, 1], got {photo.dtype}; convert it")
+    return photo if photo.ndim == 3 else np.repeat(photo[..., None], 3, axis=2)
 
 
 def save_map(path_stem: str | Path, saliency: NDArray) -> tuple[Path, Path]:
@@ -188,7 +167,8 @@ def save_map(path_stem: str | Path, saliency: NDArray) -> tuple[Path, Path]:
     """
     saliency, stem = np.asarray(saliency, dtype=np.float32), Path(path_stem)
     if saliency.ndim != 2 or saliency.size == 0 or not np.isfinite(saliency).all():
-        raise ValueError(f"{stem}: a map must be (H, W) and finite, got shape {saliency.shape}")
+        raise ValueError(f"{stem}: a map must be (H, W) and finite, got shape {saliency.shape}"
+                         f"{'' if np.isfinite(saliency).all() else ' with NaN or infinite values'}; look at the weights that made it")
     low, high = saliency.min(), saliency.max()
     picture = Image.fromarray(np.rint((saliency - low) / (high - low or 1) * 255).astype(np.uint8))
     png, npy = (stem.with_name(stem.name + suffix) for suffix in (".png", ".npy"))
@@ -227,7 +207,7 @@ def _emlnet(arguments: argparse.Namespace) -> Callable[[Path], NDArray]:
         if missing := [path.name for path in released if not path.is_file()]:
             encoders, decoder = [_trained_here("emlnet", f"give --encoder, or put {', '.join(missing)} into data/weights; {GUIDE}")], None
     model = load_emlnet(encoders, decoder).to(choose_device(arguments.device))
-    return lambda photo: saliency_map(model, photo, size=arguments.size, blur=arguments.blur)
+    return lambda photo: saliency_map(model, photo, size=arguments.size, blur=arguments.blur, exif=arguments.exif)
 
 
 def _trained_here(name: str, instead: str) -> Path:
@@ -248,7 +228,7 @@ def _mrcnn_options(parser: argparse.ArgumentParser) -> None:
 def _mrcnn(arguments: argparse.Namespace) -> Callable[[Path], NDArray]:
     weights = arguments.weights or _trained_here("mrcnn", "give --weights, a file that `python -m lib table mrcnn` left in results/runs")
     model = load_mrcnn(weights, arguments.squares).to(choose_device(arguments.device))
-    return lambda photo: mrcnn_map(model, photo, blur=arguments.blur)
+    return lambda photo: mrcnn_map(model, photo, blur=arguments.blur, exif=arguments.exif)
 
 
 MODELS = {"emlnet": Model("EML-NET: one encoder, or two and their decoder", _emlnet_options, _emlnet),
@@ -262,6 +242,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         options = models.add_parser(name, help=model.summary)
         options.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
         options.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder for the maps (default: the current one)")
+        options.add_argument("--exif", choices=EXIF, default="upright",
+                             help="turn photographs upright (default), or leave them stored as `score` and data sets have them")
         options.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
         model.add_options(options)
 
@@ -291,7 +273,7 @@ def _size(text: str) -> tuple[int, int]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no size; write height,width such as 480,640") from None
     if min(height, width) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: both must be positive")
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: both must be positive, such as 480,640")
     return height, width
 
 

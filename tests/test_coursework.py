@@ -12,6 +12,7 @@ from PIL import Image
 
 from lib.data import coursework as cw
 from lib.data import coursework_verify
+from lib.data.coursework_miniature import write_miniature
 from lib.data.mit1003 import MIT1003
 from lib.data.saliency import SaliencyData
 from lib.models.backbones import IMAGENET_NORMALIZATION
@@ -44,7 +45,7 @@ def data(tmp_path_factory) -> MIT1003:
 
 @pytest.fixture(scope="module")
 def miniature(data, tmp_path_factory) -> Path:
-    return cw.write_miniature(tmp_path_factory.mktemp("coursework") / "mini", data, images=5)
+    return write_miniature(tmp_path_factory.mktemp("coursework") / "mini", data, images=5)
 
 
 def message(kind: type[Exception], action, *args, **options) -> str:
@@ -287,11 +288,35 @@ def test_where_the_pixels_do_not_tell_nothing_is_claimed(tmp_path):
     for crops in (noise, torch.ones(4, 3, 3, 42, 42)):
         assert cw.axis_order(crops) == "unknown"
     torch.save([GOOD, GOOD], tmp_path / "flat")
-    assert len(cw.read_train(tmp_path / "flat")) == 2
+    assert len(cw.read_train(tmp_path / "flat", check_axes=False)) == 2
+
+
+@pytest.mark.parametrize("change, said", [
+    (lambda X: X * 1e30, "reaches from"), (lambda X: cw.denormalised(X).float(), "reaches from"),
+    (lambda X: cw.denormalised(X).float() / 255, "lie from 0 to 1, so they are not normalised"),
+    (lambda X: X * 0, "100% of its crops have one value"),
+])
+def test_pixels_that_were_never_normalised_are_told(miniature, tmp_path, change, said):
+    """By the reader, and by `verify`, which reads on; both name the file."""
+    for path in miniature.iterdir():
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
+    path = tmp_path / "train_data.pth.tar"
+    torch.save([entry | {"X": change(entry["X"])} for entry in entries(path)], path)
+    assert said in message(ValueError, cw.read_train, path)
+    assert any(said in line and str(path) in line for line in coursework_verify.verify(tmp_path).problems)
+
+
+@pytest.mark.parametrize("label, said", [(0, "none of its"), (1, "each of its")])
+def test_labels_of_one_kind_are_told_by_verify(miniature, tmp_path, label, said):
+    for path in miniature.iterdir():
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
+    path = tmp_path / "train_data.pth.tar"
+    torch.save([entry | {"y": label} for entry in entries(path)], path)
+    assert any(said in line for line in coursework_verify.verify(tmp_path).problems)
 
 
 def test_axis_order_on_real_photographs(real_data, tmp_path):
-    folder = cw.write_miniature(tmp_path / "mini", MIT1003(real_data / "mit1003"), images=4)
+    folder = write_miniature(tmp_path / "mini", MIT1003(real_data / "mit1003"), images=4)
     X, _ = cw.read_train(folder / "train_data.pth.tar").batch(range(60))
     assert cw.axis_order(X) == "scale, channel" and cw.axis_order(X.transpose(1, 2)) == "channel, scale"
     found = cw.CourseworkData(folder / "test_data.pth.tar")
@@ -311,7 +336,7 @@ def test_speaks_as_the_other_saliency_sets(data, miniature):
 
 
 def test_maps_that_are_absent_or_of_another_size(data, tmp_path):
-    folder = cw.write_miniature(tmp_path / "mini", data, images=3)
+    folder = write_miniature(tmp_path / "mini", data, images=3)
     found, path = cw.CourseworkData(folder / "val_data.pth.tar"), folder / "ALLFIXATIONMAPS" / "i2.p5_fixMap.jpg"
     Image.new("L", (64, 30)).save(path)
     assert "i2.p5_fixMap.jpg: is 64x30, its photograph in val_data.pth.tar 64x80" in message(ValueError, found.density, 0)
@@ -322,11 +347,11 @@ def test_maps_that_are_absent_or_of_another_size(data, tmp_path):
 
 
 def test_a_miniature_splits_by_photograph_and_is_the_same_again(data, miniature, tmp_path):
-    again = cw.write_miniature(tmp_path / "again", data, images=5)
+    again = write_miniature(tmp_path / "again", data, images=5)
     held = {split: {entry["file"] for entry in entries(again / name)} for split, name in cw.FILES.items()}
     assert held == {"train": {"i1.jpeg", "i2.p5.jpeg", "i3.jpeg"}, "val": {"i4.jpeg"}, "test": {"i5.jpeg"}}
     first, second = (cw.read_train(folder / "train_data.pth.tar").batch(range(90))[0] for folder in (miniature, again))
-    other = cw.read_train(cw.write_miniature(tmp_path / "other", data, images=5, seed=1) / "train_data.pth.tar").batch(range(90))[0]
+    other = cw.read_train(write_miniature(tmp_path / "other", data, images=5, seed=1) / "train_data.pth.tar").batch(range(90))[0]
     assert torch.equal(first, second) and not torch.equal(first, other)
 
 
@@ -334,12 +359,12 @@ def test_a_miniature_overwrites_nothing_and_leaves_no_half(data, tmp_path, monke
     """Someone may point it at the folder of the real files."""
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "train_data.pth.tar").write_bytes(b"1.5 GB")
-    assert "holds something already" in message(ValueError, cw.write_miniature, tmp_path / "real", data)
+    assert "holds something already" in message(ValueError, write_miniature, tmp_path / "real", data)
     assert (tmp_path / "real" / "train_data.pth.tar").read_bytes() == b"1.5 GB"
     for images in (2, 6):
-        assert "3 or more photographs, at most the 5" in message(ValueError, cw.write_miniature, tmp_path / "new", data, images=images)
+        assert "3 or more photographs, at most the 5" in message(ValueError, write_miniature, tmp_path / "new", data, images=images)
     monkeypatch.setattr(data.__class__, "density", lambda self, index: np.ones(self.size(index), np.float32))
-    assert "i1.jpeg: its blurred map is flat" in message(ValueError, cw.write_miniature, tmp_path / "new", data)
+    assert "i1.jpeg: its blurred map is flat" in message(ValueError, write_miniature, tmp_path / "new", data)
     assert sorted(os.listdir(tmp_path)) == ["real"]
 
 
@@ -347,7 +372,7 @@ def test_a_twins_miniature_is_a_twin(data, tmp_path, monkeypatch):
     """So that nothing made of drawn pictures is ever reported as a result on the coursework's photographs."""
     monkeypatch.setattr(data.__class__, "is_twin", True)
     monkeypatch.setattr(data.__class__, "true_density", lambda self, index: np.full(self.size(index), 1 / np.prod(self.size(index)), np.float32))
-    found = cw.CourseworkData(cw.write_miniature(tmp_path / "mini", data, images=3) / "test_data.pth.tar")
+    found = cw.CourseworkData(write_miniature(tmp_path / "mini", data, images=3) / "test_data.pth.tar")
     monkeypatch.undo()
     assert found.is_twin and found.true_density(0).shape == (64, 64) and found.true_density(0).sum() == pytest.approx(1, abs=1e-5)
 

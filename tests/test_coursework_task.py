@@ -11,6 +11,7 @@ from torch import nn
 from lib import tables
 from lib.__main__ import main
 from lib.data import coursework as cw
+from lib.data.coursework_miniature import write_miniature
 from lib.data.mit1003 import MIT1003
 from lib.data.patches import PatchStore
 from lib.data.synthetic import mit1003 as twin
@@ -33,7 +34,7 @@ def data(tmp_path_factory) -> MIT1003:
 @pytest.fixture(scope="module")
 def files(data, tmp_path_factory) -> Path:
     """Crops of four photographs, two to validate on, two to test on."""
-    return cw.write_miniature(tmp_path_factory.mktemp("coursework") / "mini", data, images=8, held=2)
+    return write_miniature(tmp_path_factory.mktemp("coursework") / "mini", data, images=8, held=2)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib.data.cub200 import FILES, PART_FILES, CUB200
+from lib.data.cub200 import CUB200, FILES, HEAD, PART_FILES, head_box, part_points
 from lib.data.cub200_verify import verify
 from lib.data.files import image_size
 from lib.data.synthetic import cub200 as twin
@@ -138,6 +138,22 @@ def test_greyscale_and_cmyk_pictures_come_out_rgb(broken):
     ("images.txt", lambda lines: lines[:1] + lines, "line 2"),
     ("images.txt", lambda lines: ["1 ../../secret.jpg"] + lines[1:], "lies outside"),
     ("images.txt", lambda lines: [], "is empty"),
+    ("images.txt", lambda lines: [*lines[:-1], f"128 {lines[0].split()[1]}"], "images 1 and 128 are the same picture"),
+    ("images.txt", lambda lines: [*lines[:-1], f"128 ./{lines[0].split()[1]}"], "no path of a picture"),
+    ("images.txt", lambda lines: [f"{lines[0]}/"] + lines[1:], "no path of a picture"),
+    ("images.txt", lambda lines: [f"{lines[0]}\0"] + lines[1:], "no path of a picture"),
+    ("images.txt", lambda lines: [f"{'9' * 400} a/b.jpg"] + lines[1:], "expected an id of its own"),
+    ("images.txt", lambda lines: ["\u0661 a/b.jpg"] + lines[1:], "expected an id of its own"),
+    ("image_class_labels.txt", lambda lines: [f"1 {'9' * 400}"] + lines[1:], "expected 2 numbers"),
+    ("image_class_labels.txt", lambda lines: ["1 1.5"] + lines[1:], "image 1 has a class that classes.txt does not list"),
+    ("image_class_labels.txt", lambda lines: ["1 2"] + lines[1:], "but of class 002."),
+    ("bounding_boxes.txt", lambda lines: ["1 inf 2 3 4"] + lines[1:], "expected 5 numbers"),
+    ("bounding_boxes.txt", lambda lines: ["1 10 10 0 90"] + lines[1:], "the box of image 1 has no area"),
+    ("bounding_boxes.txt", lambda lines: ["1 10 10 -90 90"] + lines[1:], "the box of image 1 has no area"),
+    ("bounding_boxes.txt", lambda lines: ["1 1 2 3 4"] + lines[1:], "a part of image 1 lies outside its box"),
+    ("classes.txt", lambda lines: [lines[0], lines[1].split()[0] + " " + lines[0].split()[1], *lines[2:]], "two classes have one name"),
+    ("parts/part_locs.txt", lambda lines: [lines[0][:-1] + "-1"] + lines[1:], "is visible -1"),
+    ("parts/part_locs.txt", lambda lines: [lines[0][:-1] + "2"] + lines[1:], "is visible 2"),
     ("classes.txt", lambda lines: [], "is empty"),
     ("parts/part_locs.txt", lambda lines: lines[:-1], "expected 15 for each of 128 images"),
     ("parts/part_locs.txt", lambda lines: [*lines[:-1], lines[0]], "does not list every part of every image once"),
@@ -145,6 +161,16 @@ def test_greyscale_and_cmyk_pictures_come_out_rgb(broken):
 def test_bad_text_files_are_named_in_one_line(broken, name, change, text):
     write(broken, name, change(rows(broken, name)))
     assert text in refused(broken)
+
+
+def test_a_directory_in_the_place_of_a_file_is_named_in_one_line(broken):
+    path = CUB200(broken, "train").path[0]
+    path.unlink()
+    path.mkdir()
+    assert str(path) in refused(broken)
+    (broken / "classes.txt").unlink()
+    (broken / "classes.txt").mkdir()
+    assert "classes.txt: cannot be read" in verify(broken).problems[0]
 
 
 def test_missing_and_broken_files_are_named_in_one_line(broken, tmp_path):
@@ -165,6 +191,127 @@ def test_missing_and_broken_files_are_named_in_one_line(broken, tmp_path):
     assert "is no text file" in refused(broken)
     (broken / "bounding_boxes.txt").unlink()
     assert "bounding_boxes.txt: missing" in refused(broken, FileNotFoundError)
+
+
+# ------------------------------------------------------------------------------------------------------------------- a part
+
+
+def without(root: Path, *names: str) -> Path:
+    """The copy without these classes' photographs, and no twin any more: a part of a data set."""
+    for name in names:
+        shutil.rmtree(root / "images" / name)
+    (root / "TWIN.json").unlink(missing_ok=True)
+    return root
+
+
+def test_a_class_keeps_its_pictures_labels_and_splits_whatever_else_is_read(shared):
+    names = CUB200(shared, "train").classes
+    for split in ("train", "val", "test"):
+        whole = CUB200(shared, split)
+        part = CUB200(shared, split, classes=[names[11], names[3]])
+        assert part.classes == [names[3], names[11]] and part.class_ids.tolist() == [4, 12]
+        kept = np.isin(whole.label, [3, 11])
+        assert part.path.names == [name for name, keep in zip(whole.path.names, kept, strict=True) if keep]
+        assert [part.classes[label] for label in part.label] == [whole.classes[label] for label in whole.label[kept]]
+        for column in ("image_id", "size", "box", "parts"):
+            np.testing.assert_array_equal(getattr(part, column), getattr(whole, column)[kept])
+        assert part.fingerprint != whole.fingerprint and names[3] in part.notes["classes"] and "2 of 16" in part.notes["classes"]
+        assert not whole.notes
+
+
+def test_classes_are_named_in_any_of_their_published_ways(shared):
+    names = CUB200(shared, "test").classes
+    by_name = CUB200(shared, "test", classes=[names[2], names[0]])
+    for classes in ([3, 1], [names[0].partition(".")[2], 3], (np.int64(1), names[2], 3)):
+        other = CUB200(shared, "test", classes=classes)
+        assert other.path.names == by_name.path.names and other.fingerprint == by_name.fingerprint
+    for classes in ([17], [0], ["Dodo"], [True], [], "some", [2.0]):
+        with pytest.raises(ValueError, match="classes") as error:
+            CUB200(shared, "test", classes=classes)
+        assert "\n" not in str(error.value)
+
+
+def test_present_classes_are_those_that_are_whole(shared, broken):
+    names = CUB200(shared, "test").classes
+    assert CUB200(shared, "test", classes="present").classes == names and not CUB200(shared, "test", classes="present").notes
+    without(broken, *names[5:])
+    with pytest.raises(FileNotFoundError, match="classes='present'"):
+        CUB200(broken, "test")
+    data = CUB200(broken, "test", classes="present")
+    assert data.classes == names[:5] and set(data.label.tolist()) == set(range(5)) and "5 of 16" in data.notes["classes"]
+    next((broken / "images" / names[1]).iterdir()).unlink()
+    data = CUB200(broken, "test", classes="present")
+    assert data.classes == [names[0], *names[2:5]] and names[1] in data.notes["classes left out"]
+    without(broken, names[0], *names[2:5])
+    with pytest.raises(FileNotFoundError, match="no class has all its photographs"):
+        CUB200(broken, "test", classes="present")
+
+
+def test_verify_tells_a_part_from_a_damaged_whole(broken):
+    names = CUB200(broken, "test").classes
+    without(broken, *names[5:])
+
+    def said() -> tuple[str, str]:
+        report = verify(broken)
+        problems = [line for line in report.problems if "expected" not in line]  # the counts of the published data set
+        return "\n".join(problems), "\n".join(report.warnings)
+
+    problems, warnings = said()
+    assert not problems and "a part of the data set: 5 of 16 classes" in warnings and names[4] in warnings
+    path = next((broken / "images" / names[1]).iterdir())
+    path.unlink()
+    problems, warnings = said()
+    assert path.name in problems and "11 classes without a photograph" in problems and "a part" not in warnings
+
+
+def test_verify_finds_a_test_picture_among_the_training_pictures(broken):
+    trained, tested = CUB200(broken, "train").path, CUB200(broken, "test").path
+    shutil.copyfile(trained[0], tested[0])
+    report = verify(broken)
+    assert any(trained.names[0] in line and tested.names[0] in line for line in report.warnings)
+
+
+def test_the_real_ten_classes(real_data):
+    """Counts that the published split has for them; every photograph is where it is listed."""
+    data = {split: CUB200(real_data / "cub200", split, classes="present") for split in ("train", "val", "test")}
+    assert sum(map(len, data.values())) == 592 and len(data["test"]) == 292 and len(data["train"]) + len(data["val"]) == 300
+    assert data["test"].class_ids.tolist() == [9, 10, 11, 12, 14, 15, 29, 30, 31, 33] and data["test"].parts.shape[1:] == (15, 3)
+    heads = [head_box(each) for each in data.values()]
+    known = np.isfinite(np.concatenate(heads)).all(axis=1)
+    assert known.mean() > 0.95
+    report = verify(real_data / "cub200")
+    assert report.ok and any("a part of the data set: 10 of 200" in line for line in report.warnings)
+
+
+# -------------------------------------------------------------------------------------------------------------------- heads
+
+
+def test_the_head_lies_around_its_visible_parts_and_inside_the_picture(shared):
+    data = CUB200(shared, "train")
+    boxes, points = head_box(data), part_points(data, HEAD)
+    seen = np.isfinite(points).all(axis=2)
+    for box, at, visible, (height, width) in zip(boxes, points, seen, data.size, strict=True):
+        x, y, w, h = box
+        assert visible.sum() >= 2 and 0 <= x < x + w <= width and 0 <= y < y + h <= height
+        assert ((at[visible] >= [x, y]) & (at[visible] <= [x + w, y + h])).all()
+    assert (boxes[:, 2:].prod(1) < data.box[:, 2:].prod(1)).mean() > 0.9
+    tight = head_box(data, margin=0)
+    np.testing.assert_allclose(tight[:, 0], np.nanmin(points[..., 0], axis=1))
+    np.testing.assert_allclose(tight[:, 1] + tight[:, 3], np.nanmax(points[..., 1], axis=1))
+
+
+def test_a_hidden_head_has_no_box(shared):
+    data = CUB200(shared, "train")
+    columns = [data.part_names.index(name) for name in HEAD]
+    data.parts[0][columns] = [np.nan, np.nan, 0]
+    data.parts[1][columns[1:]] = [np.nan, np.nan, 0]
+    boxes = head_box(data)
+    assert np.isnan(boxes[:2]).all() and np.isfinite(boxes[2:]).all()
+    with pytest.raises(ValueError, match="'horn' is no part"):
+        part_points(data, ["horn"])
+    data.parts = None
+    with pytest.raises(ValueError, match="has no parts"):
+        head_box(data)
 
 
 # -------------------------------------------------------------------------------------------------------------------- twin
@@ -198,7 +345,7 @@ def test_fingerprint_changes_with_text_files_and_pictures(shared, broken):
     path = CUB200(broken, "train").path[0]
     path.write_bytes(path.read_bytes() + b"\0")
     after = CUB200(broken, "train").fingerprint
-    write(broken, "bounding_boxes.txt", ["1 1 2 3 4"] + rows(broken, "bounding_boxes.txt")[1:])
+    write(broken, "bounding_boxes.txt", ["1 0 0 256 256"] + rows(broken, "bounding_boxes.txt")[1:])
     assert len({before, after, CUB200(broken, "train").fingerprint}) == 3
 
 

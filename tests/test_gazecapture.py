@@ -243,7 +243,7 @@ def test_damaged_frames_are_named_when_they_are_read(broken):
     data.path[2].unlink()
     height, width = data.size[3]
     Image.new("RGB", (int(height), int(width))).save(data.path[3])
-    expected = ((1, ValueError, "not readable"), (2, FileNotFoundError, "missing"), (3, ValueError, "other frames"))
+    expected = ((1, ValueError, "cannot be decoded"), (2, FileNotFoundError, "missing"), (3, ValueError, "other frames"))
     for index, error, words in expected:
         with pytest.raises(error, match=words) as caught:
             data.image(index)
@@ -273,7 +273,7 @@ def test_verify_passes_a_complete_twin_and_says_how_much_it_looked_at(shared):
 
 BREAKAGE = {
     "1 of 4 frames missing (00002.jpg)": lambda root: (root / "00003/frames/00002.jpg").unlink(),
-    "00001.jpg: not readable as JPEG": lambda root: truncate(root / "00003/frames/00001.jpg"),
+    "00001.jpg: cannot be decoded": lambda root: truncate(root / "00003/frames/00001.jpg"),
     "screen.json: missing": lambda root: (root / "00003/screen.json").unlink(),
     "train subjects: 3, expected 4: 1 missing": lambda root: shutil.rmtree(root / "00003"),
     "XCam or YCam is not a number in": lambda root: change(root / "00003/dotInfo.json", XCam=[None] * 4),

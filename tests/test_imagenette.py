@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from PIL import Image
 from torchvision import datasets, transforms
 
 from lib.data.canvas import canvas_boxes
-from lib.data.imagenette import CLASSES, FOLDERS, WNIDS, Imagenette, crop_coverage, fetch_imagenette
+from lib.data.imagenette import CLASSES, WNIDS, Imagenette, crop_coverage
 from lib.data.imagenette_verify import verify
 from lib.data.synthetic import imagenette as twin
 from lib.data.synthetic import imagenette_scenes as scenes
@@ -304,36 +303,49 @@ def test_verify_names_what_is_wrong(broken):
 def test_verify_compares_with_the_published_counts_and_sides(shared, tmp_path):
     root = Path(shutil.copytree(shared, tmp_path / "imagenette2-320"))
     (root / "TWIN.json").unlink()
+    some(root / "train" / WNIDS[0]).unlink()  # classes of one size would be a part that somebody drew
     report = verify(tmp_path, images=15)
-    assert any("9,469: 9,369 missing" in line for line in report.problems)
+    assert any("9,469: 9,370 missing" in line for line in report.problems)
     assert any("shortest side is not 320 px in 15" in line for line in report.warnings)
 
 
-# ---------------------------------------------------------------------------------------------------------------- download
+# ----------------------------------------------------------------------------------------------------------- a part, resized
 
 
-def test_fetch_unpacks_whole_and_only_once(shared, tmp_path, monkeypatch):
-    calls = []
-
-    def download(url, root, md5):
-        calls.append((url, md5))
-        shutil.copytree(shared, Path(root) / "imagenette2-160")
-
-    monkeypatch.setattr("torchvision.datasets.imagenette.download_and_extract_archive", download)
-    for _ in range(2):
-        assert fetch_imagenette(tmp_path, "160px") == tmp_path / FOLDERS["160px"]
-    assert len(calls) == 1 and calls[0][0].endswith("imagenette2-160.tgz") and len(calls[0][1]) == 32
-    assert [path.name for path in tmp_path.iterdir()] == ["imagenette2-160"]
-    assert len(Imagenette(tmp_path, "test")) == 20
+def cut(root: Path, train: int, val: int) -> Path:
+    """No twin any more, with this many photographs in each class."""
+    for name in ("TWIN.json", "boxes.json"):
+        (root / name).unlink()
+    for part, keep in (("train", train), ("val", val)):
+        for folder in (root / part).iterdir():
+            for path in sorted(folder.iterdir())[keep:]:
+                path.unlink()
+    return root
 
 
-@pytest.mark.parametrize("error", [OSError("no\nroute"), RuntimeError("checksum"), tarfile.ReadError("broken")])
-def test_fetch_says_in_one_line_what_failed_and_leaves_nothing(tmp_path, monkeypatch, error):
-    def download(url, root, md5):
-        (Path(root) / "imagenette2-160").mkdir()
-        raise error
+def test_a_part_says_how_much_of_the_published_set_it_is(shared, broken):
+    assert Imagenette(shared, "train").notes == {}  # a twin has its own counts
+    cut(broken, 10, 2)
+    notes = Imagenette(broken, "val").notes
+    assert "100 of the 9,469" in notes["photographs"] and "10 of each class" in notes["photographs"]
+    assert "20 of the 3,925" in Imagenette(broken, "test").notes["photographs"] and "shape" not in notes
+    report = verify(broken)
+    assert report.ok and any("a part of the published one, 10 photographs" in line for line in report.warnings)
+    some(broken / "train" / WNIDS[4]).unlink()  # uneven: nobody drew that
+    assert not verify(broken).ok and "of each class" not in Imagenette(broken, "val").notes["photographs"]
 
-    monkeypatch.setattr("torchvision.datasets.imagenette.download_and_extract_archive", download)
-    assert "could not be downloaded" in message(ConnectionError, lambda: fetch_imagenette(tmp_path))
-    assert list(tmp_path.iterdir()) == []
-    assert "not one of full, 320px, 160px" in message(ValueError, lambda: fetch_imagenette(tmp_path, "64px"))
+
+def test_squares_of_one_size_are_said_to_be_resized(broken):
+    cut(broken, 10, 2)
+    for path in broken.rglob("*.JPEG"):
+        Image.open(path).resize((64, 64)).save(path)
+    assert "64x64" in Imagenette(broken, "test").notes["shape"] and any("64x64" in line for line in verify(broken).warnings)
+
+
+def test_the_real_part(real_data):
+    data = {split: Imagenette(real_data / "imagenette", split) for split in ("train", "val", "test")}
+    assert {split: len(each) for split, each in data.items()} == {"train": 1800, "val": 200, "test": 800}
+    assert all(np.bincount(each.label).tolist() == [len(each) // 10] * 10 for each in data.values())
+    assert data["test"].image(0).shape == (224, 224, 3)
+    assert "2,000 of the 9,469" in data["train"].notes["photographs"] and "224x224" in data["val"].notes["shape"]
+    assert verify(real_data / "imagenette", images=50).ok

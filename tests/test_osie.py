@@ -23,8 +23,12 @@ def cell(items: list) -> np.ndarray:
     return cells
 
 
-def write(root: Path, images: dict[str, list[list[tuple[float, float, float]]]], *, stimuli: list[str] | None = None) -> Path:
-    """`images`: {name: for each subject a list of (x, y, duration)}, as published: structs in cells, rows 1 x n."""
+def write(root: Path, images: dict[str, list[list[tuple[float, float, float]]]], *, stimuli: list[str] | None = None,
+          size: tuple[int, int] | None = None) -> Path:
+    """`images`: {name: for each subject a list of (x, y, duration)}, as published: structs in cells, rows 1 x n.
+
+    size: (H, W) of the stimuli; by default those of a twin, which alone may have another size than the published.
+    """
     entries = []
     for name, subjects in images.items():
         structs = []
@@ -36,7 +40,9 @@ def write(root: Path, images: dict[str, list[list[tuple[float, float, float]]]],
     (root / "data" / "stimuli").mkdir()
     savemat(root / "data" / "eye" / "fixations.mat", {"fixations": cell(entries)})
     for number, name in enumerate(images if stimuli is None else stimuli):
-        Image.new("RGB", (80, 60), (number, 0, 255)).save(root / "data" / "stimuli" / name, quality=100)
+        Image.new("RGB", (size or (60, 80))[::-1], (number, 0, 255)).save(root / "data" / "stimuli" / name, quality=100)
+    if size is None:
+        (root / "TWIN.json").write_text("{}")
     return root
 
 
@@ -107,7 +113,7 @@ def test_bad_inputs_give_one_line(tmp_path):
 
 
 def test_interface_of_all_saliency_sets(tmp_path):
-    data = osie.OSIE(write(tmp_path, TWO))
+    data = osie.OSIE(write(tmp_path, TWO, size=osie.SIZE))
     assert isinstance(data, SaliencyData) and not data.is_twin and data.true_density(0) is None
     assert data.path(0) == tmp_path / "data" / "stimuli" / "1001.jpg"
     before = data.fingerprint
@@ -132,7 +138,7 @@ def test_density_is_the_authors_map(tmp_path):
 
 
 def test_verify_against_checksums_and_counts(tmp_path):
-    write(tmp_path, TWO)
+    write(tmp_path, TWO, size=(60, 80))
     files = {path.relative_to(tmp_path / "data").as_posix(): path for path in (tmp_path / "data").rglob("*.*")}
     checksums = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
     report = osie_verify.verify(tmp_path, checksums=checksums)

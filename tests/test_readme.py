@@ -122,7 +122,7 @@ class Workshop:
 
 
 def write_osie(path: Path, salicon: Path) -> None:
-    """Scenes of SALICON's twin, half as large, under OSIE's names; too few for `verify`, enough for a split."""
+    """Scenes of SALICON's twin at OSIE's size, under OSIE's names; too few for `verify`, enough for a split."""
     from scipy.io import savemat
 
     from lib.data.salicon import SALICON
@@ -136,15 +136,15 @@ def write_osie(path: Path, salicon: Path) -> None:
     (path / "data" / "stimuli").mkdir(parents=True)
     (path / "data" / "eye").mkdir()
     for i in range(14):
-        x, y = data.fixations(i).T // 2 + 1.0
+        x, y = data.fixations(i).T * 800 // 640 + 1.0
         with Image.open(data.path(i)) as scene:
-            scene.reduce(2).save(path / "data" / "stimuli" / f"{1001 + i}.jpg")
+            scene.resize((800, 600)).save(path / "data" / "stimuli" / f"{1001 + i}.jpg")
         entries.append({"img": f"{1001 + i}.jpg", "subjects": cell([{"fix_x": x[None], "fix_y": y[None], "fix_duration": 0 * x[None] + 200}])})
     savemat(path / "data" / "eye" / "fixations.mat", {"fixations": cell(entries)})
 
 
 def write_coursework(path: Path, mit1003: Path) -> None:
-    from lib.data.coursework import write_miniature
+    from lib.data.coursework_miniature import write_miniature
     from lib.data.mit1003 import MIT1003
 
     write_miniature(path, MIT1003(mit1003), images=7, held=2)

@@ -5,7 +5,6 @@ import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -27,7 +26,7 @@ DEVIATIONS = deviations.find()
 @pytest.fixture(autouse=True)
 def read_once(monkeypatch):
     """The modules' own deviations, for they are the same in all tests here."""
-    monkeypatch.setattr(contents, "deviations", SimpleNamespace(find=lambda: DEVIATIONS))
+    monkeypatch.setattr(contents, "find_deviations", lambda: DEVIATIONS)
 
 
 def keep(folder: Path, row: str, values: dict, *, table: str = "salicon", seed: int = 0, dataset: str = "twin", preset: str = "demo",

@@ -79,7 +79,9 @@ def test_the_uniform_row_takes_the_view_where_it_has_its_size_and_resizes_otherw
 @pytest.mark.parametrize("name", NAMES)
 def test_bytes_and_floats_give_the_same(name):
     model = nudge(build(name))
-    one, other = model(images(dtype=torch.uint8)), model(images())
+    view = low_resolution(images(dtype=torch.uint8), model.view_size)  # of bytes it is in grey levels
+    assert (view - low_resolution(images(), model.view_size)).abs().max() <= 1 / 255
+    one, other = model(images(dtype=torch.uint8), view), model(images(), view)
     assert one.image.dtype == torch.float32
     assert (one.grid - other.grid).abs().max() < 1e-5
     assert (one.image - other.image).abs().max() < 1e-3

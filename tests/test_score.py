@@ -98,12 +98,132 @@ def test_a_constant_map_is_chance(twin, maps, tmp_path, capsys):
     assert (frame[["auc", "auc_judd", "auc_shuffled"]] == 0.5).all(axis=None) and (frame[["nss", "cc"]] == 0).all(axis=None)
 
 
-@pytest.mark.parametrize("convert", [
-    lambda image: image.convert("RGB"), lambda image: Image.fromarray(np.asarray(image).astype(np.uint16) * 257)], ids=["RGB", "16 bits"])
-def test_the_pictures_format_does_not_matter(twin, maps, tmp_path, capsys, convert):
+def sixteen(image: Image.Image) -> np.ndarray:
+    return np.asarray(image).astype(np.uint16) * 257
+
+
+def as_mat(image: Image.Image, path: Path) -> None:
+    from scipy.io import savemat
+
+    savemat(path, {"saliency": np.asarray(image, dtype=float)})
+
+
+FORMATS = {
+    "RGB": lambda image, stem: image.convert("RGB").save(f"{stem}.png"),
+    "16 bits": lambda image, stem: Image.fromarray(sixteen(image)).save(f"{stem}.png"),
+    "big-endian": lambda image, stem: Image.fromarray(sixteen(image).astype(">u2")).save(f"{stem}.tif"),
+    "float": lambda image, stem: Image.fromarray(np.asarray(image, dtype=np.float32) / 7).save(f"{stem}.tiff"),
+    "webp": lambda image, stem: image.convert("RGB").save(f"{stem}.webp", lossless=True),
+    "alpha": lambda image, stem: image.convert("LA").save(f"{stem}.png"),
+    "npy": lambda image, stem: np.save(f"{stem}.npy", np.asarray(image)), "npz": lambda image, stem: np.savez(f"{stem}.npz", np.asarray(image)[None]),
+    "mat": lambda image, stem: as_mat(image, Path(f"{stem}.mat"))}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_files_format_does_not_matter(twin, maps, tmp_path, capsys, name):
+    for path in list(maps.iterdir()):
+        with Image.open(path) as image:
+            image.load()
+        path.unlink()
+        FORMATS[name](image, maps / path.stem)
+    text, frame = score(twin, maps, tmp_path, capsys)
+    np.testing.assert_allclose(frame["cc"], 1, atol=1e-6)
+    assert len(set(frame["kind"])) == 1 and f"read: {COUNT} {frame['kind'][0]}" in text
+
+
+def test_the_finest_of_several_files_is_read_and_said(twin, maps, tmp_path, capsys):
+    """`predict` writes an 8-bit picture and a float array side by side; the array is what counts."""
+    for path in list(maps.iterdir()):
+        with Image.open(path) as image:
+            values = np.asarray(image, dtype=np.float32)
+        change(path, lambda image: image.point(lambda value: value // 64 * 64))
+        np.save(path.with_suffix(".npy"), values)
+    text, frame = score(twin, maps, tmp_path, capsys)
+    np.testing.assert_allclose(frame["cc"], 1, atol=1e-6)
+    assert f"read: {COUNT} npy\n" in text
+    for path in maps.glob("*.npy"):
+        path.unlink()
+    text, frame = score(twin, maps, tmp_path, capsys)
+    assert (frame["cc"] < 0.99).all() and f"read: {COUNT} PNG, 8 bits (8 bits cost KL and IG something)" in text
+
+
+# ----------------------------------------------------------------------------------------------------------- resizing
+
+
+@pytest.fixture
+def framed(twin, maps) -> tuple[dict[str, np.ndarray], Path]:
+    """The published maps by stem, and a folder for other versions of them."""
+    found = {path.stem: np.array(Image.open(path), dtype=np.float32) for path in sorted(maps.iterdir())}
     for path in maps.iterdir():
-        change(path, convert)
-    np.testing.assert_allclose(score(twin, maps, tmp_path, capsys)[1]["cc"], 1, atol=1e-6)
+        path.unlink()
+    return found, maps
+
+
+def test_squashed_maps_are_stretched_back(twin, framed, tmp_path, capsys):
+    found, maps = framed
+    for stem, values in found.items():
+        Image.fromarray(values).resize((480, 480), Image.Resampling.BILINEAR).save(maps / f"{stem}.tif")
+    assert (score(twin, maps, tmp_path, capsys, "--resize", "squash")[1]["cc"] > 0.999).all()
+    assert (score(twin, maps, tmp_path, capsys, "--resize", "letterbox")[1]["cc"] < 0.99).any()
+
+
+def test_letterboxed_maps_lose_their_bars(twin, framed, tmp_path, capsys):
+    found, maps = framed
+    for stem, values in found.items():
+        square = np.zeros((640, 640), np.float32)
+        square[80:560] = values
+        np.save(maps / f"{stem}.npy", square)
+    np.testing.assert_allclose(score(twin, maps, tmp_path, capsys, "--resize", "letterbox")[1]["cc"], 1, atol=1e-6)
+    assert (score(twin, maps, tmp_path, capsys, "--resize", "squash")[1]["cc"] < 0.999).all()
+
+
+def test_cropped_maps_count_for_the_part_they_cover(twin, framed, tmp_path, capsys):
+    """Outside it there is nothing better than the map's lowest value."""
+    found, maps = framed
+    for stem, values in found.items():
+        np.save(maps / f"{stem}.npy", values[:, 80:560])
+    frame = score(twin, maps, tmp_path, capsys, "--resize", "crop")[1].set_index("image")
+    for stem, values in found.items():
+        wanted = np.full((480, 640), values[:, 80:560].min(), np.float32)
+        wanted[:, 80:560] = values[:, 80:560]
+        assert frame.loc[stem, "cc"] == pytest.approx(float(metrics.cc(wanted, values)), abs=1e-5)
+
+
+# -------------------------------------------------------------------------------------------------------- orientation
+
+
+def test_maps_of_upright_pictures_are_turned_back_when_told(twin, maps, tmp_path, capsys):
+    """One photograph on its head, one on its side: maps of what a viewer shows are scored like those of the stored pixels."""
+    data = shutil.copytree(twin, tmp_path / "data")
+    plain = score(data, maps, tmp_path, capsys)[1].drop(columns="image")
+    turns = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_270}
+    paths = sorted((data / "images" / "val").glob("*.jpg"))
+    for (orientation, turn), photograph in zip(turns.items(), paths, strict=False):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        with Image.open(photograph) as image:
+            image.load()
+        image.save(photograph, exif=exif, quality=95)
+        change(maps / f"{photograph.stem}.png", lambda image, turn=turn: image.transpose(turn))
+    text, line = left_out(data, maps, capsys)
+    assert "warning: 2 of the photographs carry an EXIF orientation" in text and "--exif upright" in text and paths[1].stem in line
+    text, frame = score(data, maps, tmp_path, capsys, "--exif", "upright")
+    pd.testing.assert_frame_equal(frame.drop(columns="image"), plain)
+
+
+def test_predicted_maps_of_turned_pictures_can_be_stored_ones(twin, tmp_path):
+    from lib.models.emlnet import SmallEncoder
+
+    torch.manual_seed(0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(sorted((twin / "images" / "val").glob("*.jpg"))[0]) as image:
+        image.save(tmp_path / "a.png", exif=exif)
+        image.save(tmp_path / "plain.png")
+    model = SmallEncoder(channels=(8, 16, 16, 24, 24))
+    assert predict.saliency_map(model, tmp_path / "a.png").shape == (640, 480)
+    stored = predict.saliency_map(model, tmp_path / "a.png", exif="stored")
+    assert np.array_equal(stored, predict.saliency_map(model, tmp_path / "plain.png"))
 
 
 # -------------------------------------------------------------------------------------------------------------- files
@@ -126,6 +246,24 @@ def test_maps_of_another_size_are_resized_and_counted(twin, maps, tmp_path, caps
     assert (frame["cc"] > 0.99).all() and (frame["cc"][:3] < 1 - 1e-6).all()
 
 
+@pytest.mark.parametrize("name", ["deep/er/{}.png", "val/{}_sal.png", "{}.jpg.png", "{}.jpg_smap.png", "{}_SMAP.jpg.png", "{}_saliency.png"])
+def test_subfolders_and_the_usual_endings_are_found(twin, maps, tmp_path, capsys, name):
+    plain = score(twin, maps, tmp_path, capsys)[1].drop(columns="image")
+    for path in list(maps.glob("*.png")):
+        moved = maps / name.format(path.stem)
+        moved.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(moved)
+    (maps / ".hidden").mkdir()
+    pd.testing.assert_frame_equal(score(twin, maps, tmp_path, capsys)[1].drop(columns="image"), plain)
+
+
+def test_two_maps_of_one_photograph_that_are_alike_are_refused(twin, maps, capsys):
+    first = sorted(maps.iterdir())[0]
+    shutil.copy(first, maps / f"{first.stem}_sal.png")
+    line = refused(capsys, "score", "salicon", maps, "--data", twin)
+    assert first.name in line and f"{first.stem}_sal.png" in line and "move one away" in line
+
+
 def test_missing_maps_are_reported(twin, maps, tmp_path, capsys):
     sorted(maps.iterdir())[1].unlink()
     text, frame = score(twin, maps, tmp_path, capsys)
@@ -141,26 +279,52 @@ def test_other_files_in_the_folder_are_ignored(twin, maps, tmp_path, capsys):
 # ------------------------------------------------------------------------------------------------------------- errors
 
 
-def test_a_map_of_another_shape_is_refused(twin, maps, capsys):
+def left_out(twin: Path, maps: Path, capsys, *words: str) -> tuple[str, str]:
+    """What is printed, and the lines about maps that were left out, of a command that ends with status 1."""
+    assert main(["score", "salicon", str(maps), "--data", str(twin), *words]) == 1
+    printed = capsys.readouterr()
+    assert all(line.startswith("left out: ") for line in printed.err.splitlines()) and printed.err
+    return printed.out, printed.err
+
+
+def test_a_map_of_another_shape_is_left_out_and_the_others_scored(twin, maps, tmp_path, capsys):
     last = sorted(maps.iterdir())[-1]
     change(last, lambda image: image.resize((480, 480)))
-    line = refused(capsys, "score", "salicon", maps, "--data", twin, "--out", maps / "scores.csv")
-    assert str(last) in line and "480x480" in line and "640x480" in line
-    assert not (maps / "scores.csv").exists()
+    text, line = left_out(twin, maps, capsys, "--out", str(tmp_path / "scores.csv"))
+    assert str(last) in line and "480x480" in line and "640x480" in line and line.count("\n") == 1
+    assert all(f"--resize {how}" in line for how in ("squash", "letterbox", "crop"))
+    assert f"{COUNT - 1} maps of {COUNT} images; 1 left out" in text and len(pd.read_csv(tmp_path / "scores.csv")) == COUNT - 1
+    for path in maps.iterdir():
+        if path != last:
+            path.unlink()
+    assert str(last) in refused(capsys, "score", "salicon", maps, "--data", twin)  # nothing is left to score
 
 
-@pytest.mark.parametrize("content", [b"not a picture", b"\x89PNG\r\n\x1a\n" + bytes(40)], ids=["text", "damaged"])
-def test_an_unreadable_map_is_named(twin, maps, capsys, content):
+@pytest.mark.parametrize("damage", [lambda content: b"not a picture", lambda content: b"\x89PNG\r\n\x1a\n" + bytes(40),
+                                    lambda content: content[:2000]], ids=["text", "damaged", "truncated"])
+def test_an_unreadable_map_is_named(twin, maps, capsys, damage):
     first = sorted(maps.iterdir())[0]
-    first.write_bytes(content)
-    line = refused(capsys, "score", "salicon", maps, "--data", twin)
-    assert str(first) in line and "cannot be read as a saliency map" in line
+    first.write_bytes(damage(first.read_bytes()))
+    _, line = left_out(twin, maps, capsys)
+    assert str(first) in line and "cannot be decoded" in line and "write the map again" in line
 
 
-def test_a_truncated_map_is_named(twin, maps, capsys):
+def test_a_map_with_one_nan_is_named_and_not_dropped_in_silence(twin, maps, capsys):
     first = sorted(maps.iterdir())[0]
-    first.write_bytes(first.read_bytes()[:2000])
-    assert str(first) in refused(capsys, "score", "salicon", maps, "--data", twin)
+    with Image.open(first) as image:
+        values = np.array(image, dtype=np.float32)
+    values[7, 9] = np.nan
+    np.save(first.with_suffix(".npy"), values)
+    text, line = left_out(twin, maps, capsys)
+    assert f"{first.with_suffix('.npy')}: 1 of 307,200 pixels are NaN" in line and "1 left out" in text
+
+
+def test_a_map_in_jets_colours_is_named(twin, maps, capsys):
+    from matplotlib import colormaps
+
+    first = sorted(maps.iterdir())[0]
+    change(first, lambda image: Image.fromarray((colormaps["jet"](np.asarray(image))[..., :3] * 255).astype(np.uint8)))
+    assert "jet" in left_out(twin, maps, capsys)[1]
 
 
 def test_folders_without_maps_or_data_are_refused(twin, tmp_path, capsys):

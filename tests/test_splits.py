@@ -109,6 +109,15 @@ def test_a_list_goes_by_name_not_by_place(tmp_path):
     assert {k: set(v) for k, v in listed(turned, read_split(path, turned)).items()} == {k: set(v) for k, v in listed(TWENTY, split).items()}
 
 
+def test_osies_names_count_without_their_suffix_too(tmp_path):
+    """Its `name` is the file's, suffix and all; a list may say 1001 all the same."""
+    data = Names(OSIE_NAMES[:20])
+    split = default_split(data)
+    path = write_split(tmp_path / "split.csv", data, split)
+    path.write_text(path.read_text().replace(".jpg", ""))
+    assert "1001,train" in path.read_text() and data.name(0) == "1001.jpg" and same(read_split(path, data), split)
+
+
 def test_a_list_may_leave_photographs_out_only_when_asked(tmp_path):
     path = save(tmp_path / "few.csv", "file,split", "i03.jpeg,train", "i01.jpeg,val", "i07.jpeg,test", "i02.jpeg,train")
     with pytest.raises(ValueError, match="does not list 16 of the 20 photographs in DATA, i00.jpeg is the first"):
@@ -156,6 +165,8 @@ def test_what_is_no_list_at_all(tmp_path):
     ({"train": [0], "val": [20], "test": [1]}, "the data set has 0 to 19"),
     ({"train": [0], "val": [-1], "test": [1]}, "the data set has 0 to 19"),
     ({"train": [0], "val": [2]}, "must have the splits train, val, test"),
+    ({"train": [0.5], "val": [2], "test": [1]}, "train is given by float64"),
+    ({"train": [True], "val": [2], "test": [1]}, "train is given by bool"),
 ])
 def test_no_bad_split_is_written(tmp_path, split, said):
     with pytest.raises(ValueError) as error:

@@ -257,7 +257,7 @@ def damage(path: Path, how: str) -> None:
 CASES = [("missing", FileNotFoundError, "the file is missing; unpack the data set again"),
          ("truncated", ValueError, r"cannot be decoded \(.*\); replace the file"),
          ("no image", ValueError, r"cannot be decoded \(.*\); replace the file"),
-         ("another size", ValueError, r"is 20x10, expected \d+x\d+$")]
+         ("another size", ValueError, r"is 20x10, expected \d+x\d+; unpack")]
 
 
 @pytest.mark.parametrize(("workers", "reduce"), [(0, 1), (1, 1), (0, 2)])

@@ -67,7 +67,8 @@ def decide(claims: Iterable[Claim], groups: dict[Group, Rows], *, leave_out: tup
 
     leave_out: presets whose numbers mean nothing. Holm's families: the claims of one table in one group.
     """
-    groups = {group: groups[group] for group in sorted(groups, key=lambda group: (group.device, group.is_twin, group)) if group.preset not in leave_out}
+    order = sorted(groups, key=lambda group: (group.device, group.is_twin, group))
+    groups = {group: groups[group] for group in order if group.preset not in leave_out}
     found = [one for claim in claims for one in _everywhere(claim, groups)]
     families: dict[tuple, list[int]] = {}
     for i, one in enumerate(found):

@@ -14,15 +14,12 @@ one channel of three scales. The coursework's own code swaps the two when it cut
 Deviations: what a file holds is told by the entries and by which function is called, never by its path (the original takes any
 path with "train" in it for training data). Nothing in a file is executed. Values are taken to be normalised with ImageNet's mean
 and deviation: crops are drawn with values within those bounds, but the constants are stated nowhere; `round_trip_error` is near
-0 where they are right. How centres and squares were made is not known either: `write_miniature` says what it does.
+0 where they are right. How centres and squares were made is not known either: `lib.data.coursework_miniature` says what it does.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,21 +30,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from lib.data.files import TWIN_FILE
+from lib.data.files import image_size
 from lib.data.mit1003 import THRESHOLD, unnested
-from lib.data.saliency import Photographs, SaliencyData, digest, read_map, read_true_density
-from lib.metrics.saliency import fixation_map
+from lib.data.saliency import Photographs, digest, read_map, read_points, read_true_density
 from lib.models.backbones import IMAGENET_NORMALIZATION
 
 FILES = {"train": "train_data.pth.tar", "val": "val_data.pth.tar", "test": "test_data.pth.tar"}
 SCALES = (400, 250, 150)  # pixels: sides of the squares, in the order of a crop's first axis
 CROP = 42
 GRID = 50  # centres each way
+FLAT_MOST = 0.5  # share of crops without any structure: real photographs have skies, files that were zeroed nothing else
 LARGEST_SIDE = 8192  # of a photograph; a damaged header may claim any size
+BEYOND = 0.5  # how far a normalised value may lie beyond black (-2.12) and white (2.64): filters overshoot when they resize
 _MEAN, _DEVIATION = (torch.tensor(values)[:, None, None] for values in IMAGENET_NORMALIZATION)  # (3, 1, 1)
+_BLACK, _WHITE = float((-_MEAN / _DEVIATION).min()), float(((1 - _MEAN) / _DEVIATION).max())
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,12 +83,12 @@ class CourseworkImage:
 def read_train(path: str | Path, *, check_axes: bool = True) -> CourseworkCrops:
     """The crops of a training file; they stay on disk until they are used, where the file allows it.
 
-    `check_axes`: refuse a file whose pixels say that channel comes before scale. FileNotFoundError or ValueError, one line that
-    names file and entry, for whatever else is wrong.
+    `check_axes`: refuse a file whose pixels say that channel comes before scale, or that they are not normalised. FileNotFoundError or
+    ValueError, one line that names file and entry, for whatever else is wrong.
     """
     path, entries = Path(path), _load(Path(path))
     if {"X_400", "spatial_coords"} & set(entries[0]):
-        raise ValueError(f"{path}: holds whole photographs, not crops: a validation or test file, which read_images reads")
+        raise ValueError(f"{path}: holds whole photographs, not crops: a validation or test file; read it with read_images")
     X, y, files = [], [], []
     for index, entry in enumerate(entries):
         where = _where(path, index, entry, ("X", "y", "file"))
@@ -102,14 +100,27 @@ def read_train(path: str | Path, *, check_axes: bool = True) -> CourseworkCrops:
     if check_axes and axis_order(crops.batch(list(some))[0]) == "channel, scale":
         raise ValueError(f"{path}: its crops look like (channel, scale, 42, 42), training needs (scale, channel, 42, 42); "
                          "transpose(0, 1) of each X puts that right, check_axes=False reads them as they are")
+    if check_axes and (problem := implausible_pixels(crops)) is not None:
+        raise ValueError(f"{path}: {problem}; copy the file again, check_axes=False reads it as it is")
     return crops
+
+
+def implausible_pixels(crops: CourseworkCrops) -> str | None:
+    """What cannot be about the pixels of training crops as a whole: from 0 to 1, or nothing in them. None if they can be."""
+    some = [crops.X[i] for i in range(0, len(crops), max(1, len(crops) // 1000))]
+    flat = sum(float(X.max()) == float(X.min()) for X in some) / len(some)
+    if flat > FLAT_MOST:
+        return f"{flat:.0%} of its crops have one value everywhere"
+    if min(float(X.min()) for X in some) >= 0 and max(float(X.max()) for X in some) <= 1:
+        return "its pixels lie from 0 to 1, so they are not normalised by ImageNet's mean and deviation"
+    return None
 
 
 def read_images(path: str | Path) -> list[CourseworkImage]:
     """The photographs of a validation or test file. FileNotFoundError or ValueError, one line that names file and entry."""
     path, entries = Path(path), _load(Path(path))
     if "X_400" not in entries[0] and isinstance(entries[0].get("X"), Tensor) and entries[0]["X"].ndim == 4:
-        raise ValueError(f"{path}: holds crops, not whole photographs: a training file, which read_train reads")
+        raise ValueError(f"{path}: holds crops, not whole photographs: a training file; read it with read_train")
     images: dict[str, CourseworkImage] = {}
     for index, entry in enumerate(entries):
         where = _where(path, index, entry, ("X", "y", "file", "spatial_coords", *(f"X_{side}" for side in SCALES)))
@@ -119,7 +130,7 @@ def read_images(path: str | Path) -> list[CourseworkImage]:
         coords = _centres(entry["spatial_coords"], tuple(image.shape[-2:]), where)
         name = Path(entry["file"]).stem  # it may hold other dots
         if name in images:
-            raise ValueError(f"{where}: {name} is there a second time")
+            raise ValueError(f"{where}: {name} is there a second time; remove one of the entries")
         images[name] = CourseworkImage(name, entry["file"], image, squares, coords)
     return list(images.values())
 
@@ -138,7 +149,8 @@ def _load(path: Path) -> list[dict[str, Any]]:
         raise ValueError(f"{path}: not readable as tensors, numbers and text ({type(error).__name__}), and nothing in it was executed; "
                          "it is damaged, or none of the coursework's files: copy it again") from None
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise ValueError(f"{path}: holds {'an empty list' if entries == [] else type(entries).__name__}, not the coursework's list of dicts")
+        kind = "an empty list" if entries == [] else type(entries).__name__
+        raise ValueError(f"{path}: holds {kind}, not the coursework's list of dicts; copy it again")
     return entries
 
 
@@ -147,29 +159,33 @@ def _where(path: Path, index: int, entry: dict[str, Any], keys: Sequence[str]) -
     where, file = f"{path}: entry {index}", entry.get("file")
     absent = [key for key in keys if key not in entry]
     if absent:
-        raise ValueError(f"{where}: has no {', '.join(absent)}; an entry here needs {', '.join(keys)}")
+        raise ValueError(f"{where}: has no {', '.join(absent)}; an entry here needs {', '.join(keys)}; copy the file again")
     if not isinstance(file, str) or not re.fullmatch(r"[^/\\\x00-\x1f]+\.jpe?g", file, re.IGNORECASE):
-        raise ValueError(f"{where}: file is {str(file)[:80]!r}, not the name of a photograph such as i1000274881.jpeg")
+        raise ValueError(f"{where}: file is {str(file)[:80]!r}, not the name of a photograph; write one such as i1000274881.jpeg")
     return f"{where} ({file})"
 
 
 def _pixels(value: Any, shape: tuple[int | None, ...], where: str) -> Tensor:
     """A finite float tensor of this shape (None: any side of a photograph)."""
     if not isinstance(value, Tensor) or value.layout != torch.strided or value.device.type != "cpu":
-        raise ValueError(f"{where} is a {type(value).__name__}, not a plain tensor")
+        raise ValueError(f"{where} is a {type(value).__name__}, not a plain tensor; copy the file again")
     sides = [CROP <= found <= LARGEST_SIDE if side is None else found == side for found, side in zip(value.shape, shape, strict=False)]
     if value.ndim != len(shape) or not all(sides):
         expected = ", ".join("side" if side is None else str(side) for side in shape)
-        raise ValueError(f"{where} has shape {tuple(value.shape)}, expected ({expected})")
+        raise ValueError(f"{where} has shape {tuple(value.shape)}, expected ({expected}); copy the file again")
     if not value.is_floating_point() or not torch.isfinite(value).all():
-        raise ValueError(f"{where} is {value.dtype}, expected normalised floats without NaN or infinite values")
+        raise ValueError(f"{where} is {value.dtype}, expected normalised floats without NaN or infinite values; copy the file again")
+    low, high = (float(bound) for bound in value.aminmax())
+    if low < _BLACK - BEYOND or high > _WHITE + BEYOND:
+        raise ValueError(f"{where} reaches from {low:.4g} to {high:.4g}, and with ImageNet's mean and deviation black is {_BLACK:.2f} and white "
+                         f"{_WHITE:.2f}; normalise it, or copy the file again")
     return value
 
 
 def _label(value: Any, allowed: tuple[int, ...], where: str) -> int:
     number = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
     if isinstance(number, bool) or not isinstance(number, int | float) or number not in allowed:
-        raise ValueError(f"{where}: y is {str(value)[:40]}, expected {' or '.join(map(str, allowed))}")
+        raise ValueError(f"{where}: y is {str(value)[:40]}, expected {' or '.join(map(str, allowed))}; copy the file again")
     return int(number)
 
 
@@ -180,13 +196,14 @@ def _centres(value: Any, size: tuple[int, int], where: str) -> Tensor:
     except Exception:  # whatever a list of anything makes torch raise
         coords = torch.empty(0)
     if tuple(coords.shape) != (GRID**2, 2):
-        raise ValueError(f"{where}: spatial_coords is {type(value).__name__} {tuple(coords.shape)}, expected ({GRID**2}, 2) centres (y, x)")
+        raise ValueError(f"{where}: spatial_coords is {type(value).__name__} {tuple(coords.shape)}, expected ({GRID**2}, 2) centres (y, x); "
+                         "copy the file again")
     if not (coords == coords.round()).all() or (coords < 0).any() or (coords > torch.tensor(size)).any():
-        raise ValueError(f"{where}: spatial_coords must be whole pixels (y, x) in the photograph of {size[1]}x{size[0]}")
+        raise ValueError(f"{where}: spatial_coords must be whole pixels (y, x) in the photograph of {size[1]}x{size[0]}; copy the file again")
     grid = coords.reshape(GRID, GRID, 2)
     for down in (grid[..., 0].mean(1), grid[..., 1].mean(0)):  # y from row to row, x from column to column
         if (down.diff() < 0).any() or down[0] == down[-1]:
-            raise ValueError(f"{where}: spatial_coords must be {GRID} x {GRID} centres, y first, row by row")
+            raise ValueError(f"{where}: spatial_coords must be {GRID} x {GRID} centres, y first, row by row; sort them so")
     return coords.long()
 
 
@@ -260,14 +277,15 @@ class CourseworkData(Photographs):
         return np.ascontiguousarray(denormalised(self.images[index].image).permute(1, 2, 0).numpy())  # (H, W, 3)
 
     def fixations(self, index: int) -> NDArray[np.int64] | None:
-        there = self._map_path(index, "fixPts").is_file()
-        return np.argwhere(self._map(index, "fixPts") > THRESHOLD)[:, ::-1].copy() if there else None  # (n, 2), row by row
+        path = self._map_path(index, "fixPts")
+        return read_points(self._checked(path, index), path, THRESHOLD) if path.is_file() else None
 
     def subjects(self, index: int) -> None:
         return None
 
     def density(self, index: int) -> NDArray[np.float32]:
-        return self._map(index, "fixMap") / np.float32(255)
+        path = self._map_path(index, "fixMap")
+        return read_map(self._checked(path, index), path)
 
     def true_density(self, index: int) -> NDArray[np.float32] | None:
         return read_true_density(self.root / "density" / f"{self.name(index)}.npy", self.size(index)) if self.is_twin else None
@@ -279,72 +297,9 @@ class CourseworkData(Photographs):
     def _map_path(self, index: int, kind: str) -> Path:
         return self._maps / f"{self.name(index)}_{kind}.jpg"
 
-    def _map(self, index: int, kind: str) -> NDArray[np.uint8]:
-        path, (height, width) = self._map_path(index, kind), self.size(index)
-        found = read_map(path, path)
-        if found.shape != (height, width):
-            raise ValueError(f"{path}: is {found.shape[1]}x{found.shape[0]}, its photograph in {self.file.name} {width}x{height}")
-        return found
-
-
-def write_miniature(folder: str | Path, data: SaliencyData, *, images: int = 4, held: int = 1, positives: int = 10, negatives: int = 20,
-                    seed: int = 0) -> Path:
-    """Write the three files and ALLFIXATIONMAPS in small, from the first `images` photographs of a data set; returns folder.
-
-    The last `held` are for testing, as many before for validation, the others (one at least) are cut into crops: `positives` pixels
-    where the blurred map is above 0.9 of its maximum, `negatives` below 0.1. Ours: bilinear squares, ImageNet's constants, 1-based centres
-    linspace(1, H, 50) by linspace(1, W, 50), rounded. ValueError where the folder holds anything. From a twin it is one too.
-    """
-    folder, rng = Path(folder), np.random.default_rng(seed)
-    if not 3 <= 2 * held + 1 <= images <= len(data):
-        raise ValueError(f"a miniature takes {max(3, 2 * held + 1)} or more photographs, at most the {len(data)} in {data.root}, not {images}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder}: holds something already; choose another folder or remove it")
-    partial = folder.parent / f".{folder.name}.partial-{os.getpid()}"
-    try:
-        (partial / "ALLFIXATIONMAPS").mkdir(parents=True)
-        records = [_record(data, i) for i in range(images)]
-        train = [crop for i, record in enumerate(records[:-2 * held]) for crop in _crops(record, data.density(i), (positives, negatives), rng)]
-        for split, entries in (("train", train), ("val", records[-2 * held : -held]), ("test", records[-held:])):
-            torch.save(entries, partial / FILES[split])
-        for i in range(images):
-            _write_maps(partial, data, i)
-        partial.replace(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return folder
-
-
-def _record(data: SaliencyData, index: int) -> dict[str, Any]:
-    """A photograph as a validation or test file holds it."""
-    photograph, size = Image.fromarray(data.image(index)), data.size(index)
-    pictures = {"X": photograph} | {f"X_{side}": photograph.resize((side, side), Image.Resampling.BILINEAR) for side in SCALES}
-    tensors = {key: normalised(torch.from_numpy(np.array(picture)).permute(2, 0, 1)).contiguous() for key, picture in pictures.items()}
-    centres = torch.cartesian_prod(*(torch.linspace(1, side, GRID).round().long() for side in size))
-    return {"y": -1, "file": f"{data.path(index).stem}.jpeg", "spatial_coords": centres} | tensors
-
-
-def _crops(record: dict[str, Any], density: NDArray[np.float32], counts: tuple[int, int], rng: np.random.Generator) -> list[dict[str, Any]]:
-    """A photograph as a training file holds it: `counts` = (fixated, not fixated) crops."""
-    peak, entries = density.max(), []
-    for label, count, places in ((1, counts[0], density > 0.9 * peak), (0, counts[1], density < 0.1 * peak)):
-        if not (yx := np.argwhere(places)).size:
-            raise ValueError(f"{record['file']}: its blurred map is flat, so no pixel is fixated or not; choose other photographs")
-        chosen = torch.from_numpy(yx[rng.choice(len(yx), count, replace=len(yx) < count)])
-        crops = cut_crops({side: record[f"X_{side}"] for side in SCALES}, chosen, density.shape)
-        entries += [{"X": crop.clone(), "y": label, "file": record["file"]} for crop in crops]
-    return entries
-
-
-def _write_maps(folder: Path, data: SaliencyData, index: int) -> None:
-    """fixMap, fixPts if there are points, as MIT1003's; a twin's density."""
-    name, points, truth = data.path(index).stem, data.fixations(index), data.true_density(index)
-    levels = {"fixMap": 255 * data.density(index)}
-    if points is not None:
-        levels["fixPts"] = 255 * (fixation_map(points, data.size(index)).numpy() > 0)
-    for kind, values in levels.items():
-        Image.fromarray(np.round(values).astype(np.uint8)).save(folder / "ALLFIXATIONMAPS" / f"{name}_{kind}.jpg", quality=75)
-    if truth is not None:
-        (folder / "density").mkdir(exist_ok=True)
-        np.save(folder / "density" / f"{name}.npy", truth)
-        (folder / TWIN_FILE).write_text(json.dumps({"synthetic": True, "stands_for": "the coursework's files", "made_from": data.fingerprint}))
+    def _checked(self, path: Path, index: int) -> Path:
+        """`path`, once its picture is as large as the photograph, which is no file."""
+        found, (height, width) = image_size(path), self.size(index)
+        if found != (height, width):
+            raise ValueError(f"{path}: is {found[1]}x{found[0]}, its photograph in {self.file.name} {width}x{height}; take MIT1003's own map")
+        return path

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from lib.data.coursework import FILES, CourseworkCrops, CourseworkData, axis_order, read_train, round_trip_error
+from lib.data.coursework import FILES, CourseworkCrops, CourseworkData, axis_order, implausible_pixels, read_train, round_trip_error
 from lib.data.files import TWIN_FILE, one_line
 from lib.data.report import Report
 from lib.data.saliency import Findings, tell_unseen
@@ -52,6 +52,12 @@ def _crops(crops: CourseworkCrops, report: Report) -> set[str]:
         report.add(f"{crops.path}: its crops look like (channel, scale, 42, 42), training needs (scale, channel, 42, 42); "
                    "transpose(0, 1) of each X puts that right", problem=True)
     fixated = int(crops.y.sum())
+    if (problem := implausible_pixels(crops)) is not None:
+        report.add(f"{crops.path}: {problem}; copy the file again", problem=True)
+    if fixated in (0, len(crops)):
+        which = "each" if fixated else "none"
+        report.add(f"{crops.path}: {which} of its {len(crops):,} crops is fixated, so there is nothing to tell apart; copy the file again",
+                   problem=True)
     report.add(f"{crops.path.name}: {len(crops):,} crops, {fixated:,} fixated; axes by the pixels: {order}")
     if odd := [name for name, count in each.items() if count != CROPS]:
         report.add(f"{crops.path.name}: {len(odd):,} of {len(each):,} photographs have another number of crops than {CROPS}, {odd[0]} for one",

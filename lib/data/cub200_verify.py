@@ -2,6 +2,9 @@
 
 `python -m lib verify cub200 DIR` prints the report. Counts are those of the data set's README and technical report. A synthetic
 twin is compared with its own TWIN.json.
+
+A part is told from a damaged whole by its classes: where each class has all its photographs or none of them, the classes that
+are there were chosen, which is a warning. A class that has some of them is damaged, which is a problem.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.cub200 import Tables, find_root, read_tables
+from lib.data.cub200 import Tables, check_annotations, count_there, find_root, read_tables, strays
 from lib.data.files import TWIN_FILE, image_size, read_json
 from lib.data.recognition import Paths, Progress, check_pictures, check_there
 from lib.data.report import Report
@@ -37,15 +40,52 @@ def verify(root: str | os.PathLike[str], *, images: int | None = 2000, seed: int
     if tables.parts is None:
         report.add(f"{root / 'parts'}: missing; no parts then, everything else works", warning=True)
     _check_counts(root, tables, report)
-    folders = [name for name, label in zip(tables.names, tables.label.tolist(), strict=True)
-               if name.partition("/")[0] != tables.classes[label]]
+    folders = [tables.names[index] for index in strays(tables)]
     if folders:
         report.add(f"{len(folders):,} images lie in another folder than their class, such as {folders[0]}; {_UNPACK}", problem=True)
-    paths = Paths(root / "images", tables.names)
+    try:
+        check_annotations(root, tables)
+    except ValueError as error:
+        report.add(str(error), problem=True)
+    kept = _check_classes(root, tables, report)
+    paths = Paths(root / "images", [tables.names[index] for index in kept])
     there = check_there(paths, report, unpack=_UNPACK)
-    there = _check_boxes(paths, tables, there, report)
+    there = _check_boxes(paths, tables.box[kept], there, report)
+    _check_copies(paths, tables.training[kept], there, report)
     check_pictures(paths, None, there, report, images=images, seed=seed, progress=progress)
     return report
+
+
+def _check_classes(root: Path, tables: Tables, report: Report) -> np.ndarray:
+    """Whether this is the whole, a part, or damaged; returns the images of the classes that are there, as indices."""
+    there, listed = count_there(root, tables)
+    absent = np.flatnonzero((there == 0) & (listed > 0))
+    if not len(absent):
+        return np.arange(len(tables.names))
+    whole = np.flatnonzero((there == listed) & (listed > 0))
+    known = [tables.classes[index] for index in whole]
+    if len(whole) and len(whole) + len(absent) == (listed > 0).sum() and not (root / TWIN_FILE).is_file():
+        report.add(f"a part of the data set: {len(whole)} of {len(listed)} classes, each with all its photographs ({there.sum():,} in all): "
+                   f"{', '.join(known)}. CUB200(..., classes='present') reads them", warning=True)
+    else:
+        names = ", ".join(tables.classes[index] for index in absent[:3]) + (", ..." if len(absent) > 3 else "")
+        report.add(f"{root / 'images'}: {len(absent)} classes without a photograph ({names}); {_UNPACK}", problem=True)
+    return np.flatnonzero(there[tables.label] > 0)
+
+
+def _check_copies(paths: Paths, training: np.ndarray, there: np.ndarray, report: Report) -> None:
+    """A picture that is tested on and, byte by byte, trained on. Only files of one size are read."""
+    by_size: dict[int, list[int]] = {}
+    for index in there.tolist():
+        by_size.setdefault(os.stat(paths[index]).st_size, []).append(index)
+    copies = []
+    for group in by_size.values():
+        if len({bool(training[index]) for index in group}) == 2:
+            content = {index: paths[index].read_bytes() for index in group}
+            copies += [(a, b) for a in group for b in group if training[a] and not training[b] and content[a] == content[b]]
+    if copies:
+        a, b = copies[0]
+        report.add(f"{len(copies):,} test pictures are training pictures too, such as {paths.names[b]} and {paths.names[a]}", warning=True)
 
 
 def _check_counts(root: Path, tables: Tables, report: Report) -> None:
@@ -65,7 +105,7 @@ def _check_counts(root: Path, tables: Tables, report: Report) -> None:
             report.compare(key, counts[key], number)
 
 
-def _check_boxes(paths: Paths, tables: Tables, there: np.ndarray, report: Report) -> np.ndarray:
+def _check_boxes(paths: Paths, boxes: np.ndarray, there: np.ndarray, report: Report) -> np.ndarray:
     """Boxes against the pictures' headers, a pixel over the edge is no matter; returns the pictures that have a header."""
     outside, readable = [], []
     for index in there.tolist():
@@ -75,9 +115,9 @@ def _check_boxes(paths: Paths, tables: Tables, there: np.ndarray, report: Report
             report.add(str(error), problem=True)
             continue
         readable.append(index)
-        x, y, w, h = tables.box[index]
+        x, y, w, h = boxes[index]
         if x < -1 or y < -1 or x + w > width + 1 or y + h > height + 1 or w <= 0 or h <= 0:
-            outside.append(tables.names[index])
+            outside.append(paths.names[index])
     if outside:
         report.add(f"{len(outside):,} boxes are empty or reach outside their pictures, such as that of {outside[0]}", warning=True)
     return np.array(readable, dtype=np.int64)

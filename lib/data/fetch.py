@@ -1,48 +1,180 @@
-"""Downloads a data set that is open to everybody: `python -m lib fetch osie DIR`.
+"""Downloads a data set that is open to everybody: `python -m lib fetch DATASET DIR`, and then DIR is what `--data` takes.
 
-Each file goes to a name of its own ending in .part, is checked against its published SHA-256 and only then gets its real name: what
-has its real name is whole. A file that is there already is not fetched again, and a broken-off one goes on where it stopped if
-the server allows it, also in a later call.
+OSIE comes file by file, each with its published SHA-256. The others come as archives: downloaded, checked against a checksum where
+one is published (else that is said), unpacked beside and moved into place, and removed. What is there already is not fetched
+again, and what broke off goes on (`lib.data.download`). Room on the disk is checked before anything is downloaded.
+
+Addresses and checksums are those of the pages in data/; a checksum of None is published nowhere.
 """
 
 from __future__ import annotations
 
-import http.client
 import os
-import time
-import urllib.error
+import shutil
 import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lib.data.files import one_line
+from lib.data.archives import unpack
+from lib.data.download import PATIENCE, Checksum, NoRoom, Patience, download
+from lib.data.imagenette import FOLDERS, find_root
 from lib.data.osie import published_checksums
-from lib.data.osie_verify import sha256
+
+__all__ = ["ARCHIVES", "FETCHABLE", "GATED", "Archive", "Patience", "fetch", "fetch_archives", "fetch_osie"]
 
 OSIE_URL = "https://raw.githubusercontent.com/NUS-VIP/predicting-human-gaze-beyond-pixels/master/"
-CHUNK = 2**16  # bytes
-Progress = Callable[[int, int], object]
+MIT1003_URL = "http://people.csail.mit.edu/tjudd/WherePeopleLook/"
+INATURALIST_URL = "https://ml-inat-competition-datasets.s3.amazonaws.com/2017/"
+IMAGENETTE_URL = "https://s3.amazonaws.com/fast-ai-imageclas/"
+MB = 10**6
+Progress = Callable[[str, int, int], object]  # what is done, how much of it, of how much
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How often a file is tried, the first wait in seconds (it doubles), and when a silent server is given up."""
+class Archive:
+    """A published archive. gives: what it unpacks to, at its top or one folder deep; that these are there says that it was unpacked.
 
-    tries: int = 4
-    wait: float = 1.0
-    timeout: float = 30.0
+    packed, unpacked: bytes, about, and rather too many. md5: None where none is published.
+    """
+
+    url: str
+    gives: tuple[str, ...]
+    packed: int
+    unpacked: int
+    md5: str | None = None
+
+    @property
+    def file(self) -> str:
+        return PurePosixPath(urllib.parse.urlsplit(self.url).path).name
+
+    def at(self, base_url: str | None) -> str:
+        """Its address on another server, which has it by its file name."""
+        return self.url if base_url is None else f"{base_url.rstrip('/')}/{self.file}"
 
 
-class _Interrupted(Exception):
-    """Worth another try: the network, not the file, is to blame."""
+IMAGENETTE = {
+    size: Archive(f"{IMAGENETTE_URL}{FOLDERS[size]}.tgz", (FOLDERS[size],), packed, packed, md5) for size, packed, md5 in (
+        ("160px", 99 * MB, "e793b78cc4c9e9a4ccc0c1155377a412"), ("320px", 342 * MB, "3df6f0d01a2c9592104656642f5e78a3"),
+        ("full", 1560 * MB, "fe2fc210e6bb7c5664d602c3cd71e612"))
+}
+ARCHIVES: dict[str, tuple[Archive, ...]] = {
+    "cub200": (Archive("https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz", ("CUB_200_2011",), 1151 * MB, 1300 * MB,
+                       "97eceeb196236b17998738112f37df78"),),
+    "inaturalist": (  # the small ones first: they say what the large one holds
+        Archive(f"{INATURALIST_URL}train_val2017.zip", ("train2017.json", "val2017.json"), 26 * MB, 260 * MB),
+        Archive(f"{INATURALIST_URL}train_2017_bboxes.zip", ("train_2017_bboxes.json",), 22 * MB, 220 * MB),
+        Archive(f"{INATURALIST_URL}val_2017_bboxes.zip", ("val_2017_bboxes.json",), 3 * MB, 30 * MB),
+        Archive(f"{INATURALIST_URL}train_val_images.tar.gz", ("train_val_images",), 186_000 * MB, 188_000 * MB, "7c784ea5e424efaec655bd392f87301f")),
+    "imagenette": (IMAGENETTE["160px"],),
+    "mit1003": (Archive(f"{MIT1003_URL}ALLSTIMULI.zip", ("ALLSTIMULI",), 120 * MB, 125 * MB, "0d7df8b954ecba69b6796e77b9afe4b6"),
+                Archive(f"{MIT1003_URL}ALLFIXATIONMAPS.zip", ("ALLFIXATIONMAPS",), 60 * MB, 120 * MB)),
+}
+GATED = {
+    "gazecapture": "register at https://gazecapture.csail.mit.edu with the address of an institution",
+    "salicon": "its files are behind Google Drive's pages; http://salicon.net links to them",
+    "coursework": "its files are handed out by the course and are not public",
+}
+
+
+def fetch(name: str, folder: str | os.PathLike[str], *, base_url: str | None = None, patience: Patience = PATIENCE,
+          progress: Progress | None = None, say: Callable[[str], object] = lambda line: None) -> Path:
+    """The data set `name` into `folder`; returns what its loader takes.
+
+    base_url: another server with the same file names. progress(what, done, total), say(line): for whoever waits. ValueError for a
+    name that is unknown, or of a data set that must be asked for: the line says where.
+    """
+    if name in GATED:
+        raise ValueError(f"{name} cannot be fetched: {GATED[name]}; data/{name}.md says how to go on")
+    if name not in FETCHABLE:
+        raise ValueError(f"there is no data set {name!r} to fetch; there are {', '.join(FETCHABLE)}")
+    if name == "osie":
+        files = (lambda done, total: progress("files", done, total)) if progress else None
+        return fetch_osie(folder, base_url=base_url or OSIE_URL, patience=patience, progress=files)
+    root = fetch_archives(ARCHIVES[name], folder, page=f"data/{name}.md", base_url=base_url, patience=patience, progress=progress, say=say)
+    return find_root(root) if name == "imagenette" else root
+
+
+FETCHABLE = ("osie", *ARCHIVES)
+
+
+# ------------------------------------------------------------------------------------------------------------------- archives
+
+
+def fetch_archives(
+    archives: Sequence[Archive], folder: str | os.PathLike[str], *, page: str = "data/README.md", base_url: str | None = None,
+    patience: Patience = PATIENCE, progress: Progress | None = None, say: Callable[[str], object] = lambda line: None,
+) -> Path:
+    """Download and unpack these archives into `folder`, those that are not there; returns it.
+
+    An archive is removed once its content is in place, so it takes the room of both for a while. ConnectionError, ValueError or OSError,
+    one line; the same call goes on where it stopped.
+    """
+    folder = Path(folder)
+    missing = [archive for archive in archives if not all((folder / name).exists() for name in archive.gives)]
+    check_room(folder, sum(archive.unpacked for archive in missing) + max((_to_come(archive, folder) for archive in missing), default=0))
+    for archive in missing:
+        path = folder / archive.file
+        if archive.md5 is None:
+            say(f"{archive.file}: no checksum is published; its length and whether it unpacks are all that can be checked")
+        download(archive.at(base_url), path, checksum=Checksum("md5", archive.md5) if archive.md5 else None, patience=patience, page=page,
+                 progress=_megabytes(f"downloading {archive.file}, MB", progress), room=lambda coming: check_room(folder, coming))
+        _put(archive, path, folder, _megabytes(f"unpacking {archive.file}, MB", progress))
+    return folder
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """NoRoom, one line, where the disk of `folder` has less than `needed` bytes left."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise NoRoom(f"{folder}: {needed / 1e9:,.1f} GB are needed, {free / 1e9:,.1f} GB are free; make room or give a folder on another disk")
+
+
+def _to_come(archive: Archive, folder: Path) -> int:
+    """Bytes of an archive that are not on the disk yet."""
+    parts = [folder / archive.file, folder / f"{archive.file}.part"]
+    return max(0, archive.packed - sum(part.stat().st_size for part in parts if part.is_file()))
+
+
+def _megabytes(what: str, progress: Progress | None) -> Callable[[int, int], object] | None:
+    return None if progress is None else lambda done, total: progress(what, done // MB, max(1, total // MB))
+
+
+def _put(archive: Archive, path: Path, folder: Path, progress: Callable[[int, int], object] | None) -> None:
+    """Unpack beside, move what it gives into place last, remove the rest; a broken archive, too, or it would be met again."""
+    beside = folder / f".{archive.file}.unpacking"
+    try:
+        unpack(path, beside, progress=progress)
+        given = [_given(name, beside, path) for name in archive.gives]
+        for entry in sorted(beside.iterdir()):
+            if not any(entry == found or entry in found.parents for found in given) and not (folder / entry.name).exists():
+                entry.rename(folder / entry.name)
+        for name, found in zip(archive.gives, given, strict=True):
+            if not (folder / name).exists():
+                found.rename(folder / name)
+        path.unlink()
+    except ValueError:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _given(name: str, beside: Path, path: Path) -> Path:
+    for found in (beside / name, *sorted(beside.glob(f"*/{name}"))):
+        if found.exists():
+            return found
+    raise ValueError(f"{path}: holds no {name}; it is not the published archive, fetch it again")
+
+
+# ------------------------------------------------------------------------------------------------------------------------ OSIE
 
 
 def fetch_osie(
     folder: str | os.PathLike[str], *, base_url: str = OSIE_URL, checksums: Mapping[str, str] | None = None,
-    patience: Patience = Patience(), workers: int = 8, progress: Progress | None = None,
+    patience: Patience = PATIENCE, workers: int = 8, progress: Callable[[int, int], object] | None = None,
 ) -> Path:
     """OSIE's 700 stimuli and its fixations.mat (about 50 MB) into folder/data; returns the folder, ready for `lib.data.osie.OSIE`.
 
@@ -56,11 +188,14 @@ def fetch_osie(
     for name in wanted:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise ValueError(f"{name!r}: a checksum's name must stay inside data/")
+
+    def one(name: str, expected: str) -> None:
+        path = folder / "data" / name
+        download(f"{base_url.rstrip('/')}/data/{urllib.parse.quote(name)}", path, checksum=Checksum("sha256", expected), patience=patience,
+                 page="data/osie.md", by_hand=f"copy the repository's data/{name} to {path} by hand")
+
     with ThreadPoolExecutor(workers) as pool:
-        pending = [
-            pool.submit(_fetch, f"{base_url.rstrip('/')}/data/{urllib.parse.quote(name)}", folder / "data" / name, expected, patience)
-            for name, expected in wanted.items()
-        ]
+        pending = [pool.submit(one, name, expected) for name, expected in wanted.items()]
         try:
             for done, future in enumerate(as_completed(pending), start=1):
                 future.result()
@@ -70,76 +205,3 @@ def fetch_osie(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return folder
-
-
-FETCHABLE: dict[str, Callable[..., Path]] = {"osie": fetch_osie}
-
-
-def _fetch(url: str, path: Path, expected: str, patience: Patience) -> None:
-    """One file, tried several times."""
-    if path.is_file() and sha256(path) == expected:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    for attempt in range(patience.tries):
-        if attempt:
-            time.sleep(patience.wait * 2 ** (attempt - 1))
-        resumed = part.is_file() and part.stat().st_size > 0
-        try:
-            if not (resumed and sha256(part) == expected):  # else only the renaming was missed
-                _download(url, part, patience.timeout)
-        except _Interrupted as error:
-            reason = str(error)
-            continue
-        if sha256(part) == expected:
-            os.replace(part, path)
-            return
-        part.unlink()
-        if not resumed:
-            raise ValueError(f"{url}: SHA-256 differs from the published one, the file was not kept; is base_url the right one?")
-        reason = "the rest did not fit the part that was there"
-    raise ConnectionError(
-        f"{url}: not fetched in {patience.tries} tries ({reason}); check the network and run the same command again, or copy the "
-        f"repository's data/{path.parent.name}/{path.name} to {path} by hand"
-    )
-
-
-def _download(url: str, part: Path, timeout: float) -> None:
-    """The rest of `url` into `part`, or all of it where the server sends all."""
-    try:
-        with open(part, "ab") as file:
-            for number, (continues, chunk) in enumerate(_receive(url, file.tell(), timeout)):
-                if number == 0 and not continues:
-                    file.truncate(0)
-                file.write(chunk)
-    except ConnectionError:
-        raise
-    except OSError as error:  # of the disk: those of the network do not get here
-        raise OSError(f"{part}: cannot be written ({one_line(error)})") from None
-
-
-def _receive(url: str, start: int, timeout: float) -> Iterator[tuple[bool, bytes]]:
-    """Chunks of `url` from byte `start` on, each with whether the server did begin there and not at 0.
-
-    _Interrupted if another try may help, ConnectionError if it will not.
-    """
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    received, length = 0, None
-    try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:
-            continues = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-            length = response.headers.get("Content-Length")
-            while chunk := response.read(CHUNK):
-                received += len(chunk)
-                yield continues, chunk
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and start:  # there is no such byte: the part was of another file
-            yield from _receive(url, 0, timeout)
-            return
-        if error.code < 500 and error.code not in (408, 429):
-            raise ConnectionError(f"{url}: the server answers {error.code} {error.reason}; the file may have moved, see data/osie.md") from None
-        raise _Interrupted(f"{error.code} {error.reason}") from None
-    except (http.client.HTTPException, OSError) as error:  # URLError and time-outs are OSErrors; so is whatever TLS may raise
-        raise _Interrupted(one_line(getattr(error, "reason", None) or error) or type(error).__name__) from None
-    if length is not None and received < int(length):
-        raise _Interrupted(f"the connection broke off after {received:,} of {int(length):,} bytes")

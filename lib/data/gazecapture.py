@@ -25,10 +25,10 @@ from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 
 from lib.data import gaze_geometry
-from lib.data.files import TWIN_FILE, image_size, one_line, read_json
+from lib.data.files import TWIN_FILE, image_size, read_json
+from lib.files.pictures import read_picture
 
 SPLITS = ("train", "val", "test")
 GRID = 25  # cells of the face grid along each side
@@ -248,13 +248,7 @@ class GazeCapture(_Columns):
     def image(self, index: int) -> NDArray[np.uint8]:
         """(H, W, 3) RGB of frame `index`."""
         path = self.path[index]
-        try:
-            with Image.open(path) as image:
-                pixels = np.array(image.convert("RGB"))
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{path}: missing; {_REFETCH}") from None
-        except OSError as error:
-            raise ValueError(f"{path}: not readable as JPEG ({one_line(error)}); {_REFETCH}") from None
+        pixels = np.array(read_picture(path, mode="photograph", remedy=_REFETCH))
         if pixels.shape[:2] != tuple(self.size[index]):
             height, width = self.size[index]
             found = f"{pixels.shape[1]} x {pixels.shape[0]}, the subject's other frames in this orientation {width} x {height}"

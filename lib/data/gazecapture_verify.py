@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from lib.data import gaze_geometry, gazecapture
 from lib.data.files import TWIN_FILE, read_json
 from lib.data.gazecapture import SPLITS
 from lib.data.report import Report
+from lib.files.pictures import read_picture
 
 # README of the release: 1474 subjects, 2,445,504 frames, 1,490,959 of them with Apple's detections of face and both eyes.
 PUBLISHED = {"subjects": 1474, "frames": 2_445_504, "valid_frames": 1_490_959}
@@ -163,11 +163,9 @@ def _check_images(frames: list[_Frames], images: int | None, seed: int, report: 
 
 def _image_problem(path: Path, orientation: float) -> str | None:
     try:
-        with Image.open(path) as image:
-            image.load()
-            size = image.size
-    except OSError as error:
-        return f"{path}: not readable as JPEG ({' '.join(str(error).split())}); {_UNPACK}"
+        size = read_picture(path, mode="photograph", remedy=_UNPACK).shape[1::-1]
+    except (OSError, ValueError) as error:
+        return str(error)
     expected = (480, 640) if orientation in (1, 2) else (640, 480)
     if size != expected:
         return f"{path}: {size[0]} x {size[1]}, orientation {orientation:g} goes with {expected[0]} x {expected[1]}; {_UNPACK}"

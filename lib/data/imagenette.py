@@ -23,10 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tarfile
 from functools import cached_property
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +31,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lib.data.canvas import canvas
+from lib.data.class_folders import class_folders
 from lib.data.files import TWIN_FILE, image_size, one_line, read_json, read_rgb
 
 CLASSES = {
@@ -43,6 +41,8 @@ CLASSES = {
 WNIDS = tuple(CLASSES)  # in the order of the labels 0 to 9
 SPLITS = ("train", "val", "test")
 FOLDERS = {"full": "imagenette2", "320px": "imagenette2-320", "160px": "imagenette2-160"}  # torchvision's name of a size -> ROOT
+# Version 2, all three sizes: catalogue of TensorFlow Datasets (docs/catalog/imagenette.md); the data set's README says 13.4k.
+PUBLISHED = {"train": 9469, "val": 3925}
 BOXES_FILE = "boxes.json"
 _SUFFIXES = (".jpeg", ".jpg")
 _REFETCH = "unpack the archive again"
@@ -67,20 +67,11 @@ def find_root(root: str | os.PathLike[str]) -> Path:
 def class_files(folder: Path) -> dict[str, list[str]]:
     """The photographs' names in each class folder of train/ or val/: {WordNet id: sorted names}, in the order of the labels.
 
-    FileNotFoundError for a class that is missing or empty, ValueError for a folder that is none of the ten.
+    FileNotFoundError for a class that is missing or empty, ValueError for a folder that is none of the ten: torchvision's
+    Imagenette numbers the folders that it finds, so there a missing one shifts the labels of all behind it.
     """
-    found = {entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")}
-    unknown = sorted(found - set(WNIDS))
-    if unknown:
-        raise ValueError(f"{folder / unknown[0]}: is no class of imagenette; move it away, or give imagenette's own folder")
-    files = {}
-    for wnid in WNIDS:
-        if wnid not in found:
-            raise FileNotFoundError(f"{folder / wnid}: missing ({CLASSES[wnid]}); {_REFETCH}")
-        files[wnid] = sorted(e.name for e in os.scandir(folder / wnid) if e.name.lower().endswith(_SUFFIXES) and not e.name.startswith("."))
-        if not files[wnid]:
-            raise FileNotFoundError(f"{folder / wnid}: holds no .JPEG; {_REFETCH}")
-    return files
+    found = class_folders(folder, WNIDS, suffixes=_SUFFIXES, titles=CLASSES, what="imagenette", remedy=_REFETCH)
+    return {wnid: [name.partition("/")[2] for name in names] for wnid, names in found.items()}
 
 
 class Imagenette:
@@ -91,7 +82,8 @@ class Imagenette:
 
     path: N Path; name (N,) str, relative to `root`; label (N,) int64, 0 to 9 in the order of `wnids` and `classes`; size (N, 2)
     int64 as (H, W), from the headers when first asked for; box (N, 4) float64 as (x, y, w, h) in pixels of the photograph, or
-    None: only twins know it. Errors: FileNotFoundError or ValueError, one line that names the file or folder.
+    None: only twins know it. notes: {what: why} that a record must say: that the copy is a part, or was resized before.
+    Errors: FileNotFoundError or ValueError, one line that names the file or folder.
     """
 
     wnids, classes = WNIDS, tuple(CLASSES.values())
@@ -140,6 +132,20 @@ class Imagenette:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: does not hold a box [x, y, w, h] for each picture ({one_line(error)}); write the twin again") from None
 
+    @cached_property
+    def notes(self) -> dict[str, str]:
+        """Of photographs: how many of the published ones are here, and whether they still have their shapes. {} for a twin."""
+        if self.is_twin:
+            return {}
+        notes, part = {}, "val" if self.split == "test" else "train"
+        here = {wnid: len(files) for wnid, files in class_files(self.root / part).items()}
+        if sum(here.values()) != PUBLISHED[part]:
+            each = f", {least} of each class" if (least := min(here.values())) == max(here.values()) else ""
+            notes["photographs"] = f"{sum(here.values()):,} of the {PUBLISHED[part]:,} that are published in {part}{each}"
+        if (self.size == self.size[0]).all() and self.size[0, 0] == self.size[0, 1]:
+            notes["shape"] = resized_note(int(self.size[0, 0]))
+        return notes
+
     @property
     def is_twin(self) -> bool:
         return (self.root / TWIN_FILE).is_file()
@@ -158,6 +164,11 @@ class Imagenette:
         if self.box is not None:
             digest.update(self.box.tobytes())
         return digest.hexdigest()[:16]
+
+
+def resized_note(side: int) -> str:
+    """What to say where all photographs are squares of one size, which the published ones are not."""
+    return f"all are {side}x{side}, so they were squashed or cropped after they were published: what follows sees no other shapes"
 
 
 def _part(files: list[str], split: str) -> list[str]:
@@ -181,33 +192,3 @@ def crop_coverage(boxes: ArrayLike, size: int | tuple[int, int], crop: int, view
     low = np.maximum(boxes[..., :2], shown[..., :2])
     high = np.minimum(boxes[..., :2] + boxes[..., 2:], shown[..., :2] + shown[..., 2:])
     return (high - low).clip(0).prod(axis=-1) / boxes[..., 2:].prod(axis=-1)  # (N, V)
-
-
-# ------------------------------------------------------------------------------------------------------------- download
-
-
-def fetch_imagenette(folder: str | os.PathLike[str], size: str = "160px") -> Path:
-    """Download imagenette with torchvision and unpack it in `folder`, unless it is there; returns ROOT.
-
-    size: "160px" (94 MiB), "320px" (326 MiB) or "full" (1.5 GiB). torchvision checks the archive's MD5. It is unpacked beside
-    and renamed, so ROOT is there as a whole or not at all. Raises ConnectionError, one line, where it cannot be had.
-    """
-    from torchvision.datasets import Imagenette as Download
-
-    if size not in FOLDERS:
-        raise ValueError(f"size {size!r} is not one of {', '.join(FOLDERS)}")
-    root = Path(folder) / FOLDERS[size]
-    if root.exists():
-        return find_root(root)
-    partial = Path(folder) / f".{root.name}.partial-{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        Download(partial, split="train", size=size, download=True)
-        (partial / root.name).rename(root)
-    except (OSError, RuntimeError, EOFError, HTTPException, tarfile.TarError) as error:  # no network, a bad checksum, a broken archive
-        raise ConnectionError(f"imagenette could not be downloaded ({one_line(error)}); unpack {root.name}.tgz of "
-                              f"github.com/fastai/imagenette in {folder} yourself") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return find_root(root)

@@ -1,6 +1,7 @@
 """Checks an imagenette on disk against its published layout and counts, and says what is missing.
 
-`python -m lib verify imagenette DIR` prints the report. A synthetic twin is compared with its own TWIN.json.
+`python -m lib verify imagenette DIR` prints the report. A synthetic twin is compared with its own TWIN.json. Classes have different
+numbers of photographs as published: where every class has the same number and fewer, a part was drawn, which only warns.
 """
 
 from __future__ import annotations
@@ -11,14 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from lib.data.files import TWIN_FILE, one_line, read_json
-from lib.data.imagenette import BOXES_FILE, FOLDERS, class_files, find_root
+from lib.data.imagenette import BOXES_FILE, FOLDERS, PUBLISHED, class_files, find_root, resized_note
 from lib.data.report import Report
+from lib.files.pictures import picture_header, read_picture
 
-# Version 2 of the data set, all three sizes: catalogue of TensorFlow Datasets (docs/catalog/imagenette.md); its README says 13.4k.
-PUBLISHED = {"train": 9469, "val": 3925}
 _SHORTEST = {FOLDERS["320px"]: 320, FOLDERS["160px"]: 160}
 _UNPACK = "unpack the archive again"
 
@@ -64,7 +63,11 @@ def _check_counts(root: Path, files: Files, report: Report) -> None:
             report.add(f"{root / TWIN_FILE}: not a complete twin ({one_line(error)}); write the twin again", problem=True)
             return
     for part in PUBLISHED:
-        report.compare(f"photographs in {part}", counts[part], expected[part])
+        numbers = {len(names) for names in files[part].values()}
+        drawn = expected is PUBLISHED and len(numbers) == 1 and counts[part] < expected[part]
+        report.compare(f"photographs in {part}", counts[part], expected[part], only_warn=drawn)
+        if drawn:
+            report.add(f"{part} is a part of the published one, {min(numbers)} photographs of each class", warning=True)
 
 
 def _check_names(files: Files, report: Report) -> None:
@@ -80,19 +83,22 @@ def _check_images(root: Path, files: Files, images: int | None, seed: int, repor
     """Decode some photographs, or all, and look at their shortest sides."""
     paths = [root / part / wnid / name for part, classes in files.items() for wnid, names in classes.items() for name in names]
     chosen = range(len(paths)) if images is None else np.sort(np.random.default_rng(seed).permutation(len(paths))[:images])
-    modes, shortest = Counter(), Counter()
+    modes, shortest, sizes = Counter(), Counter(), Counter()
     for done, index in enumerate(chosen, start=1):
         try:
-            with Image.open(paths[index]) as image:
-                image.load()
-                modes[image.mode] += 1
-                shortest[min(image.size)] += 1
-        except OSError as error:
-            report.add(f"{paths[index]}: not readable as JPEG ({one_line(error)}); {_UNPACK}", problem=True)
+            header = picture_header(paths[index], remedy=_UNPACK)
+            read_picture(paths[index], mode="photograph", remedy=_UNPACK)
+            modes[header.mode] += 1
+            shortest[min(header.height, header.width)] += 1
+            sizes[header.width, header.height] += 1
+        except (OSError, ValueError) as error:
+            report.add(str(error), problem=True)
         if progress is not None:
             progress(done, len(chosen))
     kinds = ", ".join(f"{count:,} {mode}" for mode, count in modes.most_common())
     report.add(f"photographs decoded: {sum(modes.values()):,} of {len(paths):,}{f' ({kinds})' if kinds else ''}")
+    if len(sizes) == 1 and len(set(side := next(iter(sizes)))) == 1 and sum(sizes.values()) > 1 and not (root / TWIN_FILE).is_file():
+        report.add(f"photographs: {resized_note(side[0])}", warning=True)
     expected = _SHORTEST.get(root.name)
     other = sum(count for side, count in shortest.items() if side != expected)
     if expected and other:

@@ -1,8 +1,9 @@
 """Checks an MIT1003 on disk against its published layout, and says what is missing.
 
 `python -m lib verify mit1003 DIR` prints the report. 1,003 photographs with a side of 1024 pixels and another of 405 to 1024, as
-pysaliency describes the data set. How many white pixels the fixPts hold in all is published nowhere, so they are only counted;
-copies without them only warn. A synthetic twin is compared with its own TWIN.json.
+pysaliency describes the data set. How many white pixels the fixPts hold in all is published nowhere, so they are only counted, and refused where they
+cannot be points (`lib.data.saliency.read_points`); copies without them only warn,
+unless each observer's scanpaths are there. A synthetic twin is compared with its own TWIN.json.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 from collections.abc import Callable
 
 from lib.data.files import TWIN_FILE, image_size, one_line, read_json
+from lib.data.fixatons import FOLDER, SCANPATHS, check_scanpaths
 from lib.data.mit1003 import IMAGES, LONG_SIDE, MIT1003, SHORT_SIDES, unnested
 from lib.data.report import Report
 from lib.data.saliency import Findings, check_photographs, list_files, read_map, tell_unseen
@@ -25,7 +27,7 @@ def verify(root: str | os.PathLike[str], *, progress: Callable[[int, int], objec
     """
     report = Report()
     try:
-        data = MIT1003(root)
+        data = MIT1003(root, points="fixPts")
     except OSError as error:
         report.add(str(error), problem=True)
         return report
@@ -37,11 +39,14 @@ def verify(root: str | os.PathLike[str], *, progress: Callable[[int, int], objec
         if progress is not None:
             progress(index + 1, len(data))
     _check_strays(data, findings)
+    scanpaths = check_scanpaths(data, findings, which="all") if (data.root / FOLDER).is_dir() else None
     check_photographs([data.path(i) for i in range(len(data))], findings, images=None, seed=0)
     findings.close()
     if not findings.counts:
         report.add(f"{len(data):,} photographs: decoded; their maps are there, readable and as large as they are")
-    _compare(data, points, report)
+    _compare(data, points, report, scanpaths=scanpaths is not None)
+    if scanpaths is not None:
+        scanpaths.tell(report, SCANPATHS["MIT1003"], photographs=IMAGES)
     tell_unseen(report, "photographs", [name for name, count in points.items() if not count])
     return report
 
@@ -77,7 +82,7 @@ def _check_strays(data: MIT1003, findings: Findings) -> None:
                 findings.add("maps without a photograph", f"{path}: its photograph is not in ALLSTIMULI; {_REFETCH}")
 
 
-def _compare(data: MIT1003, points: dict[str, int], report: Report) -> None:
+def _compare(data: MIT1003, points: dict[str, int], report: Report, *, scanpaths: bool) -> None:
     if data.is_twin:
         try:
             counts = read_json(data.root / TWIN_FILE)["counts"]
@@ -93,5 +98,7 @@ def _compare(data: MIT1003, points: dict[str, int], report: Report) -> None:
     elif points:
         lacking = len(data) - len(points)
         report.add(f"fixPts: readable for {len(points):,} photographs, not for {lacking:,}; {_REFETCH}", problem=True)
+    elif scanpaths:
+        report.add("no fixPts: fixations are those of the scanpaths")
     else:
         report.add("no fixPts: only the blurred maps are here, so CC, SIM and KL can be computed, AUC and NSS cannot", warning=True)

@@ -8,7 +8,9 @@ github.com/NUS-VIP/predicting-human-gaze-beyond-pixels:
                                             `fix_y`, `fix_duration` (ms), 98,321 fixations in all
 
 Coordinates are pixels with MATLAB's origin, 1 to 800 and 1 to 600, in tenths. Here they are rounded, halves up as MATLAB
-does, made 0-based and clamped to the image, as the authors do for their own maps.
+does, made 0-based, and clamped to the image where rounding puts them a pixel outside, as the authors do for their own maps. What
+lies further outside is left out, and refused where it is more than a few (`lib.data.points`). Stimuli of another size than
+800 x 600 are refused, or their fixations scaled with `scale_fixations`.
 
 Deviation: pysaliency's loader does not subtract the 1.
 
@@ -26,15 +28,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.io import loadmat
 
+from lib.data.points import ROUNDING, check_outside, inside_image, made_for, to_pixels
 from lib.data.saliency import Photographs, digest
+from lib.files.matlab import read_mat
+from lib.files.text import one_line
 from lib.metrics.saliency import density_map
 
 IMAGES = 700
 SUBJECTS = 15
 FIXATIONS = 98_321
 SIZE = (600, 800)  # height, width of every published stimulus
+MOST = 60  # fixations of one observer on one picture: 3 seconds of 50 ms each; published are 1 to 22
+REMEDY = "python -m lib fetch osie DIR gets the published files"
 FIXATIONS_MD5 = "8efdf6fe66f38b6e70f854c7ff45aa70"  # of the published fixations.mat
 BLUR = 24  # pixels, one degree of visual angle
 CHECKSUMS = Path(__file__).with_name("osie_sha256.txt")  # format of sha256sum, names relative to ROOT/data
@@ -45,16 +51,18 @@ class OSIE(Photographs):
     """The images of OSIE that are on disk, in the order of `fixations.mat`; images are read when asked for.
 
     `root`: the folder that holds `data/`. Images that the file lists and the disk lacks are left out, and so are images on
-    disk without fixations: see `missing`. FileNotFoundError or ValueError, one line, where the layout is not the published.
+    disk without fixations: see `missing`. scale_fixations: for stimuli that were resized; otherwise they must be 800 x 600 (a twin's
+    may have any size). FileNotFoundError or ValueError, one line, where the layout is not the published.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, *, scale_fixations: bool = False) -> None:
+        self.scale_fixations = scale_fixations
         stimuli = Path(root) / "data" / "stimuli"
         self._mat = Path(root) / "data" / "eye" / "fixations.mat"
         self._records = _read_fixations(self._mat)
         super().__init__(Path(root), [stimuli / name for name in self._records if (stimuli / name).is_file()])
         if not self._paths:
-            raise FileNotFoundError(f"{stimuli}: none of the {len(self._records)} stimuli in fixations.mat is here")
+            raise FileNotFoundError(f"{stimuli}: none of the {len(self._records)} stimuli in fixations.mat is here; {REMEDY}")
 
     @cached_property
     def missing(self) -> tuple[str, ...]:
@@ -67,17 +75,32 @@ class OSIE(Photographs):
 
     def fixations(self, index: int) -> NDArray[np.int64]:
         """(n, 2) pixels, x first, 0-based, in the image; all observers one after the other, each in order of time."""
-        height, width = self.size(index)
-        matlab = self._records[self.name(index)][:, :2]
-        return np.clip(np.floor(matlab + 0.5).astype(np.int64) - 1, 0, [width - 1, height - 1])
+        return self._inside(index)[1]
 
     def subjects(self, index: int) -> NDArray[np.int64]:
         """(n,): whose fixation each of `fixations(index)` is, 0 to 14."""
-        return self._records[self.name(index)][:, 3].astype(np.int64)
+        kept, _ = self._inside(index)
+        return self._records[self.name(index)][kept, 3].astype(np.int64)
 
     def durations(self, index: int) -> NDArray[np.float64]:
         """(n,) ms."""
-        return self._records[self.name(index)][:, 2].copy()
+        kept, _ = self._inside(index)
+        return self._records[self.name(index)][kept, 2]
+
+    def outside(self, index: int) -> int:
+        """How many fixations lie too far outside the picture to be rounded into it, and are left out."""
+        return int((~self._inside(index)[0]).sum())
+
+    def _inside(self, index: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """(N,): which fixations of the file are kept, and those (n, 2) as pixels in the image."""
+        size, rows = self.size(index), self._records[self.name(index)]
+        recorded = size if self.is_twin else SIZE
+        made_for(self.path(index), size, recorded, scale=self.scale_fixations)
+        positions = rows[:, :2] - 0.5  # MATLAB's pixel 1 reaches from 0.5 to 1.5
+        xy = to_pixels(positions, recorded, recorded)
+        check_outside(xy, recorded, f"{self._mat}: {self.name(index)}", REMEDY)
+        kept = inside_image(xy, recorded, slack=ROUNDING)
+        return kept, np.clip(to_pixels(positions[kept], recorded, size), 0, [size[1] - 1, size[0] - 1])
 
     def density(self, index: int, *, weight: str = "once") -> NDArray[np.float32]:
         """(H, W) from 0 to 1: the fixations blurred as the authors' code does; see the module's docstring.
@@ -91,8 +114,9 @@ class OSIE(Photographs):
         elif weight == "duration":
             np.add.at(weights, (xy[:, 1], xy[:, 0]), self.durations(index))
         else:
-            raise ValueError(f"weight {weight!r}: OSIE's fixations count once, or by duration")
-        blurred = density_map(torch.from_numpy(weights), sigma=BLUR).numpy()
+            raise ValueError(f"weight {weight!r}: OSIE's fixations count once, or by duration; give weight='once' or 'duration'")
+        sigma = BLUR * weights.shape[1] / SIZE[1] if self.scale_fixations else BLUR
+        blurred = density_map(torch.from_numpy(weights), sigma=sigma).numpy()
         blurred -= blurred.min()
         return (blurred / (blurred.max() or 1)).astype(np.float32)
 
@@ -115,14 +139,19 @@ def _read_fixations(path: Path) -> dict[str, NDArray[np.float64]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not found; OSIE's root is the folder that holds data/eye and data/stimuli")
     try:
-        cells = loadmat(path, variable_names=["fixations"])["fixations"]
-        records = {str(cell["img"].item().item()): _read_subjects(cell["subjects"].item()) for cell in cells.ravel()}
-    except Exception as error:  # scipy raises whatever a damaged file leads it to
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{path}: not OSIE's fixations.mat ({type(error).__name__}: {reason})") from error
+        cells = read_mat(path, ["fixations"])["fixations"]
+        named = [(str(cell["img"].item().item()), _read_subjects(cell["subjects"].item())) for cell in cells.ravel()]
+    except Exception as error:  # the file may hold anything in the place of cells and structs
+        raise ValueError(f"{path}: not OSIE's fixations.mat ({type(error).__name__}: {one_line(error)[:200]}); {REMEDY}") from None
+    records = dict(named)
+    if len(records) < len(named):
+        names = [name for name, _ in named]
+        raise ValueError(f"{path}: {next(name for name in names if names.count(name) > 1)!r} is in it twice; {REMEDY}")
     for name, rows in records.items():
         if Path(name).name != name or not np.isfinite(rows).all():
-            raise ValueError(f"{path}: {name!r} is no file name or has fixations that are not finite")
+            raise ValueError(f"{path}: {name!r} is no file name or has fixations that are not finite; {REMEDY}")
+        if (rows[:, 2] < 0).any():
+            raise ValueError(f"{path}: {name!r} has a fixation of {rows[:, 2].min():g} ms; {REMEDY}")
     return records
 
 
@@ -130,6 +159,11 @@ def _read_subjects(cells: NDArray[np.object_]) -> NDArray[np.float64]:
     """(15, 1) cells of 1 x 1 structs -> (n, 4)."""
     rows = []
     for subject, cell in enumerate(cells.ravel()):
-        x, y, duration = (cell[field].item().ravel().astype(np.float64) for field in ("fix_x", "fix_y", "fix_duration"))
+        numbers = [cell[field].item().ravel() for field in ("fix_x", "fix_y", "fix_duration")]
+        if odd := [found.dtype for found in numbers if found.size and found.dtype.kind not in "iuf"]:
+            raise TypeError(f"fixations are {odd[0]}, not numbers")
+        x, y, duration = (found.astype(np.float64) for found in numbers)
         rows.append(np.stack([x, y, duration, np.full(x.shape, subject)], axis=1))
-    return np.concatenate(rows) if rows else np.zeros((0, 4))
+    if not rows:
+        raise ValueError("an image has no observers")
+    return np.concatenate(rows)

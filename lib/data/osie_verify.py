@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lib.data.files import TWIN_FILE, one_line, read_json
-from lib.data.osie import FIXATIONS, IMAGES, OSIE, SIZE, published_checksums
+from lib.data.osie import FIXATIONS, IMAGES, MOST, OSIE, SIZE, published_checksums
+from lib.data.points import Plausibility
 from lib.data.report import Report
-from lib.data.saliency import Findings, check_photographs, tell_unseen
+from lib.data.saliency import Findings, check_photographs, tell_implausible, tell_unseen
 
 _FETCH = "python -m lib fetch osie DIR gets it again"
 
@@ -37,10 +38,14 @@ def verify(
         findings.close()
         report.add(str(error), problem=True)
         return report
-    fixations = _check_images(data, findings, twin=twin)
+    points = _check_images(data, findings, twin=twin)
     findings.close()
-    _compare(data, sum(fixations.values()), report, twin=twin)
-    tell_unseen(report, "photographs", [name for name, count in fixations.items() if not count])
+    _compare(data, sum(len(xy) for xy, *_ in points.values()), report, twin=twin)
+    tell_unseen(report, "photographs", [name for name, (xy, *_) in points.items() if not len(xy)])
+    plausible = Plausibility(MOST)
+    for name, found in points.items():
+        plausible.add(name, *found)
+    tell_implausible(report, "photographs", plausible)
     return report
 
 
@@ -62,19 +67,26 @@ def _check_files(folder: Path, checksums: Mapping[str, str], findings: Findings,
         findings.report.add(f"{len(checksums):,} files: there, SHA-256 as published")
 
 
-def _check_images(data: OSIE, findings: Findings, *, twin: bool) -> dict[str, int]:
-    """{name: number of fixations} of the photographs that can be read."""
-    fixations = {}
+def _check_images(data: OSIE, findings: Findings, *, twin: bool) -> dict[str, tuple]:
+    """{name: (fixations, their observers, size)} of the photographs that can be read."""
+    points = {}
     for index in range(len(data)):
         try:
-            height, width = data.size(index)
-            fixations[data.name(index)] = len(data.fixations(index))
+            size = data.size(index)
         except (OSError, ValueError):
             continue  # decoding says it below
-        if not twin and (height, width) != SIZE:
-            findings.add("photographs of another size", f"{data.path(index)}: is {width}x{height}, OSIE's are {SIZE[1]}x{SIZE[0]}; {_FETCH}")
+        if not twin and size != SIZE:
+            findings.add("photographs of another size", f"{data.path(index)}: is {size[1]}x{size[0]}, OSIE's are {SIZE[1]}x{SIZE[0]}; {_FETCH}")
+            continue
+        try:
+            points[data.name(index)] = data.fixations(index), data.subjects(index), size
+        except ValueError as error:
+            findings.add("photographs with fixations that cannot be", one_line(error))
+            continue
+        if outside := data.outside(index):
+            findings.report.add(f"{data.name(index)}: {outside:,} fixations outside the photograph; the loader leaves them out", warning=True)
     check_photographs([data.path(i) for i in range(len(data))], findings, images=None, seed=0)
-    return fixations
+    return points
 
 
 def _compare(data: OSIE, fixations: int, report: Report, *, twin: bool) -> None:

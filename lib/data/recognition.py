@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, overload
 
 import numpy as np
@@ -111,6 +112,7 @@ class Pictures:
     parts: NDArray[np.float64] | None = None
     part_names: list[str] | None = None
     metadata: tuple[Path, ...] = ()  # the files that all this was read from
+    notes: Mapping[str, str] = MappingProxyType({})  # what a record must say of the data: which part of them was read, for one
 
     def __len__(self) -> int:
         return len(self.label)

@@ -11,7 +11,8 @@ Jiang, Huang, Duan, Zhao: "SALICON: Saliency in Context", CVPR 2015; files from 
 The editions of 2015 and 2017 share photographs and layout, but not how fixations were found in the mouse track, so numbers across
 them are not comparable. `gaze` is (1, N) in 2015 and (N, 1) in 2017, which tells them apart.
 
-Points outside the photograph are left out, as EML-NET's loader does; pysaliency clips mouse positions to the border instead.
+Points outside the photograph are left out, as EML-NET's loader does; pysaliency clips mouse positions to the border instead. More than
+a few outside are refused, and so are photographs of another size than their fixations, unless `scale_fixations` (`lib.data.points`).
 Deviations from EML-NET's mat_loader (SaliconLoader.py of github.com/SenJia/EML-NET-Saliency): 1 is subtracted from coordinates
 (`coordinates="released"` does not, and so moves everything one pixel right and down and loses the last column and row); in files
 of 2015 all observers are read (the released loop over rows of `gaze` gets the first one only).
@@ -19,7 +20,6 @@ of 2015 all observers are read (the released loop over rows of `gaze` gets the f
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,30 +27,37 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
 from scipy.ndimage import gaussian_filter
 
-from lib.data.files import one_line, read_json
+from lib.data.files import one_line
+from lib.data.points import check_outside, inside_image, made_for, to_pixels
+from lib.data.salicon_json import read_fixations
 from lib.data.saliency import Photographs, digest, list_files, read_map, read_true_density
+from lib.files.matlab import read_mat
+from lib.files.text import UNPACK
 
 SPLITS = ("train", "val", "test")
 EDITIONS = ("2015", "2017")
 COORDINATES = ("correct", "released")
 SIZE = (480, 640)  # height, width of every photograph
+MOST = 5000  # fixations of one observer on one photograph: raw mouse positions of 5 seconds are 2,639 at most in the examples of 2014
 IMAGES = {"train": 10_000, "val": 5_000, "test": 5_000}
 # Rows of the `fixations` fields, from the tests of pysaliency (tests/external_datasets/test_SALICON.py).
 FIXATIONS = {"2015": {"train": 3_171_533, "val": 1_662_655}, "2017": {"train": 4_598_112, "val": 2_576_914}}
 BLUR = 19  # pixels: buildFixMap of github.com/NUS-VIP/salicon-evaluation; not known to hold for the 2017 maps
-_REFETCH = "unpack the archive that it comes from again"
 
 
 @dataclass(frozen=True)
 class Gaze:
-    """One .mat: points (n, 2) int64 as in the file, x first, from 1; observer (n,): whose; edition where more than one observer tells it."""
+    """One .mat: points (n, 2) int64 as in the file, x first, from 1; observer (n,): whose; edition where more than one observer tells it.
+
+    recorded: the `resolution` (H, W) that the file gives, None where it gives none.
+    """
 
     points: NDArray[np.int64]
     observer: NDArray[np.int64]
     edition: str | None
+    recorded: tuple[int, int] | None = None
 
 
 def read_gaze(path: Path, *, photograph: str | None = None, size: tuple[int, int] | None = None) -> Gaze:
@@ -60,21 +67,23 @@ def read_gaze(path: Path, *, photograph: str | None = None, size: tuple[int, int
     is missing, damaged, something else, or another photograph's.
     """
     try:
-        with open(path, "rb") as file:  # given a path that is not there, loadmat says something else
-            content = loadmat(file, variable_names=["image", "resolution", "gaze"])
+        content = read_mat(path, ["image", "resolution", "gaze"], fields=["fixations"])
         observers = [_points(entry) for entry in _entries(content["gaze"])]
         name = content["image"].ravel().tolist() if "image" in content else None
-        resolution = [int(n) for n in content["resolution"].ravel()] if "resolution" in content else None
+        recorded = tuple(int(n) for n in content["resolution"].ravel()) if "resolution" in content else None
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: missing; {_REFETCH}") from None
-    except Exception as error:  # scipy raises whatever a damaged file leads it to
-        raise ValueError(f"{path}: not a SALICON .mat ({type(error).__name__}: {one_line(error)}); {_REFETCH}") from None
+        raise
+    except Exception as error:  # the file may hold anything in the place of structs
+        raise ValueError(f"{path}: not a SALICON .mat ({one_line(error).removeprefix(f'{path}: ')[:150]}); {UNPACK}") from None
     if photograph is not None and name and str(name[0]).removesuffix(".jpg") != photograph:
-        raise ValueError(f"{path}: holds the fixations of {name[0]!r}; {_REFETCH}")
-    if size is not None and resolution and resolution != list(size):
-        raise ValueError(f"{path}: resolution is {resolution} (H, W), the photograph's {list(size)}; {_REFETCH}")
+        raise ValueError(f"{path}: holds the fixations of {name[0]!r}; {UNPACK}")
+    if recorded is not None and len(recorded) != 2:
+        raise ValueError(f"{path}: not a SALICON .mat (its resolution is {recorded}, not height and width); {UNPACK}")
+    if size is not None and recorded and recorded != tuple(size):
+        raise ValueError(f"{path}: resolution is {list(recorded)} (H, W), the photograph's {list(size)}; {UNPACK}, or scale the fixations with "
+                         "scale_fixations=True (score: --scale-fixations)")
     observer = np.repeat(np.arange(len(observers)), [len(points) for points in observers])
-    return Gaze(np.concatenate([np.zeros((0, 2), dtype=np.int64), *observers]), observer, _edition(content["gaze"].shape))
+    return Gaze(np.concatenate([np.zeros((0, 2), dtype=np.int64), *observers]), observer, _edition(content["gaze"].shape), recorded)
 
 
 def _entries(gaze: NDArray[Any]) -> NDArray[Any]:
@@ -91,7 +100,7 @@ def _points(entry: Any) -> NDArray[np.int64]:
         return np.zeros((0, 2), dtype=np.int64)
     if points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in "iuf" or not np.isfinite(points).all():
         raise ValueError(f"fixations of an observer are {points.dtype} {points.shape}, not numbers (m, 2)")
-    return np.floor(points + 0.5).astype(np.int64) if points.dtype.kind == "f" else points.astype(np.int64)
+    return np.floor(np.clip(points, -1e9, 1e9) + 0.5).astype(np.int64) if points.dtype.kind == "f" else points.astype(np.int64)
 
 
 def _edition(shape: tuple[int, int]) -> str | None:
@@ -110,12 +119,15 @@ class SALICON(Photographs):
     edition: "2015" or "2017" refuses the other one's files; None takes whatever is there. coordinates: "correct", or "released"
     for EML-NET's off-by-one. `subjects` are numbered within each image. The test split, and a folder without fixations, have none:
     `fixations` and `subjects` are None; `density` of the test split is a ValueError, and a twin's `true_density` there may be None.
+    scale_fixations: for photographs that were resized (their maps must be, too).
     """
 
-    def __init__(self, root: str | Path, split: str = "train", *, edition: str | None = None, coordinates: str = "correct") -> None:
+    def __init__(self, root: str | Path, split: str = "train", *, edition: str | None = None, coordinates: str = "correct",
+                 scale_fixations: bool = False) -> None:
         for what, value, known in (("split", split, SPLITS), ("edition", edition, (None, *EDITIONS)), ("coordinates", coordinates, COORDINATES)):
             if value not in known:
-                raise ValueError(f"{what} {value!r}: SALICON has {', '.join(filter(None, known))}")
+                raise ValueError(f"{what} {value!r}: SALICON has {', '.join(filter(None, known))}; give one of them")
+        self.scale_fixations = scale_fixations
         self.split, self.edition, self.coordinates = split, edition, coordinates
         folder = Path(root) / "images" / split
         super().__init__(Path(root), list_files(folder, ".jpg"))
@@ -146,7 +158,7 @@ class SALICON(Photographs):
     def density(self, index: int) -> NDArray[np.float32]:
         if self.split == "test":
             raise ValueError(f"{self.root}: SALICON publishes no maps of its test split; score on val")
-        return read_map(self.root / "maps" / self.split / f"{self.name(index)}.png", self.path(index)) / np.float32(255)
+        return read_map(self.root / "maps" / self.split / f"{self.name(index)}.png", self.path(index))
 
     def true_density(self, index: int) -> NDArray[np.float32] | None:
         folder = self.root / "density" / self.split
@@ -168,49 +180,49 @@ class SALICON(Photographs):
             return None
         if self._last is None or self._last[0] != index:
             path, size = self.root / "fixations" / self.split / f"{self.name(index)}.mat", self.size(index)
-            gaze = read_gaze(path, photograph=self.name(index), size=size)
+            gaze = read_gaze(path, photograph=self.name(index), size=None if self.scale_fixations else size)
             check_edition(path, gaze, self.edition)
-            points = gaze.points - (self.coordinates == "correct")
+            recorded = gaze.recorded or (size if self.is_twin else SIZE)
+            made_for(self.path(index), size, recorded, scale=self.scale_fixations)
+            check_outside(gaze.points - 1, recorded, path, UNPACK)
+            points = to_pixels(gaze.points - (self.coordinates == "correct") + 0.5, recorded, size)
             inside = inside_image(points, size)
-            self._last = index, Gaze(points[inside], gaze.observer[inside], gaze.edition)
+            self._last = index, Gaze(points[inside], gaze.observer[inside], gaze.edition, recorded)
         return self._last[1]
-
-
-def inside_image(points: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """(n, 2) 0-based, x first -> (n,)."""
-    return ((points >= 0) & (points < [size[1], size[0]])).all(axis=1)
 
 
 class SALICON2014(Photographs):
     """SALICON as the JSON of 2014 (format of MS COCO), such as fixations_train2014examples.json; photographs sorted by name.
 
     source: the JSON, or the folder with one fixations_*.json in it. Photographs lie beside it, in images/ beside it, or in images/
-    beside its folder; those that are not there are left out. Fixations are [row, column] from 1 in the file. No maps are published:
+    beside its folder; those that are not there are left out. coordinates: "row-column", "xy", or None to find out which the file
+    has (`lib.data.salicon_json`); the attribute says which it was.
+    scale_fixations: for photographs that were resized; otherwise they must be as large as the file says. No maps are published:
     `density` is what buildFixMap of github.com/NUS-VIP/salicon-evaluation makes, the fixated pixels (each once) blurred with a
     sigma of 19 pixels, reflected at the border, minimum 0 and maximum 1. `subjects` are worker ids.
     """
 
-    def __init__(self, source: str | Path) -> None:
-        self.json = _find_json(Path(source))
-        self._records = _read_annotations(self.json)
+    def __init__(self, source: str | Path, *, coordinates: str | None = None, scale_fixations: bool = False) -> None:
+        self.json, self.scale_fixations = _find_json(Path(source)), scale_fixations
+        found = read_fixations(self.json, coordinates=coordinates)
+        self._records, self.coordinates = found.records, found.coordinates
         folder = self.json.parent
         places = (folder, folder / "images", folder.parent / "images")
-        found = ([place / name for place in places if (place / name).is_file()] for name in sorted(self._records))
-        super().__init__(folder, [paths[0] for paths in found if paths])
+        photographs = ([place / name for place in places if (place / name).is_file()] for name in sorted(self._records))
+        super().__init__(folder, [paths[0] for paths in photographs if paths])
         if not self._paths:
-            raise FileNotFoundError(f"{folder}: none of the {len(self._records)} photographs of {self.json.name} is here")
+            raise FileNotFoundError(f"{folder}: none of the {len(self._records)} photographs of {self.json.name} is here; put them beside it")
 
     def fixations(self, index: int) -> NDArray[np.int64]:
-        rows = self._record(index)
-        return rows[:, [1, 0]] - 1
+        return self._inside(index)[0]
 
     def subjects(self, index: int) -> NDArray[np.int64]:
-        return self._record(index)[:, 2].copy()
+        return self._inside(index)[1]
 
     def density(self, index: int) -> NDArray[np.float32]:
         xy, binary = self.fixations(index), np.zeros(self.size(index))
         binary[xy[:, 1], xy[:, 0]] = 1
-        blurred = gaussian_filter(binary, BLUR)
+        blurred = gaussian_filter(binary, BLUR * binary.shape[1] / SIZE[1] if self.scale_fixations else BLUR)
         blurred -= blurred.min()
         return (blurred / (blurred.max() or 1)).astype(np.float32)
 
@@ -219,12 +231,19 @@ class SALICON2014(Photographs):
 
     @cached_property
     def fingerprint(self) -> str:
-        return digest(self._paths, [self.json])
+        return digest(self._paths, [self.json])  # the convention follows from the file, unless somebody knows better
 
-    def _record(self, index: int) -> NDArray[np.int64]:
-        """(n, 3) row, column, worker of the fixations inside the photograph."""
-        rows = self._records[self.path(index).name]
-        return rows[inside_image(rows[:, [1, 0]] - 1, self.size(index))]
+    def _inside(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Fixations (n, 2) in the photograph, and whose they are."""
+        positions, worker, recorded = self._records[self.path(index).name]
+        size = self.size(index)
+        recorded = recorded or (size if self.is_twin else SIZE)
+        made_for(self.path(index), size, recorded, scale=self.scale_fixations)
+        check_outside(to_pixels(positions, recorded, recorded), recorded, f"{self.json}: {self.path(index).name}",
+                      "give coordinates='row-column' or coordinates='xy', or unpack it again")
+        points = to_pixels(positions, recorded, size)
+        inside = inside_image(points, size)
+        return points[inside], worker[inside]
 
 
 def _find_json(source: Path) -> Path:
@@ -235,21 +254,3 @@ def _find_json(source: Path) -> Path:
             raise FileNotFoundError(f"{source}: holds {len(found) or 'no'} fixations_*.json; give the file, such as fixations_train2014examples.json")
         return found[0]
     return source
-
-
-def _read_annotations(path: Path) -> dict[str, NDArray[np.int64]]:
-    """{file name: (n, 3) of row, column, worker}."""
-    content = read_json(path)
-    try:
-        names = {image["id"]: str(image["file_name"]) for image in content["images"]}
-        parts: dict[str, list[NDArray[np.int64]]] = defaultdict(lambda: [np.zeros((0, 3), dtype=np.int64)])
-        for annotation in content["annotations"]:
-            rows = np.array(annotation["fixations"], dtype=np.int64).reshape(-1, 2)
-            worker = np.full((len(rows), 1), annotation["worker_id"], dtype=np.int64)
-            parts[names[annotation["image_id"]]].append(np.concatenate([rows, worker], axis=1))
-        records = {name: np.concatenate(parts[name]) for name in names.values()}
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{path}: not SALICON's JSON of 2014 ({type(error).__name__}: {one_line(error)}); {_REFETCH}") from None
-    if any(Path(name).name != name for name in records):
-        raise ValueError(f"{path}: names a photograph that is no file name; {_REFETCH}")
-    return records

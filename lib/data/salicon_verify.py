@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lib.data.files import TWIN_FILE, image_size, one_line, read_json
+from lib.data.points import Plausibility, check_outside, inside_image
 from lib.data.report import Report
-from lib.data.salicon import EDITIONS, FIXATIONS, IMAGES, SIZE, SPLITS, inside_image, read_gaze
-from lib.data.saliency import Findings, check_map_size, check_photographs, list_files, tell_unseen
+from lib.data.salicon import EDITIONS, FIXATIONS, IMAGES, MOST, SIZE, SPLITS, read_gaze
+from lib.data.saliency import Findings, check_map_size, check_photographs, list_files, tell_implausible, tell_unseen
+from lib.files.text import UNPACK
 
 Progress = Callable[[int, int], object]
 
@@ -31,6 +33,7 @@ class _Split:
     outside: int = 0
     editions: Counter[str] = field(default_factory=Counter)
     nobody: list[str] = field(default_factory=list)  # photographs without a fixation
+    plausible: Plausibility = field(default_factory=lambda: Plausibility(MOST))
 
 
 def verify(
@@ -100,11 +103,14 @@ def _check_image(path: Path, folders: dict[str, Path], found: _Split, findings: 
 
 def _count(path: Path, size: tuple[int, int], found: _Split) -> None:
     gaze = read_gaze(path, photograph=path.stem, size=size)
-    found.fixations += len(gaze.points)
-    found.outside += int((~inside_image(gaze.points - 1, size)).sum())
+    points = gaze.points - 1
+    found.fixations += len(points)
+    found.outside += int((~inside_image(points, size)).sum())
     found.editions[gaze.edition or "unknown"] += 1
-    if not len(gaze.points):
+    found.plausible.add(path.stem, points, gaze.observer, size)
+    if not len(points):
         found.nobody.append(path.stem)
+    check_outside(points, size, path, UNPACK)
 
 
 def _check_strays(folders: dict[str, Path], found: _Split, findings: Findings) -> None:
@@ -152,5 +158,6 @@ def _compare_twin(root: Path, splits: dict[str, _Split], report: Report) -> None
 def _tell_oddities(split: str, found: _Split, report: Report) -> None:
     """What the loader copes with, but whoever averages over images should know."""
     tell_unseen(report, f"{split} photographs", found.nobody)
+    tell_implausible(report, f"{split} photographs", found.plausible)
     if found.outside:
         report.add(f"{split} fixations outside the photograph: {found.outside:,} of {found.fixations:,}; the loader leaves them out", warning=True)

@@ -16,14 +16,13 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 from torch.nn import functional
 
-from lib.data.files import TWIN_FILE, image_size, one_line
+from lib.data.files import TWIN_FILE, image_size, one_line, read_rgb
+from lib.data.points import FIXATED_MOST, Plausibility
 from lib.data.report import Report
-from lib.data.files import read_rgb
-
-_REFETCH = "unpack the archive that it comes from again"
+from lib.files.pictures import picture_header, read_picture
+from lib.files.text import UNPACK
 
 
 @runtime_checkable
@@ -89,7 +88,7 @@ def upsample_density(coarse: ArrayLike, size: tuple[int, int]) -> NDArray[np.flo
     """
     grid = torch.tensor(np.asarray(coarse), dtype=torch.float64)
     if grid.ndim != 2 or not torch.isfinite(grid).all() or (grid < 0).any() or not grid.sum() > 0:
-        raise ValueError(f"a density must be (h, w), finite, not negative and not all zero, got shape {tuple(grid.shape)}")
+        raise ValueError(f"a density must be (h, w), finite, not negative and not all zero, got shape {tuple(grid.shape)}; write the twin again")
     full = functional.interpolate(grid[None, None], tuple(size), mode="bilinear", align_corners=False)[0, 0]
     return (full / full.sum()).to(torch.float32).numpy()
 
@@ -131,21 +130,36 @@ def list_files(folder: Path, suffix: str) -> list[Path]:
     return sorted(path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
 
 
-def read_map(path: Path, photograph: Path) -> NDArray[np.uint8]:
-    """(H, W) 8-bit greyscale; FileNotFoundError or ValueError, one line, if it cannot be read or is not as large as the photograph."""
+def read_map(path: Path, photograph: Path) -> NDArray[np.float32]:
+    """(H, W) in [0, 1], 8 or 16 bits; FileNotFoundError or ValueError, one line, if it cannot be read or is not as large as the photograph."""
     check_map_size(path, photograph)
-    try:
-        with Image.open(path) as image:
-            return np.array(image.convert("L"))
-    except (OSError, SyntaxError) as error:  # PIL calls a broken PNG chunk a SyntaxError
-        raise ValueError(f"{path}: cannot be decoded ({one_line(error)}); {_REFETCH}") from None
+    found = read_picture(path, mode="map", remedy=UNPACK).astype(np.float32, copy=False)
+    if found.min() < 0 or found.max() > 1:
+        raise ValueError(f"{path}: its values reach from {found.min():g} to {found.max():g}, and a density is within [0, 1]; {UNPACK}")
+    return found
+
+
+def read_points(path: Path, photograph: Path, threshold: int) -> NDArray[np.int64]:
+    """(n, 2) pixels, x first, row by row, that are brighter than `threshold` of 255 in a picture of white points on black.
+
+    Errors as `read_map`, and where the picture cannot be one of points: more than `FIXATED_MOST` of it white, or grey on black.
+    """
+    levels = read_map(path, photograph)
+    white = levels > np.float32(threshold) / np.float32(255)
+    if (share := white.mean()) > FIXATED_MOST:
+        raise ValueError(f"{path}: {share:.0%} of it is white, so it holds no points: it is inverted, or a blurred map; {UNPACK}")
+    if not white.any() and levels.max() > 0:
+        raise ValueError(f"{path}: its brightest pixel is {levels.max() * 255:.0f} of 255, and fixated pixels are white; {UNPACK}, "
+                         "or stretch it to 0 .. 255")
+    y, x = np.nonzero(white)
+    return np.stack([x, y], axis=1)
 
 
 def check_map_size(path: Path, photograph: Path) -> None:
     """ValueError where the headers of a map and its photograph tell different sizes."""
     found, expected = image_size(path), image_size(photograph)
     if found != expected:
-        raise ValueError(f"{path}: is {found[1]}x{found[0]}, its photograph {expected[1]}x{expected[0]}; {_REFETCH}")
+        raise ValueError(f"{path}: is {found[1]}x{found[0]}, its photograph {expected[1]}x{expected[0]}; {UNPACK}")
 
 
 def read_true_density(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -196,7 +210,33 @@ def check_photographs(paths: Sequence[Path], findings: Findings, *, images: int 
             read_rgb(paths[index])
         except (OSError, ValueError) as error:
             findings.add("unreadable photographs", one_line(error))
+    tell_turned(findings.report, [paths[index] for index in chosen])
     return len(chosen)
+
+
+def turned(paths: Iterable[Path]) -> list[Path]:
+    """The photographs whose EXIF says that they should be turned; what cannot be read is told by whoever decodes it."""
+    found = []
+    for path in paths:
+        try:
+            if picture_header(path).orientation != 1:
+                found.append(path)
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def tell_turned(report: Report, paths: Sequence[Path]) -> None:
+    """A warning that counts the photographs with an EXIF orientation: coordinates are in stored pixels, maps may not be."""
+    if found := turned(paths):
+        report.add(f"photographs with an EXIF orientation: {len(found):,} of {len(paths):,} ({found[0].name} for one); coordinates and maps are "
+                   "taken as in the stored pixels, so predict them with --exif stored", warning=True)
+
+
+def tell_implausible(report: Report, what: str, found: Plausibility) -> None:
+    """Problems where nobody can have made the fixations."""
+    for line in found.problems(what):
+        report.add(line, problem=True)
 
 
 def tell_unseen(report: Report, what: str, names: Sequence[str]) -> None:

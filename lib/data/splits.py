@@ -45,7 +45,8 @@ def hashed_split(data: SaliencyData, *, val: int = 100, test: int = 100) -> Spli
     nothing is left to train on.
     """
     if val < 1 or test < 1 or len(data) <= val + test:
-        raise ValueError(f"{data.root}: {len(data)} photographs cannot be split into {test} for testing, {val} for validation and some to train on")
+        raise ValueError(f"{data.root}: {len(data)} photographs cannot be split into {test} for testing, {val} for validation and some to train on; "
+                         "ask for fewer, or give more of the data set")
     names = [data.path(index).name for index in range(len(data))]
     order = sorted(range(len(data)), key=lambda index: hashlib.sha256(names[index].encode()).digest())
     parts = {"train": order[test + val :], "val": order[test : test + val], "test": order[:test]}
@@ -74,12 +75,13 @@ def read_split(path: str | Path, data: SaliencyData, *, complete: bool = True) -
     photograph that is not there, names one twice, knows another split than the three, or leaves one of them empty.
     """
     path = Path(path)
-    places = {word: index for index in range(len(data)) for word in (data.path(index).name, data.name(index))}
+    places = {word: index for index in range(len(data)) for word in (data.path(index).name, data.path(index).stem, data.name(index))}
     found: dict[int, str] = {}
     for line, row in enumerate(_rows(path), start=2):
         name, split = _entry(row, f"{path}: line {line}")
         if name not in places:
-            raise ValueError(f"{path}: line {line}: {name} is not in {data.root}; the list is of another data set, or that copy is incomplete")
+            raise ValueError(f"{path}: line {line}: {name} is not in {data.root}; the list is of another data set, or that copy is incomplete: "
+                             "complete it, or remove the line")
         if places[name] in found:
             raise ValueError(f"{path}: line {line}: {name} is listed a second time; a photograph belongs to one split, remove one of the lines")
         found[places[name]] = split
@@ -97,35 +99,40 @@ def _rows(path: Path) -> Sequence[list[str]]:
             rows = list(csv.reader(file, strict=True))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: missing; write_split makes such a list") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not readable as a CSV list of file names ({type(error).__name__})") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise ValueError(f"{path}: not readable as a CSV list of file names ({type(error).__name__}); write_split makes such a list") from None
     if not rows or [cell.strip() for cell in rows[0]] != HEADER:
-        raise ValueError(f"{path}: not a split; its first line must be {','.join(HEADER)}")
+        raise ValueError(f"{path}: not a split; its first line must be {','.join(HEADER)}, as write_split makes it")
     return rows[1:]
 
 
 def _entry(row: list[str], where: str) -> tuple[str, str]:
     """A line's file name and split."""
     if len(row) != 2:
-        raise ValueError(f"{where}: has {len(row)} columns, not a file name and a split")
+        raise ValueError(f"{where}: has {len(row)} columns, not a file name and a split; write a line such as 1001.jpg,train")
     name, split = (cell.strip() for cell in row)
     if split not in SPLITS:
-        raise ValueError(f"{where}: {name} is in {split!r}; a split is one of {', '.join(SPLITS)}")
+        raise ValueError(f"{where}: {name} is in {split!r}; a split is one of {', '.join(SPLITS)}; write one of them")
     return name, split
 
 
 def _checked(split: Mapping[str, ArrayLike], data: SaliencyData, where: str) -> Split:
     """The three splits as ascending indices: none empty, none shared, all of them in `data`."""
     if set(split) != set(SPLITS):
-        raise ValueError(f"{where}: must have the splits {', '.join(SPLITS)}, has {', '.join(sorted(split)) or 'none'}")
-    checked = {name: np.sort(np.asarray(split[name], dtype=np.int64).reshape(-1)) for name in SPLITS}
+        raise ValueError(f"{where}: must have the splits {', '.join(SPLITS)}, has {', '.join(sorted(split)) or 'none'}; give each of the three")
+    given = {name: np.asarray(split[name]).reshape(-1) for name in SPLITS}
+    if odd := [name for name, indices in given.items() if indices.size and indices.dtype.kind not in "iu"]:
+        raise ValueError(f"{where}: {odd[0]} is given by {given[odd[0]].dtype}, not by whole numbers; give indices of photographs")
+    checked = {name: np.sort(indices.astype(np.int64)) for name, indices in given.items()}
     for name, indices in checked.items():
         if not len(indices):
-            raise ValueError(f"{where}: no photograph is left for {name}; each of the three splits needs one at least")
+            raise ValueError(f"{where}: no photograph is left for {name}; each of the three splits needs one at least, so add some to it")
     together = np.concatenate(list(checked.values()))
     if together.min() < 0 or together.max() >= len(data):
-        raise ValueError(f"{where}: photographs {together.min()} to {together.max()} are named, the data set has 0 to {len(data) - 1}")
+        raise ValueError(f"{where}: photographs {together.min()} to {together.max()} are named, the data set has 0 to {len(data) - 1}; "
+                         "make the split for this data set")
     values, counts = np.unique(together, return_counts=True)
     if (counts > 1).any():
-        raise ValueError(f"{where}: {data.path(int(values[counts > 1][0])).name} is named twice; a photograph belongs to one split")
+        raise ValueError(f"{where}: {data.path(int(values[counts > 1][0])).name} is named twice; "
+                         "a photograph belongs to one split, so take it out of the others")
     return checked

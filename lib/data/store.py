@@ -40,7 +40,7 @@ class ImageStore:
     def __init__(self, paths: Sequence[Path], sizes: np.ndarray, view_size: int | tuple[int, int], *,
                  cache_dir: Path | None, fingerprint: str, cache_limit: int = CACHE_LIMIT, workers: int | None = None,
                  reduce: int = 1, canvas: Square | None = None, progress: Progress | None = None):
-        self.paths, self.files, self.view_size, self.reduce, self.canvas = list(paths), np.asarray(sizes), pair(view_size), reduce, canvas
+        self.paths, self.files, self.view_size, self.reduce, self.canvas = paths, np.asarray(sizes), pair(view_size), reduce, canvas
         self.sizes = -(-self.files // reduce)  # as `Image.reduce` rounds
         if canvas is not None:
             self.sizes = np.full_like(self.files, canvas.size)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from lib.models.backbones import pretrained
 from lib.models.emlnet import RESNET50_CHANNELS, Decoder, EMLEncoder, Encoder, SmallEncoder
+from lib.models.state_checks import check_learned, check_state, without_prefix
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
 PLACES = "resnet50_places365.pth.tar"
@@ -129,7 +130,9 @@ def read_state(path: StrPath) -> State:
     state = content.get("state_dict", content) if isinstance(content, Mapping) else content
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path}: holds no state dict of tensors; {GUIDE}")
-    return {str(name).removeprefix("module."): value for name, value in state.items()}
+    state = without_prefix(state, path)
+    check_state(state, path, whole_numbers=[name for name in state if name.rpartition(".")[2] == "settings"])
+    return state
 
 
 def _read_torch(path: Path) -> object:
@@ -168,7 +171,10 @@ def _resnet50(state: State) -> Encoder:
 
 
 def _settings(state: State) -> dict:
-    bilinear, normalize = state["settings"].tolist() if "settings" in state else (0, 0)
+    settings = state["settings"].reshape(-1).tolist() if "settings" in state else [0, 0]
+    if len(settings) != 2:
+        raise ValueError(f"its settings are {len(settings)} numbers, not two (bilinear upsampling, normalised input)")
+    bilinear, normalize = settings
     return {"upsampling": "bilinear" if bilinear else "nearest", "normalize": bool(normalize)}
 
 
@@ -176,7 +182,7 @@ def _build(build, state: State, source: StrPath):
     try:
         return build(state)
     except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise ValueError(f"{source}: no EML-NET encoder that is known here ({type(error).__name__}: {error})") from None
+        raise ValueError(f"{source}: no EML-NET encoder that is known here ({type(error).__name__}: {error}); {GUIDE}") from None
 
 
 def _whole_decoder(state: State, source: StrPath) -> Decoder:
@@ -187,7 +193,10 @@ def _whole_decoder(state: State, source: StrPath) -> Decoder:
 
 
 def _decoder(state: State, source: StrPath, first: EMLEncoder, second: EMLEncoder) -> Decoder:
-    decoder = Decoder(first, second, upsampling=_settings(state)["upsampling"])
+    try:
+        decoder = Decoder(first, second, upsampling=_settings(state)["upsampling"])
+    except ValueError as error:
+        raise ValueError(f"{source}: no EML-NET decoder that is known here ({error}); {GUIDE}") from None
     if not any(name.startswith("branches.") for name in state):
         state = _released_branches(state, source, len(decoder.branches))
     return _fill(decoder, state, source, left_out=("encoder_a.", "encoder_b."))
@@ -196,6 +205,7 @@ def _decoder(state: State, source: StrPath, first: EMLEncoder, second: EMLEncode
 def _fill(network: nn.Module, state: State, source: StrPath, *, left_out: tuple[str, ...] = ()):
     own = {name: value for name, value in network.state_dict().items() if not name.startswith(left_out or "\0")}
     _compare(own, state, source, f"EML-NET's {type(network).__name__}")
+    check_learned(state, source)
     network.load_state_dict(state, strict=False)
     return network
 

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lib.models.mrcnn import SQUARES, MrCNN
+from lib.models.state_checks import check_learned, check_state
 
 MINE = "python -m lib table mrcnn trains such weights, results/runs/mrcnn/*/*.safetensors"
 State = Mapping[str, Tensor]
@@ -36,6 +37,7 @@ def load_mrcnn(path: str | os.PathLike[str], squares: Sequence[int] | None = Non
     options["squares"] = _squares(squares, options.pop("streams"), path)
     with torch.device("meta"):  # shapes that do not fit together may say a network of any size
         _compare(MrCNN(**options).state_dict(), state, path)
+    check_learned(state, path)
     model = MrCNN(**options)
     model.load_state_dict(state)
     return model.eval()
@@ -49,9 +51,7 @@ def _read(path: Path) -> State:
     except Exception as error:  # whatever a damaged file leads the reader to
         raise ValueError(f"{path}: no readable safetensors file ({type(error).__name__}); {MINE}, "
                          "and checkpoints of the coursework's students (.pth) are not read") from None
-    for name, value in state.items():
-        if not value.is_floating_point() or not value.float().isfinite().all():
-            raise ValueError(f"{path}: {name} is not all finite floating-point numbers: the file is damaged, or its training went astray")
+    check_state(state, path)
     return state
 
 

@@ -122,7 +122,8 @@ class GridEstimator(SpatialSampler):
 class Oracle(SpatialSampler):
     """The attraction of the paper around an annotation: what a saliency network that knew where to look could do.
 
-    It takes a heat map (B, 1, H, W) of the annotation in the place of the low-resolution view.
+    It takes a heat map (B, 1, *map_size) of the annotation in the place of the low-resolution view. A map that is zero
+    everywhere says that nothing is known: its picture is NaN, not the plain one.
     """
 
     looks_at = "annotation"
@@ -132,4 +133,11 @@ class Oracle(SpatialSampler):
         self.sigma = sigma
 
     def locate(self, view: Tensor) -> tuple[Tensor, Tensor]:
-        return resize_grid(saliency_grid(view, sigma=self.sigma), self.task_size), view
+        known = view.masked_fill(view.amax(dim=(1, 2, 3), keepdim=True) == 0, torch.nan)
+        return resize_grid(saliency_grid(known, sigma=self.sigma), self.task_size), view
+
+    def forward(self, image: Tensor, view: Tensor | None = None) -> Sampled:
+        if view is None or tuple(view.shape[1:]) != (1, *self.view_size):
+            given = "none" if view is None else tuple(view.shape)
+            raise ValueError(f"the oracle's annotation is {given}, expected a heat map ({len(image)}, 1, {self.view_size[0]}, {self.view_size[1]})")
+        return super().forward(image, view)

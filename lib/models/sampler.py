@@ -15,7 +15,7 @@ Conventions, everywhere in this file
 
 Deviations from the paper, and from the released code (github.com/recasens/Saliency-Sampler)
     - The Gaussian is separable and padding is linear, so the 61x61 convolutions are two small constant matrices per axis;
-      the result is the same to rounding, and some hundred times as fast.
+      the result is the same to rounding, and about a thousand times as fast (batch 64, forward and backward).
     - `align_corners=True` throughout, so that uniform saliency is the identity. The release ran on PyTorch 0.4, where the
       two resizings had False and the sampling True. `legacy=True` brings that back, its clamped grid included.
     - sigma: the paper says a third of the map's width "in all our experiments", the release has a full width at half
@@ -25,11 +25,19 @@ Deviations from the paper, and from the released code (github.com/recasens/Salie
 """
 
 import math
+from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+try:  # two files beside this one, which works without them: how to undo a zoom, and uint8 images without a float copy
+    from lib.models.inverse import inverse as inverse
+    from lib.models.sample_bytes import sample_bytes
+except ImportError:
+    sample_bytes = None
 
 RELEASED_SIGMA = 13 / (2 * math.sqrt(2 * math.log(2)))  # cells of a 31x31 map
 PADDING = ("replicate", "reflect", "zeros")
@@ -57,26 +65,29 @@ def identity_grid(size: int | tuple[int, int], *, like: Tensor) -> Tensor:
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None]
 
 
-def _attraction(cells: int, sigma: float, padding: str, *, like: Tensor) -> tuple[Tensor, Tensor]:
+def _attraction(cells: int, sigma: float, padding: str, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """The two (cells, cells) matrices of one axis: A sums the attraction, B the attraction times its position.
 
     The map is padded by cells - 1 on both sides and the kernel reaches equally far, as in the release (30 and 61x61 for a
     31x31 map). Row i of T is the Gaussian around cell i; R copies the map's cells into the padding; A = T R, B = T diag(x) R.
     """
     pad = cells - 1
-    inner = torch.arange(cells, device=like.device)
-    outer = torch.arange(-pad, cells + pad, device=like.device)
+    inner, outer = torch.arange(cells, device=device), torch.arange(-pad, cells + pad, device=device)
     distance = outer[None, :] - inner[:, None]  # (cells, cells + 2 pad)
     gauss = torch.exp(-0.5 * (distance.double() / sigma) ** 2) * (distance.abs() <= pad)
-    if padding == "reflect":
-        source = pad - (pad - outer.abs()).abs()
-    else:
-        source = outer.clamp(0, pad)
+    source = pad - (pad - outer.abs()).abs() if padding == "reflect" else outer.clamp(0, pad)
     copies = (source[:, None] == inner[None, :]).double()  # (cells + 2 pad, cells)
     if padding == "zeros":
         copies = copies * ((outer >= 0) & (outer <= pad))[:, None]
     position = outer.double() * (2 / pad) - 1
-    return (gauss @ copies).to(like.dtype), ((gauss * position) @ copies).to(like.dtype)
+    return (gauss @ copies).to(dtype), ((gauss * position) @ copies).to(dtype)
+
+
+@lru_cache(maxsize=64)
+def _kept_attraction(*arguments) -> tuple[Tensor, Tensor]:
+    """The same matrices, made once; outside inference mode, since training may want them later."""
+    with torch.inference_mode(False), torch.no_grad():
+        return _attraction(*arguments)
 
 
 def saliency_grid(saliency: Tensor, *, sigma: float, padding: str = "replicate", clamp: bool = False) -> Tensor:
@@ -90,6 +101,7 @@ def saliency_grid(saliency: Tensor, *, sigma: float, padding: str = "replicate",
 
     Returns (B, H, W, 2), x first, `align_corners=True`, one point for each cell, in float32 at least. Uniform saliency
     gives the identity (replicate, reflect). Unclamped, the map is the gradient of a convex potential: it never folds.
+    A map with a negative, infinite or NaN value gives NaN, in its own image of the batch alone.
     """
     if padding not in PADDING:
         raise ValueError(f"padding {padding!r} is not one of {', '.join(PADDING)}")
@@ -100,12 +112,13 @@ def saliency_grid(saliency: Tensor, *, sigma: float, padding: str = "replicate",
     if not sigma > 0:
         raise ValueError(f"sigma is {sigma}, expected a positive number of cells")
     saliency = saliency.to(torch.promote_types(saliency.dtype, torch.float32))
+    make = _attraction if torch.compiler.is_compiling() or isinstance(sigma, Tensor) else _kept_attraction
+    (a_y, b_y), (a_x, b_x) = (make(side, sigma, padding, saliency.dtype, saliency.device) for side in saliency.shape[1:])
     with torch.autocast(saliency.device.type, enabled=False):
-        peak = saliency.amax(dim=(1, 2), keepdim=True)  # (B, 1, 1)
-        mass = torch.where(peak > 0, saliency, torch.ones_like(saliency))
-        mass = mass / mass.detach().amax(dim=(1, 2), keepdim=True)  # the scale cancels, but must not underflow
-        a_y, b_y = _attraction(mass.shape[1], sigma, padding, like=mass)
-        a_x, b_x = _attraction(mass.shape[2], sigma, padding, like=mass)
+        low, peak = saliency.detach().flatten(1).aminmax(dim=1)  # (B,), NaN where the map holds one
+        peak = torch.where(low < 0, torch.nan, peak)[:, None, None]
+        empty = peak == 0
+        mass = torch.addcdiv(empty.to(peak.dtype), saliency, peak + empty)  # the scale cancels, but must not underflow
         rows = a_y @ mass  # (B, H, W)
         total = rows @ a_x.T
         grid = torch.stack((rows @ b_x.T / total, (b_y @ mass) @ a_x.T / total), dim=-1)  # (B, H, W, 2)
@@ -114,61 +127,49 @@ def saliency_grid(saliency: Tensor, *, sigma: float, padding: str = "replicate",
 
 def resize_grid(grid: Tensor, size: int | tuple[int, int], *, align_corners: bool = True) -> Tensor:
     """`grid` (B, H, W, 2) interpolated bilinearly to `size`: (B, h, w, 2)."""
-    channels_first = grid.permute(0, 3, 1, 2)  # (B, 2, H, W)
-    resized = F.interpolate(channels_first, pair(size), mode="bilinear", align_corners=align_corners)
+    resized = F.interpolate(grid.permute(0, 3, 1, 2), pair(size), mode="bilinear", align_corners=align_corners)  # (B, 2, h, w)
     return resized.permute(0, 2, 3, 1)
 
 
 def resample(image: Tensor, grid: Tensor, *, oversample: int = 1) -> Tensor:
     """`image` (B, C, H, W) at the positions of `grid` (B, h, w, 2): (B, C, h, w), float32 at least.
 
-    Bilinear, border padding, `align_corners=True`. A uint8 image comes out scaled to [0, 1]; of a large one only the pixels that
-    are read are converted. oversample: sample that many times as densely per axis and average, against aliasing where the
-    grid is coarser than the image; the paper and the release do not (1).
+    Bilinear, border padding, `align_corners=True`. A uint8 image comes out scaled to [0, 1]. A position that is not finite gives
+    a NaN pixel. oversample: sample that many times as densely per axis and average, against aliasing where the grid is coarser
+    than the image; the paper and the release do not (1).
     """
     if grid.dim() != 4 or grid.shape[-1] != 2 or grid.shape[0] not in (1, image.shape[0]):
         raise ValueError(f"grid has shape {tuple(grid.shape)}, expected ({image.shape[0]}, h, w, 2)")
-    grid = grid.expand(image.shape[0], -1, -1, -1)
+    grid = grid.to(torch.promote_types(float_type(image), grid.dtype)).expand(image.shape[0], -1, -1, -1)
     if oversample > 1:
         height, width = grid.shape[1] * oversample, grid.shape[2] * oversample
-        dense = resample(image, resize_grid(grid, (height, width), align_corners=False))
-        return F.avg_pool2d(dense, oversample)
+        return F.avg_pool2d(resample(image, resize_grid(grid, (height, width), align_corners=False)), oversample)
+    x, y = grid.detach().unbind(-1)
+    bad = (0 * (x + y))[:, None]  # (B, 1, h, w), 0 or NaN; torch's own sampling must not see what is not finite
+    grid = grid.nan_to_num(0, 0, 0)
     with torch.autocast(grid.device.type, enabled=False):
-        dtype = torch.promote_types(torch.promote_types(image.dtype, grid.dtype) if image.is_floating_point() else grid.dtype, torch.float32)
-        if image.dtype == torch.uint8 and image.shape[2:].numel() > GATHER_FROM * grid.shape[1:3].numel():
-            return _resample_bytes(image, grid.to(dtype))
-        sampled = F.grid_sample(image.to(dtype), grid.to(dtype), padding_mode="border", align_corners=True)
-        return sampled / 255 if image.dtype == torch.uint8 else sampled
+        if sample_bytes and image.dtype == torch.uint8 and not torch.compiler.is_compiling():
+            return sample_bytes(image, grid).div_(255 + bad)
+        sampled = F.grid_sample(image.to(grid.dtype), grid, padding_mode="border", align_corners=True)
+        return sampled.div_(255 + bad) if image.dtype == torch.uint8 else sampled.add_(bad)
 
 
-GATHER_FROM = 32  # pixels of a uint8 image for each that is sampled: from there on, converting all of them costs more than gathering
-
-
-def _resample_bytes(image: Tensor, grid: Tensor) -> Tensor:
-    """`grid_sample` for large uint8 images: gathers the four neighbours of every sample; differentiable in the grid."""
-    batch, channels, height, width = image.shape
-    flat = image.permute(0, 2, 3, 1).reshape(batch * height * width, channels)  # no copy for channels_last memory
-    x = ((grid[..., 0] + 1) * ((width - 1) / 2)).clamp(0, width - 1)  # (B, h, w), in pixels
-    y = ((grid[..., 1] + 1) * ((height - 1) / 2)).clamp(0, height - 1)
-    left, top = x.detach().floor().clamp(max=max(width - 2, 0)), y.detach().floor().clamp(max=max(height - 2, 0))
-    weight_x, weight_y = (x - left)[..., None], (y - top)[..., None]  # (B, h, w, 1)
-    first = torch.arange(batch, device=image.device).view(-1, 1, 1) * (height * width)
-    corner = first + top.long() * width + left.long()
-    right, below = min(width - 1, 1), min(height - 1, 1) * width
-
-    def pixels(index: Tensor) -> Tensor:  # index_select copies rows: four times as fast here as indexing
-        return flat.index_select(0, index.flatten()).view(*index.shape, channels).to(grid.dtype)  # (B, h, w, C)
-
-    upper = torch.lerp(pixels(corner), pixels(corner + right), weight_x)
-    lower = torch.lerp(pixels(corner + below), pixels(corner + below + right), weight_x)
-    return (torch.lerp(upper, lower, weight_y) / 255).permute(0, 3, 1, 2)
+def float_type(image: Tensor) -> torch.dtype:
+    """The floating-point type that `image` is computed in, float32 at least; integers other than uint8 have no scale and are refused."""
+    if image.dtype != torch.uint8 and not image.is_floating_point():
+        raise ValueError(f"the image is {image.dtype}, expected uint8 or float: divide other integers by their range first")
+    return torch.float32 if image.dtype == torch.uint8 else torch.promote_types(image.dtype, torch.float32)
 
 
 def low_resolution(image: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """The anti-aliased low-resolution view of `image`: (B, C, h, w), float; uint8 is scaled to [0, 1]."""
-    scale = 255 if image.dtype == torch.uint8 else 1
-    image = image.to(torch.promote_types(image.dtype, torch.float32))
-    return F.interpolate(image, pair(size), mode="bilinear", antialias=True) / scale
+    """The anti-aliased low-resolution view of `image`: (B, C, h, w), float32 at least; uint8 is scaled to [0, 1].
+
+    On a CPU uint8 images are resized as bytes: the view is rounded to grey levels (and is so 5 to 20 times as fast).
+    """
+    dtype = float_type(image)
+    as_bytes = image.dtype == torch.uint8 and image.device.type == "cpu" and not torch.compiler.is_exporting()
+    view = F.interpolate(image if as_bytes else image.to(dtype), pair(size), mode="bilinear", antialias=True)
+    return view / 255 if image.dtype == torch.uint8 else view
 
 
 def magnification(grid: Tensor) -> Tensor:
@@ -192,87 +193,65 @@ def folds(grid: Tensor) -> Tensor:
     return (areas <= 0).any(dim=0).double().mean(dim=(1, 2))
 
 
-@torch.no_grad()
-def inverse(grid: Tensor, size: int | tuple[int, int] | None = None, *, points: Tensor | None = None,
-            steps: int = 40, tolerance: float = 1e-5) -> Tensor:
-    """Where the zoom takes each original position: original position -> zoomed position, NaN where the grid does not reach.
-
-    grid: (B, h, w, 2), taken as piecewise bilinear. points: (B, N, 2) original positions, x first, in [-1, 1]; without
-    them a raster of `size` (default: the grid's) over the image, which makes the result a grid that undoes the zoom.
-    Returns float64, of the points' or the raster's shape; no gradient. Damped Newton steps from the nearest grid point; a
-    position counts as reached when it is met to `tolerance`. A grid that folds has several answers; one of them is given.
-    """
-    grid = grid.double()
-    if points is None:
-        raster = identity_grid(size or tuple(grid.shape[1:3]), like=grid).expand(grid.shape[0], -1, -1, -1)
-        return inverse(grid, points=raster.flatten(1, 2), steps=steps, tolerance=tolerance).view_as(raster)
-    goal = points.double()
-    coarse = resize_grid(grid, 32).flatten(1, 2)  # (B, 1024, 2)
-    nearest = torch.cdist(goal, coarse).argmin(dim=2)  # (B, N)
-    place = identity_grid(32, like=grid).flatten(1, 2)[0][nearest]  # (B, N, 2)
-    value, jacobian = _cell(grid, place)
-    damping = torch.ones_like(goal[..., :1])
-    for _ in range(steps):
-        (a, b), (c, d) = (row.unbind(-1) for row in jacobian.unbind(-2))
-        gap_x, gap_y = (goal - value).unbind(-1)
-        step = torch.stack((d * gap_x - b * gap_y, a * gap_y - c * gap_x), dim=-1) / (a * d - b * c)[..., None]
-        tried = (place + damping * step.nan_to_num(0, 0, 0)).clamp(-1, 1)
-        tried_value, tried_jacobian = _cell(grid, tried)
-        better = (tried_value - goal).norm(dim=-1, keepdim=True) < (value - goal).norm(dim=-1, keepdim=True)
-        place, value = torch.where(better, tried, place), torch.where(better, tried_value, value)
-        jacobian = torch.where(better[..., None], tried_jacobian, jacobian)
-        damping = torch.where(better, (2 * damping).clamp(max=1), damping / 2)
-    reached = (value - goal).norm(dim=-1, keepdim=True) <= tolerance
-    return torch.where(reached, place, torch.full_like(place, float("nan")))
-
-
-def _cell(grid: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-    """Value (B, N, 2) and Jacobian (B, N, 2, 2) of the piecewise bilinear `grid` at `place` (B, N, 2)."""
-    batch, height, width, _ = grid.shape
-    x, y = (place[..., 0] + 1) * ((width - 1) / 2), (place[..., 1] + 1) * ((height - 1) / 2)
-    left, top = x.floor().clamp(0, width - 2).long(), y.floor().clamp(0, height - 2).long()
-    x, y = (x - left)[..., None], (y - top)[..., None]  # (B, N, 1), in the cell
-    which = torch.arange(batch, device=grid.device)[:, None]
-    a, b = grid[which, top, left], grid[which, top, left + 1]
-    c, d = grid[which, top + 1, left], grid[which, top + 1, left + 1]
-    along_x = torch.lerp(b - a, d - c, y) * ((width - 1) / 2)
-    along_y = torch.lerp(c - a, d - b, x) * ((height - 1) / 2)
-    return torch.lerp(torch.lerp(a, b, x), torch.lerp(c, d, x), y), torch.stack((along_x, along_y), dim=-1)
-
-
 def warp(image: Tensor, heatmap: Tensor, *, size: int | tuple[int, int] | None = None, strength: float = 1.0,
          sigma: float = RELEASED_SIGMA, padding: str = "replicate", map_size: int | tuple[int, int] = 31) -> Tensor:
     """Zoom any image by any heat map, no network needed.
 
-    image: (C, H, W) or (B, C, H, W), uint8 or float. heatmap: (h, w), (B, h, w) or (B, 1, h, w), non-negative, any size.
-    size: of the output (height, width), by default the image's. strength: the exponent of the heat map; 0 is plain
-    resizing, larger is a stronger zoom (smooth maps want 4 or more). An all-zero heat map is uniform.
-    sigma, padding: see `saliency_grid`; sigma counts in cells of the `map_size` map that the heat map is resized to.
+    image: (C, H, W) or (B, C, H, W), any real dtype. heatmap: (h, w), (B, h, w) or (B, 1, h, w), non-negative, any size; one serves
+    a batch. NumPy arrays of these shapes and PIL images are taken as well. size: of the output (height, width), by default the
+    image's. strength: the exponent of the heat map; 0 is plain resizing, larger is a stronger zoom (smooth maps want 4 or more).
+    An all-zero heat map is uniform. sigma, padding: see `saliency_grid`; sigma counts in cells of the `map_size` map that the
+    heat map is resized to.
 
-    Returns the zoomed image in the image's own dtype and number of dimensions, anti-aliased where it shrinks.
+    Returns the zoomed image as a tensor of the image's own dtype and number of dimensions, anti-aliased where it shrinks.
+    Integers (up to 2^50) are rounded, a bool is True from a half on.
     """
+    image, heatmap = _tensor(image, "image"), _tensor(heatmap, "heat map")
     batch = image if image.dim() == 4 else image[None]
+    if batch.dim() != 4 or batch.shape[-1] in (1, 3, 4) and batch.shape[1] > 4:
+        raise ValueError(f"the image has shape {tuple(image.shape)}, expected (C, H, W) or (B, C, H, W); move channels that come last to the front")
     grid = warp_grid(heatmap.to(batch.device), strength=strength, sigma=sigma, padding=padding, map_size=map_size)
+    if len(grid) not in (1, len(batch)):
+        raise ValueError(f"the heat map has shape {tuple(heatmap.shape)}, expected one map (h, w), or one for each image ({len(batch)}, h, w)")
     size = pair(size if size is not None else tuple(batch.shape[-2:]))
     stride = max(batch.shape[-2] / size[0], batch.shape[-1] / size[1])
-    zoomed = resample(batch, resize_grid(grid, size), oversample=max(1, math.ceil(stride)))
-    if image.dtype == torch.uint8:
-        zoomed = (zoomed * 255).round().to(torch.uint8)
-    zoomed = zoomed.to(image.dtype)
-    return zoomed if image.dim() == 4 else zoomed[0]
+    integer = image.dtype != torch.uint8 and not image.is_floating_point()
+    zoomed = resample(batch.double() if integer else batch, resize_grid(grid, size), oversample=max(1, math.ceil(stride)))
+    if not image.is_floating_point():
+        zoomed = (zoomed if integer else zoomed * 255).round()
+    return zoomed.to(image.dtype).view(*image.shape[:-2], *size)
 
 
 def warp_grid(heatmap: Tensor, *, strength: float = 1.0, sigma: float = RELEASED_SIGMA, padding: str = "replicate",
               map_size: int | tuple[int, int] = 31) -> Tensor:
     """The grid of `warp`, one point per cell of the map: (B, *map_size, 2). Arguments as there."""
-    heatmap = heatmap.to(torch.promote_types(heatmap.dtype, torch.float32))
-    heatmap = heatmap.reshape(-1, 1, *heatmap.shape[-2:])
+    heatmap = _tensor(heatmap, "heat map")
+    if not 2 <= heatmap.dim() <= 4 or heatmap.dim() == 4 and heatmap.shape[1] != 1 or heatmap.dim() == 3 and heatmap.shape[-1] == 1:
+        raise ValueError(f"the heat map has shape {tuple(heatmap.shape)}, expected (h, w), (B, h, w) or (B, 1, h, w), without channels")
+    heatmap = heatmap.to(torch.promote_types(heatmap.dtype, torch.float32)).reshape(-1, 1, *heatmap.shape[-2:])
     if not torch.isfinite(heatmap).all() or (heatmap < 0).any():
         raise ValueError("the heat map has negative, infinite or NaN values; make it non-negative first")
     small = low_resolution(heatmap, map_size).clamp(min=0)
-    peak = small.amax(dim=(2, 3), keepdim=True)
-    small = torch.where(peak > 0, small / peak.clamp(min=torch.finfo(small.dtype).tiny), torch.ones_like(small))
-    return saliency_grid(small**strength, sigma=sigma, padding=padding)
+    small = small / small.amax(dim=(2, 3), keepdim=True).clamp(min=torch.finfo(small.dtype).tiny)
+    grid = saliency_grid(small**strength, sigma=sigma, padding=padding)
+    if not torch.isfinite(grid).all():
+        raise ValueError(f"the heat map reaches too little of the image at sigma {sigma} and strength {strength}; take a larger sigma")
+    return grid
+
+
+def _tensor(picture, what: str) -> Tensor:
+    """A tensor as it is, a NumPy array as a tensor, a PIL image as one with its channels first."""
+    if isinstance(picture, Tensor) and not picture.is_complex():
+        return picture
+    if not hasattr(picture, "__array_interface__") or getattr(picture, "mode", "") in ("P", "PA"):
+        raise ValueError(f"the {what} is {type(picture).__name__}; pass a real tensor, a NumPy array or a PIL image, without palette: convert('RGB')")
+    import numpy as np  # what has the interface has brought it
+
+    array = np.array(picture)  # a copy, for what is read-only or counts backwards
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"the {what} is an array of {array.dtype}; pass one of real numbers")
+    tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    return tensor if isinstance(picture, np.ndarray) else tensor[None] if tensor.dim() == 2 else tensor.movedim(-1, 0)
 
 
 class SpatialSampler(nn.Module):
@@ -302,7 +281,7 @@ class SpatialSampler(nn.Module):
         if view is None or tuple(view.shape[-2:]) != self.view_size:
             view = low_resolution(image, self.view_size)
         view = view / 255 if view.dtype == torch.uint8 else view
-        grid, saliency = self.locate(self.normalize(view))
+        grid, saliency = self.locate(_like_weights(self.normalize(view), self))
         return Sampled(resample(image, grid, oversample=self.oversample), grid, saliency)
 
 
@@ -321,7 +300,7 @@ class SaliencyZoom(SpatialSampler):
         self.saliency_network, self.map_size, self.temperature = saliency_network, pair(map_size), temperature
         self.sigma, self.padding, self.clamp, self.legacy = sigma, padding, clamp or legacy, legacy
         self.head = nn.Conv2d(feature_channels(saliency_network, (channels, *self.view_size)), 1, kernel_size=1)
-        self.head.to(next((p.device for p in saliency_network.parameters()), torch.device("cpu")))
+        self.head.to(next(saliency_network.parameters(), torch.zeros(())))  # its device and type
 
     def saliency(self, view: Tensor) -> Tensor:
         """view (B, C, *view_size) -> (B, 1, *map_size), positive, sums to 1."""
@@ -337,17 +316,16 @@ class SaliencyZoom(SpatialSampler):
 
     def forward(self, image: Tensor, view: Tensor | None = None) -> Sampled:
         if self.legacy and view is None:
-            scale = 255 if image.dtype == torch.uint8 else 1
-            view = F.adaptive_avg_pool2d(image.float() / scale, self.view_size)
+            view = F.adaptive_avg_pool2d(image.to(float_type(image)), self.view_size) / (255 if image.dtype == torch.uint8 else 1)
         return super().forward(image, view)
 
 
 class SampledNetwork(nn.Module):
     """A task network behind a spatial sampler: one row of a table.
 
-    normalize: (mean, std) per channel of what the task network sees. `blur` is True during the first epochs, where the
-    training loop sets it: the resampled image is then scaled down and up again by a random factor while training
-    (section 3.3: "It forces the saliency sampler to zoom deeper").
+    normalize: (mean, std) per channel of what the task network sees. While `blur` is True and the model trains, the resampled
+    image is scaled down and up again by a random factor (section 3.3: "It forces the saliency sampler to zoom deeper").
+    The training loop says `set_blur(model, epoch < epochs // 3)`: assigning `blur` would do nothing on a wrapper around the model.
     """
 
     def __init__(self, sampler: SpatialSampler, task_network: nn.Module, *, normalize: tuple | None = None):
@@ -360,8 +338,17 @@ class SampledNetwork(nn.Module):
         """The task network's output for `image` (B, C, H, W); with `return_maps` also the `Sampled` it saw."""
         sampled = self.sampler(image, view)
         seen = random_blur(sampled.image) if self.blur and self.training else sampled.image
-        output = self.task_network(self.normalize(seen))
+        output = self.task_network(_like_weights(self.normalize(seen), self.task_network))
         return (output, sampled) if return_maps else output
+
+
+def set_blur(model: nn.Module, on: bool) -> None:
+    """Turn early blur on or off, in `model` itself or inside DataParallel, DistributedDataParallel, a compiled or larger model."""
+    networks = [module for module in model.modules() if isinstance(module, SampledNetwork)]
+    if not networks:
+        raise ValueError(f"{type(model).__name__} holds no SampledNetwork, so nothing to blur; build the model with SaliencySampler")
+    for network in networks:
+        network.blur = on
 
 
 class SaliencySampler(SampledNetwork):
@@ -394,6 +381,12 @@ class Normalize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
+
+
+def _like_weights(x: Tensor, network: nn.Module) -> Tensor:
+    """`x` in the floating-point type of the network's weights: float32, after `half()` or `double()` that."""
+    weights = chain(network.parameters(), network.buffers())  # DataParallel's copies have only the latter
+    return x.to(next((weight.dtype for weight in weights if weight.is_floating_point()), x.dtype))
 
 
 def feature_channels(network: nn.Module, shape: tuple[int, int, int]) -> int:

@@ -7,7 +7,11 @@ from pathlib import Path
 
 from lib import claims
 from lib.claims.decide import fails_first
-from lib.report import deviations, gallery, parts
+from lib.report.deviations import Deviation
+from lib.report.deviations import find as find_deviations
+from lib.report.gallery import Figure
+from lib.report.gallery import find as find_figures
+from lib.report.parts import cost, disk, not_run, provenance
 from lib.results.filled import Filled, short
 from lib.results.grids import Grid, Mark
 from lib.results.records import git_commit
@@ -26,8 +30,8 @@ class Report:
     stored: Stored
     ledger: list[claims.Verdict]  # what fails first
     tables: list[Filled]
-    figures: dict[str, list[gallery.Figure]]
-    deviations: list[deviations.Deviation]
+    figures: dict[str, list[Figure]]
+    deviations: list[Deviation]
     provenance: Grid
     cost: Grid
     disk: Grid
@@ -76,8 +80,8 @@ def collect(results_dir: str | Path = "results", *, today: str | None = None) ->
     filled = apart([Filled(table, group, rows, marks_of(ledger, table, group)) for table, group, rows in stored.filled()])
     return Report(
         folder=folder, made=today or datetime.date.today().isoformat(), commit=git_commit(), stored=stored, ledger=ledger, tables=filled,
-        figures=gallery.find(folder, stored.problems), deviations=deviations.find(), provenance=parts.provenance(stored),
-        cost=parts.cost(stored), disk=parts.disk(folder), not_run=parts.not_run(stored, filled))
+        figures=find_figures(folder, stored.problems), deviations=find_deviations(), provenance=provenance(stored),
+        cost=cost(stored), disk=disk(folder), not_run=not_run(stored, filled))
 
 
 def marks_of(ledger: list[claims.Verdict], table: Table, group: Group) -> dict[str, tuple[Mark, ...]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from lib import claims
 from lib.claims.decide import ledger_grid, ledger_numbers
 from lib.report.contents import Report
-from lib.report.page import ABOUT, TITLE, page
+from lib.report.page import WORDS, page
 from lib.results.filled import write_text
 from lib.results.grids import latex, markdown
 
@@ -40,7 +40,7 @@ def counted(report: Report) -> str:
 
 def whole(report: Report) -> str:
     """Everything but the pictures, as Markdown."""
-    parts = [f"# {TITLE}", ABOUT, " · ".join(report.data + report.facts)]
+    parts = [f"# {WORDS['TITLE']}", WORDS["ABOUT"], " · ".join(report.data + report.facts)]
     parts += ["**There are no finished records here.**"] if not report.stored.groups else []
     parts += ["**Preset smoke: these numbers mean nothing.**"] if report.stored.meaningless else []
     parts += [_list(report.problems)] if report.problems else []

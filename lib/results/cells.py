@@ -101,4 +101,5 @@ def _value(table: Table, items: dict[int, Item], per_seed: dict[int, np.ndarray 
     same = bool(others) and all(np.array_equal(first, values, equal_nan=True) for values in others)
     item = items[next(iter(per_seed))]
     clusters = column.samples(item.values, table.clusters) if table.clusters else None
-    return Value(summarise(list(per_seed.values()), clusters, over=table.over), int(np.isfinite(first).sum()), item.record.unit, tuple(per_seed), same)
+    interval = summarise(list(per_seed.values()), clusters, over=table.over)
+    return Value(interval, int(np.isfinite(first).sum()), item.record.unit, tuple(per_seed), same)

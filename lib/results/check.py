@@ -187,8 +187,8 @@ def _not_run(names: list[str], reference: Stored, here: Stored) -> list[str]:
     """What the reference has of tables, data sets and devices of which nothing was run here."""
     wanted, places = {tables.get(name).records or name for name in names}, {group[:3] for group in here.groups}
     left = [group for group in sorted(reference.groups) if group[:3] not in places and group.table in wanted]
-    lines = ["In the reference only, nothing of it was run here:", *(f"  {', '.join(group[:4])}: {', '.join(reference.groups[group])}" for group in left)]
-    return ["\n".join(lines)] if left else []
+    lines = [f"  {', '.join(group[:4])}: {', '.join(reference.groups[group])}" for group in left]
+    return ["\n".join(["In the reference only, nothing of it was run here:", *lines])] if left else []
 
 
 def verdicts(cells: list[Cell]) -> tuple[str, bool]:

@@ -1,4 +1,4 @@
-"""A small table of texts, and the same as Markdown, LaTeX and a DataFrame. HTML is in `lib.report.markup`."""
+"""A small table of texts, and the same as Markdown, LaTeX and a DataFrame. HTML is in `lib/report/page.html`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -120,8 +120,8 @@ def _depth(tree: Any) -> int:
 def check_values(values: dict[str, np.ndarray], n: int) -> None:
     """ValueError where an array is not `n` numbers, truth values or names, or rows of them."""
     for name, array in values.items():
-        if array.dtype.kind not in "biufU":
-            raise ValueError(f"holds {name} as {array.dtype}, expected numbers")
+        if getattr(array, "dtype", np.dtype(object)).kind not in "biufU":  # what is no array comes as bytes
+            raise ValueError(f"holds {name} as {getattr(array, 'dtype', 'something else')}, expected numbers")
         if array.ndim == 0 or len(array) != n:
             raise ValueError(f"holds {name} of shape {array.shape}, expected {n} samples")
 

@@ -10,6 +10,7 @@ Workers and whoever joins them share one folder of results, and the same code. N
 import contextlib
 import logging
 import os
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from lib.runs.watch import Watch
 TOPIC = "row"  # of the events that workers send
 TRIES = 3  # of a row whose worker is lost
 BUSY, FINISHED = "busy", "finished"
+FIRST = 10**6  # priority of what comes before all rows, and, negative, of what comes after them
 LONG = 5  # epochs: shorter rows are done before a worker has started
 SETTINGS = {"distributed.worker.daemon": False,  # a worker may have processes of its own, to write a twin or to decode pictures
             "distributed.scheduler.allowed-failures": TRIES, "distributed.comm.timeouts.connect": "15s"}
@@ -135,18 +137,24 @@ class Job:
 
 
 class Graph:
-    """The unfinished rows of `runs` as futures, tables in order. Rows are known once the data of their table are open."""
+    """The unfinished rows of `runs` as futures, tables in order. Rows are known once the data of their table are open.
+
+    A thread settles what comes back, so that rows follow their survey whatever else this process is at.
+    """
 
     def __init__(self, client: Client, runs: list[Run], watch: Watch):
-        self.client, self.watch, self.queue = client, watch, as_completed(loop=client.loop, raise_errors=False)
-        self.jobs: dict = {}  # future -> its job, of all that is not settled
+        self.client, self.watch, self.runs, self.queue = client, watch, runs, as_completed(loop=client.loop, raise_errors=False)
+        self.jobs: dict[Future, Job] = {}  # of all that is not settled
         self.futures: dict[tuple, Future] = {}  # by place, of all rows
+        self.failed: dict[Job, Exception] = {}
+        self.changed = threading.Condition(threading.RLock())
         client.subscribe_topic(TOPIC, lambda event: watch.event(event[1]))
-        for place, run in enumerate(runs):
+        for run in runs:
             if run.surveyed:
                 self._submit_rows(run)
             else:
-                self._submit(Job(run), survey, run.table.name, run.settings.plain(), priority=1000 - place)
+                self._submit(Job(run), survey, run.table.name, run.settings.plain(), priority=FIRST - runs.index(run))
+        threading.Thread(target=self._settle_all, daemon=True).start()
 
     def _submit(self, job: Job, function, *words, priority: int) -> Future:
         future = self.client.submit(function, *words, key=f"{job.name}-{uuid.uuid4().hex[:8]}", pure=False, priority=priority)
@@ -156,22 +164,44 @@ class Graph:
 
     def _submit_rows(self, run: Run) -> None:
         jobs = [Job(run, row.name, seed) for row, seed in run.todo() if not run.is_finished(row, seed)]
-        self.watch.plan(job for job in jobs if job.place not in self.futures)
+        jobs = [job for job in jobs if job.place not in self.futures]
+        self.watch.plan(jobs)
         for job in jobs:
-            if job.place not in self.futures:
-                self._submit_row(job)
+            self._submit_row(job)
 
     def _submit_row(self, job: Job, *, late: bool = False) -> None:
         row, folder = job.run.table.row(job.row), job.place[0]
         needed = [self.futures[folder, name, job.seed] for name in row.needs if (folder, name, job.seed) in self.futures]
-        self.futures[job.place] = self._submit(job, work, job.run.table.name, job.run.settings.plain(), job.row, job.seed, *needed,
-                                               priority=-len(self.futures) - 10_000 * late)
+        priority = -1000 * self.runs.index(job.run) - len(self.futures) - FIRST * late
+        self.futures[job.place] = self._submit(job, work, job.run.table.name, job.run.settings.plain(), job.row, job.seed, *needed, priority=priority)
 
     def wait(self, run: Run | None = None) -> None:
-        """Until the rows of `run` are finished, all rows without one. RuntimeError, one line, for the first that fails."""
-        while any(run is None or job.run is run or job.place[0] == str(run.store.folder) for job in self.jobs.values()):
-            future = next(self.queue)
-            self._settle(self.jobs.pop(future), future)
+        """Until the rows of `run` are finished, all rows without one. RuntimeError or ValueError, one line, for the first that fails."""
+        def concerns(job: Job) -> bool:
+            return run is None or job.run is run or job.place[0] == str(run.store.folder)
+
+        with self.changed:
+            while any(map(concerns, self.jobs.values())):
+                self._raise_first(concerns)
+                self.changed.wait(0.5)
+            self._raise_first(concerns)
+
+    def _raise_first(self, concerns) -> None:
+        for job, error in self.failed.items():
+            if concerns(job):
+                raise error
+
+    def _settle_all(self) -> None:
+        for future in self.queue:  # ends when nothing is left: what is submitted later is submitted from here
+            with self.changed:
+                job = self.jobs[future]
+                try:
+                    self._settle(job, future)
+                except Exception as error:  # told to whoever waits for it
+                    self.failed[job] = error
+                finally:
+                    del self.jobs[future]
+                    self.changed.notify_all()
 
     def _settle(self, job: Job, future: Future) -> None:
         outcome = self._outcome(job, future)

@@ -11,7 +11,8 @@ pysaliency 0.2.22 (github.com/matthias-k/pysaliency). Bylinskii et al., "What do
 saliency models?", PAMI 2019, compares the metrics.
 
 Conventions, everywhere in this package
-    arguments   the prediction first; all maps (H, W), or (B, H, W) for a batch; tensors on any device, or NumPy arrays
+    arguments   the prediction first; all maps (H, W), or (B, H, W) for a batch; tensors on any device, NumPy arrays, or PIL
+                images of one channel. (H, W, 1) and (H, W, 3) are refused: they are no batch of H maps
     fixations   a count map: how many fixations fell on each pixel. Whole numbers, never a blurred map
     densities   a non-negative map, such as `density_map` of the fixations; its scale does not matter
     result      float64, one value per image: (B,), or a 0-d tensor for a single map; an image's value does not depend on
@@ -25,6 +26,7 @@ What cannot be computed
     infinite values         allowed by `auc`, `auc_judd` and the exact `auc_shuffled` (a log density has -inf), else NaN
     a constant prediction   scores chance: AUC 0.5, NSS 0, CC 0; for SIM, KL and information gain it is the uniform density
     a constant density      is uniform for SIM and KL; NaN for CC
+    constant means          up to 32 roundings of the map's type, for every metric alike: resizing a constant map leaves such noise
     sizes that differ       ValueError. MIT resizes the prediction with MATLAB's `imresize`; here the caller decides how
     counts below 0 or not whole, maps that are empty or not 2-D or 3-D                  ValueError
 

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.metrics.saliency.maps import Maps, as_float, match, one_thread, per_image
+from lib.metrics.saliency.maps import Maps, as_float, flattened, match, one_thread, per_image
 
 THRESHOLDS = 20
 SLACK = 1e-5  # what resizing a map in float32 may add to its maximum
@@ -53,7 +53,7 @@ def bristol_agreement(saliency_map: Maps, density_map: Maps, *, simpson: str = "
     density_map = density_map.clamp(0, 1)
 
     def score(maps: Tensor, truth: Tensor) -> Tensor:
-        maps, truth = maps.to(torch.float64), truth.to(torch.float64)
+        maps, truth = flattened(maps).to(torch.float64), truth.to(torch.float64)
         low, high = maps.amin(1, keepdim=True), maps.amax(1, keepdim=True)
         span = torch.where(high == low, 1.0, high - low)  # constant: 0 / 1, all zeros
         value = (_agreement((maps - low) / span, truth) * weights.to(maps.device)).sum(1) / THRESHOLDS

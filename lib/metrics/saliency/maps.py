@@ -20,6 +20,8 @@ Maps = Tensor | ArrayLike
 
 # One map of 600x800 at a time stays in a CPU's cache; a GPU wants more of them.
 CHUNK_PIXELS = {"cpu": 2**19, "cuda": 2**24}
+CHANNELS = 4  # a last axis as short as this behind two longer ones is one of channels
+NOISE = 32  # units in the last place: resizing a constant map in floats leaves a few
 COUNT_MAX = 2**15 - 1  # count maps are int16: half of a metric's time goes into reading maps from memory
 
 
@@ -130,10 +132,27 @@ def _writable(values: Any) -> Any:
 
 
 def as_tensor(values: Maps, name: str) -> Tensor:
-    """A map or a batch of maps as a tensor, (H, W) or (B, H, W); the values as they are."""
-    tensor = torch.as_tensor(_writable(values)).detach()
+    """A map or a batch of maps as a tensor, (H, W) or (B, H, W); the values as they are.
+
+    Tensors, NumPy arrays of any byte order, nested lists, and PIL images of one channel. ValueError, one line, for other shapes, for
+    channels at the end, and for what is not of real numbers.
+    """
+    if (mode := getattr(values, "mode", None)) is not None and hasattr(values, "getbands"):  # a PIL image, without importing PIL
+        if mode == "P" or len(values.getbands()) > 1:
+            raise ValueError(f"{name} is a picture of mode {mode}, which is no map of one value a pixel; give image.convert('L')")
+        values = np.array(values)
+    if isinstance(values, np.ndarray) and not values.dtype.isnative:
+        values = values.astype(values.dtype.newbyteorder("="))
+    try:
+        tensor = torch.as_tensor(_writable(values)).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} is no array of numbers ({' '.join(str(error).split())[:150]}); give (H, W) or (B, H, W)") from None
+    if tensor.is_complex() or tensor.layout != torch.strided:
+        raise ValueError(f"{name} is {tensor.dtype}, {tensor.layout}, and a map holds real numbers, all of them; give .real, or .to_dense()")
     if tensor.ndim not in (2, 3) or 0 in tensor.shape[-2:]:
-        raise ValueError(f"{name} must be (H, W) or (B, H, W) and not empty, got {tuple(tensor.shape)}")
+        raise ValueError(f"{name} must be (H, W) or (B, H, W) and not empty, got {tuple(tensor.shape)}; squeeze or reshape it")
+    if tensor.ndim == 3 and tensor.shape[2] <= CHANNELS < min(tensor.shape[:2]):
+        raise ValueError(f"{name} is {tuple(tensor.shape)}, which looks like (H, W, channels) and not like (B, H, W); give one channel, (H, W)")
     return tensor
 
 
@@ -141,6 +160,31 @@ def as_float(tensor: Tensor) -> Tensor:
     """The narrowest of float32 and float64 that holds the dtype's values exactly (int64 and uint64: up to 2^53)."""
     narrow = (torch.float16, torch.bfloat16, torch.float32, torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16)
     return tensor.to(torch.float32 if tensor.dtype in narrow else torch.float64)
+
+
+def constant(maps: Tensor) -> Tensor:
+    """(b, N) -> (b,): whether a map has one value everywhere, up to `NOISE` roundings of its type. The one threshold of all metrics.
+
+    A constant map that was resized bicubically differs in the last bits, and whatever ranks or stretches values would score those.
+    """
+    flat = _within(maps[:, :: max(1, maps.shape[1] // 64)], 2 * NOISE)  # a few pixels tell it of nearly all maps, without reading them
+    return flat if not flat.any() else flat & _within(maps, NOISE)
+
+
+def _within(maps: Tensor, roundings: int) -> Tensor:
+    """(b, n) -> (b,): whether each row's values are that near one another; False where one is NaN."""
+    low, high = maps.aminmax(dim=1)
+    if not maps.is_floating_point():
+        return low == high
+    low, high = low.to(torch.float64), high.to(torch.float64)
+    largest = torch.maximum(high.abs(), low.abs())
+    return (low == high) | (torch.isfinite(largest) & (high - low <= roundings * torch.finfo(maps.dtype).eps * largest))
+
+
+def flattened(maps: Tensor) -> Tensor:
+    """(b, N): maps that are `constant` made so to the last bit; the same tensor where there are none."""
+    flat = constant(maps)
+    return torch.where(flat[:, None], maps[:, :1], maps) if flat.any() else maps
 
 
 def match(saliency_map: Maps, other: Maps, name: str, *, shared: bool = False) -> tuple[Tensor, Tensor]:
@@ -168,7 +212,7 @@ def fixated(flat: Tensor, name: str) -> tuple[Tensor, Tensor]:
     if values.is_floating_point() and not torch.equal(counts.to(values.dtype), values):
         raise ValueError(f"{name} must be a count map of whole numbers, got fractions or NaN: is it a blurred map?")
     if (counts < 0).any():
-        raise ValueError(f"{name} must be a count map, got negative counts")
+        raise ValueError(f"{name} must be a count map, got negative counts; give `fixation_map`'s")
     return pixels, counts
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lib.metrics.saliency.maps import Maps, as_float, fixated, match, nonzero, one_thread, per_image
+from lib.metrics.saliency.maps import Maps, as_float, fixated, flattened, match, nonzero, one_thread, per_image
 
 Seen = tuple[Tensor, Tensor]  # pixels that were fixated, and how often, int64 (n,)
 CELLS = 2**14
@@ -164,7 +164,8 @@ def _image_by_image(area: Callable[..., Tensor], saliency_map: Maps, **count_map
         return area(values, *seen) if defined else values.new_tensor(torch.nan, dtype=torch.float64)
 
     def chunk(*maps: Tensor) -> Tensor:
-        return torch.stack([one(*image) for image in zip(*maps, strict=True)])
+        values, *counts = maps
+        return torch.stack([one(*image) for image in zip(flattened(values), *counts, strict=True)])
 
     return per_image(chunk, as_float(matched[0][0]), *(other for _, other in matched))
 

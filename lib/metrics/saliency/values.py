@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lib.metrics.saliency.maps import Maps, as_float, chunks, fixated, match, one_thread, per_image, rows
+from lib.metrics.saliency.maps import Maps, as_float, chunks, constant, fixated, flattened, match, one_thread, per_image, rows
 
 EPSILON = 2.0**-52  # MATLAB's eps; pysaliency writes 2.2204e-16
 
@@ -27,15 +27,15 @@ def nss(saliency_map: Maps, fixations: Maps, *, duplicates: bool = False, ddof: 
     pysaliency's `NSS`. Returns (B,) or 0-d in standard deviations, 0 is chance. ValueError for sizes that differ.
     """
     saliency_map, fixations = match(saliency_map, fixations, "fixations")
-    resolution = _resolution(saliency_map)
     saliency_map = as_float(saliency_map)
+    flat = torch.cat([torch.zeros(0, dtype=torch.bool, device=saliency_map.device), *(constant(part) for (part,) in chunks(saliency_map))])
     moments = [_moments(part, ddof) for (part,) in chunks(saliency_map)]
     mean, deviation = torch.cat([torch.zeros(2, 0, dtype=torch.float64, device=saliency_map.device), *moments], dim=1)  # (B,)
     image, pixel, weights = _fixated(rows(fixations), duplicates)
     values = rows(saliency_map)[image, pixel].to(torch.float64)
     excess = _average(values - mean[image], image, weights, len(mean))
     # A constant map's 0 times the excess is NaN where there are no fixations.
-    score = torch.where(deviation <= resolution * mean.abs(), 0.0 * excess, excess / deviation)
+    score = torch.where(flat | (deviation == 0), 0.0 * excess, excess / deviation)
     return score.reshape(saliency_map.shape[:-2])
 
 
@@ -83,10 +83,9 @@ def cc(saliency_map: Maps, density: Maps) -> Tensor:
     prediction, NaN for a constant density. ValueError for sizes that differ.
     """
     saliency_map, density = match(saliency_map, density, "density")
-    resolution = _resolution(saliency_map), _resolution(density)
 
     def score(maps: Tensor, truth: Tensor) -> Tensor:
-        (a, a_length, a_constant), (b, b_length, b_constant) = map(_centred, (maps, truth), resolution)
+        (a, a_length, a_constant), (b, b_length, b_constant) = map(_centred, (maps, truth))
         value = torch.where(a_constant, 0.0 * b_length, torch.linalg.vecdot(a, b) / a_length / b_length)
         return torch.where(b_constant, torch.nan, value)
 
@@ -129,11 +128,6 @@ def kl_divergence(saliency_map: Maps, density: Maps, *, epsilon: float = EPSILON
     return per_image(score, as_float(saliency_map), as_float(density))
 
 
-def _resolution(maps: Tensor) -> float:
-    """Relative rounding error of a map's values: a constant map that went through a resize is constant only up to this."""
-    return 4 * torch.finfo(maps.dtype if maps.is_floating_point() else torch.float64).eps
-
-
 def _moments(maps: Tensor, ddof: int) -> Tensor:
     """(b, N) -> mean and standard deviation (2, b); the map is read twice, without a temporary, where that is exact enough."""
     maps, pixels = maps.to(torch.float64), maps.shape[1]
@@ -147,21 +141,20 @@ def _moments(maps: Tensor, ddof: int) -> Tensor:
     return torch.stack([mean, (variance * (pixels / max(pixels - ddof, 1))).sqrt()])
 
 
-def _centred(maps: Tensor, resolution: float) -> tuple[Tensor, Tensor, Tensor]:
+def _centred(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(b, N) -> the map less its mean in float64 (b, N), its Euclidean length (b,), and whether the map is constant (b,).
 
     Not `length == 0`: the mean of N times 0.3 is off by 5.6e-17 for some N, and the quotient would be 1.
     """
-    maps = maps.to(torch.float64)
-    mean = maps.mean(1, keepdim=True)
-    centred = maps - mean
+    flat, maps = constant(maps), maps.to(torch.float64)
+    centred = maps - maps.mean(1, keepdim=True)
     length = torch.linalg.vector_norm(centred, dim=1)
-    return centred, length, length <= resolution * mean[:, 0].abs() * maps.shape[1] ** 0.5
+    return centred, length, flat | (length == 0)  # 0 also where squares are too small for float64
 
 
 def _mass(maps: Tensor, min_max: bool, floor: float = 0.0) -> tuple[Tensor, Tensor]:
     """(b, N) -> non-negative float64 (b, N) and their sum (b,); ones where nothing is left to divide, NaN for infinities."""
-    maps = maps.to(torch.float64)
+    maps = flattened(maps).to(torch.float64)
     low = maps.amin(1, keepdim=True)
     shift = low if min_max else low.clamp_max(0.0)
     if shift.any():

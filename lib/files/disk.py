@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # imported where they are used: a page of help needs neither
     import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 COMPLETE = "complete.json"
 HEAD = 256  # bytes of each file that are remembered: those of a .npy file hold its type and shape
 

@@ -1,0 +1,10 @@
+"""What lies on disk, one way for everybody: atomic writes, locks and folders that are built once (`disk`); reading JSON (`text`), pictures,
+`.mat` files and saliency maps. Imports nothing else of lib.
+
+Whatever is wrong with a file is one line that begins with its path and ends with what to do: ValueError, FileNotFoundError where
+there is none. Nothing in a file is executed.
+"""
+
+from lib.files.disk import ROOT, Allocate, arrays, built, files_of, locked, replace_atomically, resolve, unlike, writable
+
+__all__ = ["ROOT", "Allocate", "arrays", "built", "files_of", "locked", "replace_atomically", "resolve", "unlike", "writable"]

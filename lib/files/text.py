@@ -1,0 +1,24 @@
+"""JSON and the wording of errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+UNPACK = "unpack the archive that it comes from again"
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message without its line breaks; its type's name where it has no message."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; a missing or broken one is a one-line error that names it."""
+    try:
+        return json.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: missing; {UNPACK}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not readable as JSON ({one_line(error)}); {UNPACK}") from None

@@ -1,0 +1,232 @@
+"""Protects: fixations are only ever laid over pictures of the size that they were recorded on, and those nobody can have made are told."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+from test_osie import cell
+from test_osie import write as write_osie
+from test_salicon import STEM, write_json
+from test_salicon import write as write_salicon
+
+from lib.data import mit1003_verify, osie_verify, salicon_verify
+from lib.data.mit1003 import MIT1003
+from lib.data.osie import OSIE
+from lib.data.points import OUTSIDE_MOST, Plausibility, check_outside, to_pixels
+from lib.data.salicon import SALICON, SALICON2014
+
+
+def refused(action, *said: str) -> str:
+    with pytest.raises((ValueError, FileNotFoundError)) as error:
+        action()
+    text = str(error.value)
+    assert "\n" not in text and all(word in text for word in said), text
+    return text
+
+
+def gaze(n: int = 135, size=(600, 800), seed: int = 0) -> np.ndarray:
+    """(n, 2) MATLAB pixels around the middle."""
+    rng = np.random.default_rng(seed)
+    return np.clip(rng.normal([size[1] / 2, size[0] / 2], [size[1] / 5, size[0] / 5], (n, 2)), 1, [size[1], size[0]])
+
+
+def osie_of(points: np.ndarray, root: Path, *, size=(600, 800)) -> Path:
+    return write_osie(root, {"1001.jpg": [[(x, y, 200) for x, y in part] for part in np.array_split(points, 15)]}, size=size)
+
+
+# ---------------------------------------------------------------------------------------------------------- sizes
+
+
+def test_resized_pictures_are_refused_or_their_fixations_scaled(tmp_path):
+    points = gaze()
+    whole = OSIE(osie_of(points, tmp_path / "whole")).fixations(0)
+    half = osie_of(points, tmp_path / "half", size=(300, 400))
+    text = refused(lambda: OSIE(half).fixations(0), "1001.jpg: is 400x300", "800x600", "scale_fixations")
+    assert text.startswith(str(half / "data" / "stimuli" / "1001.jpg"))
+    scaled = OSIE(half, scale_fixations=True)
+    assert np.array_equal(scaled.fixations(0), whole // 2) and len(scaled.subjects(0)) == len(scaled.durations(0)) == 135
+    squashed = OSIE(osie_of(points, tmp_path / "squashed", size=(600, 600)), scale_fixations=True).fixations(0)
+    assert np.abs(squashed - whole * [0.75, 1]).max() <= 1
+    assert "another size" not in osie_verify.verify(tmp_path / "whole").problems
+    assert any("is 400x300, OSIE's are 800x600" in line for line in osie_verify.verify(half, checksums={}).problems)
+
+
+def test_scaling_keeps_pixel_centres():
+    """A point in the middle of a pixel lands in the middle of what the pixel becomes, both ways."""
+    at = np.array([[0.5, 0.5], [799.5, 599.5], [400.0, 300.0]])
+    assert to_pixels(at, (600, 800), (600, 800)).tolist() == [[0, 0], [799, 599], [400, 300]]
+    assert to_pixels(at, (600, 800), (60, 80)).tolist() == [[0, 0], [79, 59], [40, 30]]
+    assert to_pixels(at, (600, 800), (1200, 1600)).tolist() == [[1, 1], [1599, 1199], [800, 600]]
+    assert np.abs(to_pixels(np.array([[1e300, -1e300]]), (600, 800), (600, 800))).max() == 10**6
+
+
+def test_salicons_photographs_must_have_the_size_of_their_fixations(tmp_path):
+    root = write_salicon(tmp_path, {"train": [[[(1, 1), (64, 48), (33, 25)]]]})
+    Image.new("RGB", (32, 24)).save(root / "images" / "train" / f"{STEM.format(0)}.jpg")
+    refused(lambda: SALICON(root).fixations(0), "resolution is [48, 64]", "scale_fixations")
+    assert SALICON(root, scale_fixations=True).fixations(0).tolist() == [[0, 0], [31, 23], [16, 12]]
+    path = root / "fixations" / "train" / f"{STEM.format(0)}.mat"
+    points = np.empty((1, 1), dtype=[("fixations", "O")])
+    points[0, 0] = (np.array([[1, 1]], np.uint16),)
+    savemat(path, {"gaze": points})  # without a resolution SALICON's own size counts
+    refused(lambda: SALICON(root).fixations(0), "is 32x24", "640x480")
+
+
+# -------------------------------------------------------------------------------------------------------- outside
+
+
+def test_points_outside_are_rounded_left_out_or_refused(tmp_path):
+    size, inside = (48, 64), np.tile([[10, 10]], (40, 1))
+    assert check_outside(np.concatenate([inside, [[64, 48], [-1, 0]]]), size, "x", "y") == 0  # rounding
+    assert check_outside(np.concatenate([inside, [[70, 10]]]), size, "x", "y") == 1
+    assert 2 / 42 < OUTSIDE_MOST < 3 / 43
+    refused(lambda: check_outside(np.concatenate([inside, [[70, 10]] * 3]), size, "somewhere", "do this"), "somewhere: 3 of 43", "do this")
+    odd = np.concatenate([gaze(134), [[1e300, 5]]])
+    data = OSIE(osie_of(odd, tmp_path))
+    assert len(data.fixations(0)) == len(data.subjects(0)) == len(data.durations(0)) == 134 and data.outside(0) == 1
+    assert any("1 fixations outside" in line for line in osie_verify.verify(tmp_path, checksums={}).warnings)
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_swapped_axes_are_refused_by_each_set(tmp_path, swap):
+    order = [1, 0] if swap else [0, 1]
+    points = gaze(300)
+    root = osie_of(points[:, order], tmp_path / "osie")
+    salicon = write_salicon(tmp_path / "salicon", {"train": [[np.rint(gaze(300, (480, 640)))[:, order].astype(int).tolist()]]}, size=(480, 640))
+    for action in (lambda: OSIE(root).fixations(0), lambda: SALICON(salicon).fixations(0)):
+        if swap:
+            refused(action, "lie outside the picture", "x and y swapped")
+        else:
+            assert len(action()) == 300
+    assert any("lie outside" in line for line in salicon_verify.verify(salicon).problems) == swap
+
+
+def test_swapped_axes_that_still_fit_are_told_by_verify(tmp_path):
+    """Within 600 x 600 pixels nothing lies outside, but the middle of gaze lies where that of a tall picture would."""
+    for swap in (False, True):
+        points = np.clip(gaze(2000) * 0 + np.random.default_rng(1).normal([400, 300], 60, (2000, 2)), 1, 600)
+        found = osie_verify.verify(osie_of(points[:, [1, 0]] if swap else points, tmp_path / str(swap)), checksums={})
+        assert any("x and y swapped" in line for line in found.problems) == swap
+
+
+# ------------------------------------------------------------------------------------------------- what cannot be
+
+
+@pytest.mark.parametrize("change, said", [
+    (lambda entry: entry | {"fix_x": np.array([["12", "13"]])}, "not numbers"),
+    (lambda entry: entry | {"fix_x": entry["fix_x"] + 1j}, "not numbers"),
+    (lambda entry: entry | {"fix_duration": -entry["fix_duration"]}, "-200 ms"),
+])
+def test_osies_fixations_must_be_numbers_that_people_make(tmp_path, change, said):
+    root = write_osie(tmp_path, {"1001.jpg": [[(1, 1, 200), (2, 2, 300)]]})
+    entry = {"fix_x": np.array([[1.0, 2.0]]), "fix_y": np.array([[1.0, 2.0]]), "fix_duration": np.array([[200.0, 200.0]])}
+    savemat(root / "data" / "eye" / "fixations.mat", {"fixations": cell([{"img": "1001.jpg", "subjects": cell([change(entry)])}])})
+    refused(lambda: OSIE(root), said, "fetch osie")
+
+
+def test_osies_pictures_are_listed_once_and_have_observers(tmp_path):
+    root = write_osie(tmp_path, {"1001.jpg": [[(1, 1, 200)]]})
+    subjects = cell([{"fix_x": np.ones((1, 1)), "fix_y": np.ones((1, 1)), "fix_duration": np.ones((1, 1))}])
+    path = root / "data" / "eye" / "fixations.mat"
+    savemat(path, {"fixations": cell([{"img": "1001.jpg", "subjects": subjects}] * 2)})
+    refused(lambda: OSIE(root), "'1001.jpg' is in it twice")
+    savemat(path, {"fixations": cell([{"img": "1001.jpg", "subjects": np.empty((0, 0), dtype=object)}])})
+    refused(lambda: OSIE(root), "no observers")
+
+
+def test_too_many_fixations_and_too_many_pixels_are_told():
+    everywhere = np.stack(np.meshgrid(np.arange(20), np.arange(10)), axis=-1).reshape(-1, 2)
+    found = Plausibility(60)
+    found.add("crowded", everywhere, np.arange(200) % 15, (10, 20))
+    found.add("busy", np.zeros((70, 2), np.int64), np.zeros(70, np.int64), (480, 640))
+    found.add("well", everywhere[:30], np.arange(30), (480, 640))
+    crowded, busy = found.problems("photographs")
+    assert "25% of the pixels fixated: 1 (crowded for one)" in crowded and "60 fixations of one observer: 1 (busy for one)" in busy
+
+
+def test_point_maps_that_are_none_are_refused(tmp_path):
+    """White, inverted, grey on black, and of 0 and 1; black is a picture that nobody looked at."""
+    size, (y, x) = (60, 80), (np.arange(10) * 5, np.arange(10) * 7)
+    points = np.zeros(size, np.uint8)
+    points[y, x] = 255
+    for folder in ("ALLSTIMULI", "ALLFIXATIONMAPS"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (80, 60)).save(tmp_path / "ALLSTIMULI" / "a.jpeg")
+    Image.new("L", (80, 60), 90).save(tmp_path / "ALLFIXATIONMAPS" / "a_fixMap.jpg")
+    (tmp_path / "TWIN.json").write_text(json.dumps({"counts": {"images": 1, "fixations": 10}}))
+    path = tmp_path / "ALLFIXATIONMAPS" / "a_fixPts.jpg"
+
+    def write(levels: np.ndarray) -> MIT1003:
+        Image.fromarray(levels.astype(np.uint8)).save(path, "PNG")
+        return MIT1003(tmp_path)
+
+    assert write(points).fixations(0).tolist() == np.stack([x, y], axis=1).tolist() and mit1003_verify.verify(tmp_path).ok
+    assert write(points * 0).fixations(0).shape == (0, 2)
+    for levels, said in ((points * 0 + 255, "100% of it is white"), (255 - points, "of it is white"),
+                         (points / 255, "its brightest pixel is 1 of 255"),
+                         (points / 255 * 100, "its brightest pixel is 100 of 255")):
+        refused(lambda levels=levels: write(levels).fixations(0), str(path), said)
+        assert any(said in line for line in mit1003_verify.verify(tmp_path).problems)
+    Image.fromarray(points.astype(np.uint16) * 257).save(path, "PNG")
+    assert len(MIT1003(tmp_path).fixations(0)) == 10  # 16 bits are scaled, not clipped
+
+
+# ------------------------------------------------------------------------------------------------ the JSON of 2014
+
+
+def test_json_with_fractions_is_x_and_y_from_zero(tmp_path):
+    """As the validation examples are; whole numbers are [row, column] from 1, as the training examples are. Rounded, not truncated."""
+    path = write_json(tmp_path, {"a.jpg": {1: [[10.0, 20.0], [10.5, 20.4], [63.4, 46.6], [0.0, 0.0]]}})
+    assert SALICON2014(path).fixations(0).tolist() == [[10, 20], [11, 20], [63, 47], [0, 0]]
+    whole = write_json(tmp_path / "whole", {"a.jpg": {1: [[20, 10]]}})
+    mixed = write_json(tmp_path / "mixed", {"a.jpg": {1: [[20.5, 10.4]]}})
+    assert SALICON2014(mixed, coordinates="row-column").fixations(0).tolist() == [[9, 20]]
+    assert SALICON2014(whole).fixations(0).tolist() == [[9, 19]] and SALICON2014(whole, coordinates="xy").fixations(0).tolist() == [[20, 10]]
+    refused(lambda: SALICON2014(path, coordinates="yx"), "'yx'", "row-column")
+
+
+@pytest.mark.parametrize("points", [[["12", "13"]], [[1, 2, 3, 4]], [[10**400, 1]], [[True, False]], [[1e999, 2]], [[None, 1]]])
+def test_json_points_must_be_pairs_of_finite_numbers(tmp_path, points):
+    path = write_json(tmp_path, {"a.jpg": {1: points}})
+    refused(lambda: SALICON2014(path), str(path), "not SALICON's JSON of 2014")
+
+
+def test_json_sizes_and_doubles(tmp_path):
+    path = write_json(tmp_path, {"a.jpg": {1: [[24, 32]]}})
+    Image.new("RGB", (128, 96)).save(tmp_path / "a.jpg")
+    refused(lambda: SALICON2014(path).fixations(0), "is 128x96", "64x48")
+    assert SALICON2014(path, scale_fixations=True).fixations(0).tolist() == [[63, 47]]
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"images": content["images"] * 2}))
+    refused(lambda: SALICON2014(path), "a photograph or an id twice")
+    path.write_text(json.dumps(content).replace("[[24, 32]]", "[[240, 32]]"))
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg")
+    refused(lambda: SALICON2014(path).fixations(0), "lie outside", "coordinates=")
+
+
+def test_the_real_examples_of_both_orders(real_data):
+    """Both published examples: gaze in the middle of a 640 x 480 picture, nothing beyond rounding outside."""
+    for folder, count in (("salicon", 73_630), ("salicon_val", 232_178)):
+        if not (real_data / folder).is_dir():
+            pytest.skip(f"ZOOM_REAL_DATA holds no {folder}/")
+        data, found = SALICON2014(real_data / folder), Plausibility(5000)
+        points = [data.fixations(i) for i in range(len(data))]
+        for i, xy in enumerate(points):
+            found.add(data.name(i), xy, data.subjects(i), data.size(i))
+        assert not found.problems("photographs") and sum(map(len, points)) >= count * 0.999
+        mean = np.concatenate(points).mean(0)
+        assert abs(mean[0] - 320) < 25 and abs(mean[1] - 240) < 25
+
+
+def test_no_real_set_is_called_implausible(real_data):
+    """Five hundred pictures of OSIE: no threshold hits what people did."""
+    if not (real_data / "osie").is_dir():
+        pytest.skip("ZOOM_REAL_DATA holds no osie/")
+    data, found = OSIE(real_data / "osie"), Plausibility(60)
+    for i in range(len(data)):
+        found.add(data.name(i), data.fixations(i), data.subjects(i), data.size(i))
+        assert data.outside(i) == 0
+    assert not found.problems("photographs")
