@@ -107,6 +107,7 @@ def run(names: list[str], parameters: dict, *, scheduler: str | None = None) -> 
     planned = [(notebook, check_parameters(notebook, parameters)) for notebook in find(names)]
     results, started, outputs = writable(resolve(parameters.get("results_dir", "results"))), time.monotonic(), []
     _sweep(results)
+    os.environ.pop("JPY_SESSION_NAME", None)  # started from a notebook: nobody reads along in the kernels of a batch
     with _rows(planned, scheduler) as finished:
         for i, (notebook, chosen) in enumerate(planned, start=1):
             print(f"[{i}/{len(planned)}] {notebook.stem} ({parameters.get('preset', 'demo')})", flush=True)

@@ -143,27 +143,41 @@ def _check_notebook(said: str, notebook: str, options: tuple[str, ...]) -> None:
     assert options[0::3] == ("-p",) * (len(options) // 3), f"{said}: expected -p NAME VALUE after the two notebooks"
     given = dict(zip(options[1::3], options[2::3], strict=True))
     assert batch.check_parameters(ROOT / notebook, given).keys() == given.keys(), f"{said}: the notebook has no such parameter"
-    _check_settings(said, batch.tables_of([ROOT / notebook]), given)
+    _check_settings(said, tables_of([ROOT / notebook]), given)
 
 
 def _check_lib(said: str, given: list[str]) -> None:
     from lib import __main__ as cli
-    from lib import batch
 
     try:
-        arguments = cli._parser().parse_args(given)
+        arguments = cli._parser(given).parse_args(given)
     except SystemExit:
         raise AssertionError(f"{said}: the command line does not take it") from None
     if arguments.command in ("verify", "fetch"):
         assert arguments.name in {"verify": cli.VERIFIABLE, "fetch": cli.FETCHABLE}[arguments.command], f"{said}: no such data set"
     elif arguments.command in ("run", "table"):
-        names = [arguments.name] if arguments.command == "table" else batch.tables_of(batch.find(arguments.notebooks))
-        _check_settings(said, names, cli._parameters(arguments))
+        _check_settings(said, filled_by(given), cli._parameters_of(arguments))
+
+
+def filled_by(given: list[str]) -> list[str]:
+    """The tables that `python -m lib run` or `table` with these words fills."""
+    from lib import __main__ as cli
+    from lib import batch
+
+    arguments = cli._parser(given).parse_args(given)
+    return [arguments.name] if arguments.command == "table" else tables_of(batch.find(arguments.notebooks))
+
+
+def tables_of(notebooks: list[Path]) -> list[str]:
+    """The tables of these notebooks; some have none."""
+    from lib import tables
+
+    return [tables.NOTEBOOKS[number] for path in notebooks if (number := path.stem.split("_")[0]) in tables.NOTEBOOKS]
 
 
 def _check_settings(said: str, names: list[str], given: dict) -> None:
     from lib import tables
-    from lib.tables.table import settings
+    from lib.runs.parameters import settings
 
     for name in names:
         try:

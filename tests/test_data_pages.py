@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from documents import ROOT, check, check_mentioned, commands, mentioned
+from documents import ROOT, check, check_mentioned, commands, filled_by, mentioned
 
 from lib import __main__ as cli
-from lib import batch, tables
+from lib import tables
 
 FOLDER = ROOT / "data"
 SEVEN = ("Where to get it", "Licence", "Size", "Layout", "Verify", "The paper's table", "When the link is dead")
@@ -54,13 +54,8 @@ def test_page_says_how_to_verify_and_how_to_run_the_papers_table(name):
 
 @pytest.mark.parametrize("name", DATA_SETS)
 def test_every_table_that_takes_the_data_set_is_on_its_page(name):
-    shown = {table for command in commands(f"data/{name}.md") if command.lib and command.lib[0] in ("run", "table") for table in _filled(command.lib)}
+    shown = {table for command in commands(f"data/{name}.md") if command.lib and command.lib[0] in ("run", "table") for table in filled_by(command.lib)}
     assert shown == {table for table in tables.NAMES if name in tables.get(table).datasets}
-
-
-def _filled(given: list[str]) -> list[str]:
-    arguments = cli._parser().parse_args(given)
-    return [arguments.name] if arguments.command == "table" else batch.tables_of(batch.find(arguments.notebooks))
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -1,6 +1,5 @@
 """Figures: every one is made without a warning, has its panels, and stays readable on any page."""
 
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +8,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
 
+from lib import batch
 from lib.figures import anatomy, interactive, style, tables, zoom
 from lib.models.rivals import Uniform
 from lib.models.sampler import Sampled, identity_grid, magnification, saliency_grid
@@ -154,16 +154,22 @@ class TestAnatomy:
 
 
 class TestInteractive:
-    def test_a_batch_gets_the_strip(self, picture, monkeypatch):
-        monkeypatch.setenv("ZOOM_PROGRESS", "/dev/null")
-        monkeypatch.setenv("JPY_SESSION_NAME", "notebook")
+    def test_without_a_reader_there_is_the_strip_alone(self, picture, monkeypatch):
+        monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
         monkeypatch.setattr(interactive, "_sliders", lambda *_: pytest.fail("nobody is there to move a slider"))
         check(interactive.zoom_explorer(picture.image, picture.heatmap), 4 * 5)
+
+    def test_a_batch_started_from_a_notebook_has_no_reader(self, monkeypatch, tmp_path):
+        """Its kernels inherit what the notebook server told the kernel that started it."""
+        seen = []
+        monkeypatch.setenv("JPY_SESSION_NAME", "notebook")
+        monkeypatch.setattr(batch, "execute", lambda *_: seen.append(interactive.has_reader()))
+        batch.run(["00"], {"preset": "smoke", "results_dir": str(tmp_path)})
+        assert seen == [False]
 
     def test_a_reader_gets_sliders_that_redraw(self, picture, monkeypatch):
         widgets = pytest.importorskip("ipywidgets")
         shown = []
-        monkeypatch.delenv("ZOOM_PROGRESS", raising=False)
         monkeypatch.setenv("JPY_SESSION_NAME", "notebook")
         monkeypatch.setattr("IPython.display.display", shown.append)
         interactive.zoom_explorer(picture.image, picture.heatmap)

@@ -75,7 +75,7 @@ def test_every_figure_says_that_a_twin_is_one(run, draw, options, axes):
 
 def test_maps_shown_are_the_maps_scored(run):
     """A network on one photograph gives the map that was scored in a batch, also with its axes swapped; so does one that no network made."""
-    full, chosen = run.task()[0].full, saliency.spread(run, 2)
+    full, chosen = run.opened().task.full, saliency.spread(run, 2)
     for name in ("three", "scrambled", "improved", "centre_bias"):
         for position, found in zip(chosen, mrcnn.predictions(run, name, chosen), strict=True):
             assert found.shape == full.sizes[position]
@@ -85,7 +85,7 @@ def test_maps_shown_are_the_maps_scored(run):
 
 def test_positives_are_what_the_recipe_cuts(run):
     """Positions and regions are those of a store of crops made from the same photographs."""
-    task = run.task()[0]
+    task = run.opened().task
     store, counted = PatchStore(task.chosen["test"], sampling=Sampling()), mrcnn.regions(run)
     np.testing.assert_array_equal(counted["above 0.9"], store.regions)
     shown = np.concatenate(mrcnn.drawn(run, 1))
@@ -178,7 +178,7 @@ def test_agreement_of_sharpened_maps_begins_with_the_scored_one_while_their_auc_
     scored = run.results["centre_bias"][0].values["bristol"][positions]
     np.testing.assert_allclose(found[plots.POWERS.index(1)], scored, atol=0.005)  # every fourth pixel
     assert (np.diff(found.mean(1)) > 0).all()
-    saliency_map, counts = mrcnn.predictions(run, "centre_bias", positions[:1])[0].astype(np.float64), run.task()[0].full.counts(positions[0])
+    saliency_map, counts = mrcnn.predictions(run, "centre_bias", positions[:1])[0].astype(np.float64), run.opened().task.full.counts(positions[0])
     assert metrics.auc(saliency_map**4, counts).item() == pytest.approx(metrics.auc(saliency_map, counts).item(), abs=1e-6)
 
 

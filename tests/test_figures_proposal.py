@@ -38,7 +38,7 @@ def plain(smoke, run, results_dir) -> Run:
 def without_boxes(smoke, run, tmp_path_factory) -> Run:
     """Data as imagenette's are: nobody says where the object is. The twin's pictures, without what makes them a twin."""
     root = tmp_path_factory.mktemp("imagenette") / "imagenette2"
-    shutil.copytree(run.task()[0].data["test"].root, root, ignore=shutil.ignore_patterns(TWIN_FILE, BOXES_FILE))
+    shutil.copytree(run.opened().task.data["test"].root, root, ignore=shutil.ignore_patterns(TWIN_FILE, BOXES_FILE))
     return smoke("proposal", root.parent / "results", ("proposal", "noisy", "sampler"), dataset="imagenette", data_dir=root)
 
 
@@ -90,13 +90,13 @@ def test_with_noise_the_weights_shown_are_those_that_were_scored(run):
 
 def test_pale_bars_are_crops_that_do_not_show_the_object(run):
     positions = proposal.spread(run, 6)
-    coverage = run.task()[0].columns["test"]["coverage"].numpy()[positions]
+    coverage = run.opened().task.columns["test"]["coverage"].numpy()[positions]
     pale = [[bar.get_alpha() < 1 for bar in ax.patches] for ax in proposal.choices(run).axes[6:12]]
     assert np.array_equal(pale, coverage < 0.5) and 0 < np.mean(pale) < 1
 
 
 def test_verdicts_are_those_of_the_record(run):
-    values, classes = run.results["released"][0].values, run.task()[0].data["test"].classes
+    values, classes = run.results["released"][0].values, run.opened().task.data["test"].classes
     figure = proposal.choices(run, "released", count=6)
     for ax, position in zip(figure.axes[12:], proposal.spread(run, 6), strict=True):
         said = values["predicted"][position]
@@ -118,7 +118,7 @@ def test_the_crops_shown_are_the_models(run):
     shown = proposal.pictures(run, [3, 1])
     crops = five_crops(shown.image, run.preset.crop_size, views=6) / 255
     torch.testing.assert_close(shown.crops, crops)
-    data = run.task()[0].data["test"]
+    data = run.opened().task.data["test"]
     assert shown.titles == [data.classes[data.label[i]] for i in (3, 1)]
 
 

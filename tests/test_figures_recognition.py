@@ -26,7 +26,7 @@ def run(smoke, results_dir) -> Run:
     run = smoke("inaturalist", results_dir, ROWS)
     for name, step in (("plain", 2), ("sampler", 3)):
         values = run.results[name][0].values
-        label = run.task()[0].columns["test"]["label"].numpy()
+        label = run.opened().task.columns["test"]["label"].numpy()
         values["top1"] = (np.arange(len(label)) % step == 0).astype(float)
         values["predicted"] = np.where(values["top1"] > 0, label, (label + 1) % 16)
     return run
@@ -95,7 +95,7 @@ def test_missing_rows_are_notes(only_plain, depths):
 
 
 def test_pictures_shown_together_are_of_neighbouring_classes_and_boxes_are_in_their_pixels(run):
-    task = run.task()[0]
+    task = run.opened().task
     chosen = recognition.first_of(run, range(4, 8))
     assert task.columns["test"]["label"][chosen].tolist() == [4, 5, 6, 7]
     for position in chosen:
@@ -110,7 +110,7 @@ def test_pictures_shown_together_are_of_neighbouring_classes_and_boxes_are_in_th
 
 def test_what_is_shown_is_what_was_scored(run):
     """The sampler on one picture gives the grid that was scored in a batch: the magnification of the detail is the recorded one."""
-    task = run.task()[0]
+    task = run.opened().task
     for name in ("sampler", "cam", "oracle"):
         for position in (0, 7):
             maps = recognition.sampled(run, name, [position])[0]
@@ -147,7 +147,7 @@ def test_gains_of_species_add_up_to_the_tables_difference(run):
 def test_species_beyond_a_limit_are_shown_by_supercategory(run, monkeypatch):
     monkeypatch.setattr(recognition_numbers, "MOST_LABELS", 5)
     group, names = recognition_numbers.groups(run)
-    data = run.task()[0].data["test"]
+    data = run.opened().task.data["test"]
     assert names == sorted(set(data.supercategory)) and all(names[g] == data.supercategory[label] for g, label in zip(group, data.label, strict=True))
     assert set(names) <= set(check(recognition_numbers.per_species(run), 2))
 
@@ -179,7 +179,7 @@ def test_covered_is_the_share_of_the_box_inside_the_crop():
 
 def test_crops_of_the_cam_row_are_those_of_its_grids(run):
     """Corners of the grid that was sampled, in the square's pixels, for every test picture in order; squares inside the picture."""
-    crops, side = recognition_numbers.crops(run), run.task()[0].canvas["test"].size
+    crops, side = recognition_numbers.crops(run), run.opened().task.canvas["test"].size
     assert crops.shape == (32, 4) and (crops >= -1e-3).all() and (crops <= side + 1e-3).all()
     np.testing.assert_allclose(crops[:, 2] - crops[:, 0], crops[:, 3] - crops[:, 1], atol=1e-3)
     grid = recognition.sampled(run, "cam", [5])[0].grid
@@ -198,7 +198,7 @@ def test_cost_counts_the_networks_that_were_run(run):
     count = {name: int(line["parameters"].replace(",", "")) for name, line in (("plain", plain), ("sampler", sampler))}
     assert count["sampler"] - count["plain"] == int(sampler["before the task network"].replace(",", "")) > 0
     with torch.no_grad():
-        assert run_network(run.network("plain"), next(iter(run.task()[0].batches("test", 4)))).shape == (4, 16)
+        assert run_network(run.network("plain"), next(iter(run.opened().task.batches("test", 4)))).shape == (4, 16)
 
 
 def test_protocols_name_their_sources_and_what_this_preset_does(run):

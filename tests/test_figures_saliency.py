@@ -68,7 +68,7 @@ def test_every_figure_says_that_a_twin_is_one(run, name, options, axes):
 
 def test_maps_shown_are_the_maps_scored(run):
     """A network on one photograph gives the map that was scored in a batch; so does a map that no network made."""
-    full, chosen = run.task()[0].full, saliency.spread(run, 3)
+    full, chosen = run.opened().task.full, saliency.spread(run, 3)
     for name in run.results:
         for position, found in zip(chosen, saliency.predictions(run, name, chosen), strict=True):
             assert found.shape == full.sizes[position]
@@ -100,7 +100,7 @@ def test_a_missing_row_is_a_note(run, without_networks):
 
 
 def test_the_readmes_photographs_come_first(run, monkeypatch):
-    chosen = run.task()[0].chosen["test"]
+    chosen = run.opened().task.chosen["test"]
     names = [chosen.data.name(chosen.at(i)) for i in range(len(chosen))]
     assert len(set(saliency.spread(run, 4))) == 4 and saliency.spread(run, 99) == sorted(saliency.spread(run, 99))
     monkeypatch.setattr(saliency, "SHOWN_IN_README", (names[7], "COCO_val2014_of_another_data_set", names[2]))
@@ -120,7 +120,7 @@ def test_differences_are_zero_for_the_truth_and_blind_to_scale_or_offset():
 
 def test_the_constant_is_what_the_loss_subtracts_from(run):
     """A map that knows nothing pays exactly the constant, on average over the images."""
-    truth = run.task()[0].truth["train"]
+    truth = run.opened().task.truth["train"]
     everything = np.arange(len(truth.chosen))
     nothing = torch.full((len(everything), *truth.size), 0.5)
     part = emlnet_loss_parts(nothing, truth.density(everything), truth.fixations(everything))["nss"].item()

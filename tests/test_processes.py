@@ -16,8 +16,8 @@ from torch import nn
 from shades import Shades
 
 from lib.__main__ import main
-from lib.models.sampler import SampledNetwork
 from lib.models.rivals import Uniform
+from lib.models.zoomed import ZoomedNetwork
 from lib.training.checkpoint import load_checkpoint, seed_everything
 from lib.training.loop import Recipe, Trainer, evaluate
 from lib.training.processes import ALONE, Share, joined
@@ -36,7 +36,7 @@ def shades() -> Shades:
 def network():
     seed_everything(3)
     layers = (nn.Conv2d(3, 8, 3, stride=2), nn.GroupNorm(2, 8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 3))
-    return SampledNetwork(Uniform(16), nn.Sequential(*layers))
+    return ZoomedNetwork(Uniform(16), nn.Sequential(*layers))
 
 
 RECIPE = Recipe(epochs=2, batch_size=8, optimiser="sgd", lr=1e-2)

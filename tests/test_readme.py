@@ -116,7 +116,7 @@ class Workshop:
                 assert main(words[3:]) == 0, f"{command}: run as {shlex.join(words)}, see what it printed"
             return
         environment = os.environ | dict(variable.split("=", 1) for variable in command.variables)
-        environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ZOOM_PROGRESS": str(self.folder / "progress")}
+        environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{command}: run as {shlex.join(words)}, exit status {done.returncode}\n{(done.stdout + done.stderr)[-2000:]}"
 

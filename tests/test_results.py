@@ -1,25 +1,26 @@
 """Results: a record that parses is a finished row, its key follows what the result depends on, and intervals mean what they say."""
 
 import dataclasses
-import importlib
-import importlib.util
+import functools
 import json
-import linecache
 import os
-import sys
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch import nn
 
-import lib
-from lib.results import dependencies, statistics
-from lib.results.dependencies import code_of, key_of, module_digests, normalised
+from lib.files import ROOT
+from lib.models.network import declared, uses
+from lib.results import statistics
 from lib.results.records import Record, RecordStore, provenance
 from lib.results.statistics import Interval, bootstrap, paired, summarise, t_interval
-from lib.tables import gazecapture
+from lib.runs import keys
 from lib.runs.engine import Run, settings
+from lib.tables import gazecapture
+from lib.tables.table import Column, FromPreset, Row
+from lib.versions import VERSIONS
 
 # ------------------------------------------------------------------------------------------------------------------ records
 
@@ -57,11 +58,12 @@ def test_another_row_seed_or_key_is_not_finished(store):
     assert store.load("sampler", 1, "abc") is None
 
 
-def test_saving_removes_the_checkpoint_and_leaves_no_other_file(store):
+def test_saving_leaves_no_other_file_and_no_others_alone(store):
+    """The engine removes a row's checkpoint when the weights lie there; a record is no reason to."""
     store.folder.mkdir(parents=True)
     store.path("plain", 1, "abc", "ckpt").write_bytes(b"half way")
     store.save(record(), "abc", VALUES)
-    assert sorted(path.name for path in store.folder.iterdir()) == ["plain-seed1-abc.json", "plain-seed1-abc.npz"]
+    assert sorted(path.name for path in store.folder.iterdir()) == ["plain-seed1-abc.ckpt", "plain-seed1-abc.json", "plain-seed1-abc.npz"]
 
 
 @pytest.mark.parametrize("suffix", ["json", "npz"])
@@ -107,150 +109,125 @@ def test_values_that_need_pickle_are_not_loaded(store, tmp_path):
 
 # --------------------------------------------------------------------------------------------------------------------- keys
 
-SOURCE = '''
-"""A module."""
-import torch
-from lib.metrics import gaze
-
-SCALE = 2.0
-TABLE = {"a": (1, 2)}
+SMOKE = gazecapture.PRESETS["smoke"]
 
 
-def helper(x):
-    """Doubles."""
-    return SCALE * x
+@declared("a network", "layer")
+def network(*, task_size: int, layers: int = 14):
+    """A network that stands only for what it is called with."""
 
 
-class Thing:
-    size = 5
-
-
-def unrelated(x):
-    return x + 17
-
-
-def build(x):
-    """Says what it does."""
-    y = helper(x)  # why
-    return [y + i + TABLE["a"][0] for i in range(3)], gaze
-
-
-def makes_a_thing():
-    return Thing()
-'''
+def described_of(build, **options) -> dict:
+    return keys.network_of(Row(name="row", label="a label", network=build, options=options), SMOKE)
 
 
 @pytest.fixture
-def module_of(tmp_path, monkeypatch):
-    """A function that makes a module of this package from source, each time the same name and the present content."""
-    monkeypatch.setattr(lib, "__path__", [*lib.__path__, str(tmp_path)])
+def keys_of(tmp_path):
+    """(key of the weights, key of the values) of Table 1's sampler row, with changes to seed, row, preset or data."""
+    def found(*, seed=0, row="sampler", table=gazecapture.TABLE, data=None, **changes) -> tuple[str, str]:
+        run = Run(table, settings(table, preset="smoke", results_dir=tmp_path, device="cpu"))
+        run.preset = dataclasses.replace(run.preset, **changes)
+        run.surveyed = dict.fromkeys(("main", "control"), {"train": "a", "val": "b", "test": "c"} | (data or {}))
+        return run.weights_key(table.row(row), seed), run.key(table.row(row), seed)
 
-    def make(source, name="temporary"):
-        (tmp_path / f"{name}.py").write_text(source)
-        importlib.invalidate_caches()
-        dependencies._module.cache_clear()
-        linecache.clearcache()
-        spec = importlib.util.spec_from_file_location(f"lib.{name}", tmp_path / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        exec(compile(source, tmp_path / f"{name}.py", "exec"), module.__dict__)  # no bytecode file of the same second
-        monkeypatch.setitem(sys.modules, f"lib.{name}", module)
-        return module
-
-    yield make
-    dependencies._module.cache_clear()
+    return found
 
 
-PROSE = [("# why", "# another reason"), ('"""Doubles."""', '"""Twice the input."""'), ('"""A module."""', '"""Prose."""'),
-         ("    y = helper(x)", "\n    y = helper(  x  )"), ('    """Says what it does."""\n', "")]
+@declared("a network", "layer")
+def another_name(*, task_size: int, layers: int = 14):
+    """Other words."""
+    return nn.Identity()  # and another way to the same
 
 
-@pytest.mark.parametrize(("old", "new"), PROSE)
-def test_prose_and_layout_do_not_change_a_digest(module_of, old, new):
-    before = code_of(module_of(SOURCE).build), module_digests({"lib.temporary"})
-    assert old in SOURCE
-    after = code_of(module_of(SOURCE.replace(old, new)).build), module_digests({"lib.temporary"})
-    assert before == after
+def test_a_networks_own_name_its_words_and_its_place_do_not_count():
+    assert described_of(another_name) == described_of(network)
 
 
-@pytest.mark.parametrize(("old", "new"), [
-    ("range(3)", "range(4)"), ("SCALE * x", "SCALE * x + 1"), ("SCALE = 2.0", "SCALE = 2.5"), ("(1, 2)", "(3, 2)")])
-def test_what_a_function_runs_changes_its_digest(module_of, old, new):
-    """Its own body, a helper of its module, and constants that either reads."""
-    before = code_of(module_of(SOURCE).build)
-    assert code_of(module_of(SOURCE.replace(old, new)).build) != before
+@pytest.mark.parametrize("changes", [{"label": "other words"}, {"published": {"iPad": 1.0}}, {"twin_only": True}])
+def test_what_a_row_says_of_itself_does_not_count(keys_of, changes):
+    rows = tuple(dataclasses.replace(row, **changes) if row.name == "sampler" else row for row in gazecapture.ROWS)
+    assert keys_of(table=dataclasses.replace(gazecapture.TABLE, rows=rows)) == keys_of()
 
 
-@pytest.mark.parametrize(("old", "new"), [("x + 17", "x + 18"), ("size = 5", "size = 6")])
-def test_the_rest_of_its_module_is_not_a_functions_business(module_of, old, new):
-    before = code_of(module_of(SOURCE).build)
-    assert code_of(module_of(SOURCE.replace(old, new)).build) == before
+@pytest.mark.parametrize("other", [
+    lambda: described_of(network, layers=6), lambda: described_of(functools.partial(network, layers=6)),
+    lambda: described_of(declared("another", "layer")(lambda *, task_size, layers=14: None)),
+    lambda: described_of(network, layers=FromPreset("view_size"))])
+def test_what_a_network_is_counts(other):
+    assert other() != described_of(network)
 
 
-def test_a_class_of_the_same_module_counts(module_of):
-    before = code_of(module_of(SOURCE).makes_a_thing)
-    assert code_of(module_of(SOURCE.replace("size = 5", "size = 6")).makes_a_thing) != before
+@pytest.mark.parametrize(("value", "another"), [(6, 14), ("small", "large"), ((1, 2), (2, 1)), ({"a": 1}, {"a": 2}), (True, 1.5)])
+def test_a_value_that_a_closure_holds_counts(value, another):
+    def made(held):
+        return declared("closure", "layer")(lambda *, task_size: held)
+
+    assert described_of(made(value)) == described_of(made(value)) != described_of(made(another))
 
 
-@pytest.mark.parametrize("imported", ["from lib.other import Layer", "from lib import other", "from lib.other import build_layer"])
-def test_other_modules_of_the_package_count_with_all_that_they_import(module_of, imported):
-    """However they are imported: a class, a function or the module itself."""
-    use = {"Layer": "Layer()", "other": "other.Layer()", "build_layer": "build_layer()"}[imported.split()[-1]]
-    source = f"{imported}\n\n\ndef build():\n    return {use}\n"
-    deep = "WIDTH = 3\n"
-    other = "from lib.deep import WIDTH\n\n\nclass Layer:\n    width = WIDTH\n\n\ndef build_layer():\n    return Layer()\n"
-    digests = []
-    for deep_source, other_source in [(deep, other), (deep + "# prose\n", other), ("WIDTH = 4\n", other), (deep, other + "x = 1\n")]:
-        module_of(deep_source, "deep")
-        lib.other = module_of(other_source, "other")
-        digests.append(code_of(module_of(source).build))
-        del lib.other
-    assert digests[0] == digests[1]
-    assert digests[0] != digests[2] and digests[0] != digests[3]
+def test_an_option_and_a_partials_argument_are_the_same_thing():
+    assert described_of(network, layers=6) == described_of(functools.partial(network, layers=6))
 
 
-def test_digests_do_not_depend_on_where_the_checkout_lies(module_of):
-    source = "from pathlib import Path\nROOT = Path(__file__)\n\n\ndef build():\n    return ROOT, __file__\n"
-    assert set(code_of(module_of(source).build)) == {"lib.temporary:build"}
+@pytest.mark.parametrize("build", [lambda *, task_size: None, functools.partial(lambda *, task_size: None), nn.Linear])
+def test_a_network_that_is_not_declared_is_one_line_that_says_how(build):
+    with pytest.raises(ValueError, match="is not declared: write @declared") as caught:
+        described_of(build)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_be_written_down_is_refused():
+    """An object's address would make a key of its own in every process."""
+    with pytest.raises(ValueError, match="is no plain value"):
+        described_of(network, layers=object())
+
+
+@pytest.mark.parametrize(("version", "weights", "values"), [
+    ("layer", True, True), ("backbones", True, True), ("training", True, True), ("gaze", True, True), ("views", True, True), ("pictures", True, True),
+    ("gaze values", False, True), ("rivals", False, False), ("deformable", False, False), ("classification", False, False), ("emlnet", False, False)])
+def test_a_version_that_is_raised_changes_what_was_made_with_it_and_nothing_else(keys_of, monkeypatch, version, weights, values):
+    before = keys_of()
+    monkeypatch.setitem(VERSIONS, version, VERSIONS[version] + 1)
+    assert tuple(old != new for old, new in zip(before, keys_of(), strict=True)) == (weights, values)
+
+
+def test_keys_do_not_depend_on_where_anything_lies(tmp_path):
+    run = Run(gazecapture.TABLE, settings(gazecapture.TABLE, preset="smoke", results_dir=tmp_path, device="cpu"))
+    run.surveyed = dict.fromkeys(("main", "control"), {"train": "a", "val": "b", "test": "c"})
+    text = json.dumps([run.depends(row, 0) for row in gazecapture.ROWS])
+    assert str(ROOT) not in text and str(tmp_path) not in text and "<" not in text and " at 0x" not in text
 
 
 def test_the_sampler_row_depends_on_the_sampler_and_the_mean_row_does_not():
-    assert "lib.models.sampler" in code_of(gazecapture.sampler)
-    assert "lib.models.backbones" in code_of(gazecapture.sampler)
-    assert "lib.tables.gazecapture:trunk" in code_of(gazecapture.sampler)
-    assert set(code_of(gazecapture.train_mean)) == {"lib.models.baselines", "lib.tables.gazecapture:train_mean"}
+    assert {"layer", "backbones"} <= set(uses(gazecapture.TABLE.row("sampler").network))
+    assert uses(gazecapture.TABLE.row("mean").network) == ("baselines",)
 
 
-@pytest.mark.parametrize(("one", "other", "equal"), [
-    ("x = 1", "x  =  1  # one", True), ("x = 1", "x = 2", False), ("def f():\n    'doc'\n    return 1", "def f():\n    return 1", True),
-    ("x = 'text'", "x = 'other'", False), ("class A:\n    'doc'\n    y = 'kept'", "class A:\n    y = 'kept'", True),
-    ("def f():\n    return 'a'", "def f():\n    return 'b'", False), ("    x = 1\n    y = 2", "x = 1\ny = 2", True)])
-def test_normalised_keeps_what_code_does(one, other, equal):
-    assert (normalised(one) == normalised(other)) == equal
+@pytest.mark.parametrize(("changes", "weights"), [
+    ({"seed": 1}, True), ({"data": {"train": "other"}}, True), ({"data": {"val": "other"}}, True), ({"data": {"test": "other"}}, False),
+    ({"row": "plain"}, True), ({"task_size": 48}, True), ({"view_size": 48}, True), ({"target": "screen"}, True),
+    ({"recipe": dataclasses.replace(SMOKE.recipe, lr=1e-5)}, True), ({"recipe": dataclasses.replace(SMOKE.recipe, epochs=3)}, True)], ids=str)
+def test_the_key_follows_recipe_seed_row_and_data(keys_of, changes, weights):
+    """Test data are part of the values alone: other ones are evaluated on, and nothing is trained again."""
+    assert tuple(old != new for old, new in zip(keys_of(), keys_of(**changes), strict=True)) == (weights, True)
+    assert keys_of(**changes) == keys_of(**changes)
 
 
-class _Nothing:
-    """A task that only stands there."""
+@pytest.mark.parametrize("changes", [{"crop_size": 99}, {"small": False}, {"twin": "demo"}, {"outputs": 2}])
+def test_what_a_row_does_not_ask_its_preset_for_does_not_count(keys_of, changes):
+    assert keys_of(**changes) == keys_of()
 
 
-@pytest.fixture
-def key_for(tmp_path):
-    """The key of the sampler row, with changes to seed, preset or data."""
-    def key(*, seed=0, fingerprint="f", row="sampler", **changes):
-        table = gazecapture.TABLE
-        run = Run(table, settings(table, preset="smoke", results_dir=tmp_path, device="cpu"))
-        run.preset = dataclasses.replace(run.preset, **changes)
-        run._tasks["main"] = _Nothing(), {"fingerprint": fingerprint}
-        return key_of(run.depends(table.row(row), seed))
-
-    return key
+def test_a_new_metric_is_evaluated_and_nothing_is_trained_again(keys_of):
+    table = gazecapture.TABLE
+    weights, values = keys_of(table=dataclasses.replace(table, columns=(*table.columns, Column(name="new", metric="new"))))
+    assert weights == keys_of()[0] and values != keys_of()[1]
 
 
-def test_the_key_follows_recipe_seed_row_and_data(key_for):
-    recipe = gazecapture.PRESETS["smoke"].recipe
-    keys = [key_for(), key_for(seed=1), key_for(fingerprint="g"), key_for(row="plain"), key_for(task_size=48),
-            key_for(recipe=dataclasses.replace(recipe, lr=1e-5)), key_for(recipe=dataclasses.replace(recipe, epochs=3))]
-    assert len(set(keys)) == len(keys)
-    assert key_for() == keys[0]
+@pytest.mark.parametrize("changes", [{"title": "Another title"}, {"columns": tuple(reversed(gazecapture.TABLE.columns))}, {"over": "people"},
+                                     {"comparisons": ()}, {"reference": "mean"}])
+def test_how_a_table_is_shown_does_not_count(keys_of, changes):
+    assert keys_of(table=dataclasses.replace(gazecapture.TABLE, **changes)) == keys_of()
 
 
 # --------------------------------------------------------------------------------------------------------------- statistics

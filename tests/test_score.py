@@ -14,6 +14,7 @@ from lib.__main__ import main
 from lib.data.salicon import SALICON
 from lib.data.synthetic import salicon
 from lib.metrics import saliency as metrics
+from lib.training.progress import Progress
 
 COUNT = 4
 
@@ -30,9 +31,9 @@ def maps(twin, tmp_path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_bars(tmp_path, monkeypatch):
-    """Progress goes to a file, so that standard error holds nothing but errors."""
-    monkeypatch.setenv("ZOOM_PROGRESS", str(tmp_path / "progress"))
+def no_bars(monkeypatch):
+    """So that standard error holds nothing but errors."""
+    monkeypatch.setattr(Progress, "_draw", lambda *_: None)
 
 
 def score(twin: Path, maps: Path, tmp_path: Path, capsys, *words: str) -> tuple[str, pd.DataFrame]:

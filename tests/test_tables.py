@@ -150,14 +150,14 @@ def test_an_interrupted_row_goes_on_and_ends_with_the_same_values(run, tmp_path,
 
 
 def test_the_saved_weights_are_the_network_that_was_evaluated(run):
-    values = evaluate(run.network("plain"), run.task()[0], "test", device=torch.device("cpu"))
+    values = evaluate(run.network("plain"), run.opened().task, "test", device=torch.device("cpu"))
     np.testing.assert_array_equal(values["error_cm"], run.results["plain"][0].values["error_cm"])
 
 
 def test_a_record_says_what_it_is(run):
     record = run.results["plain"][0].record
     assert record.is_twin and (record.dataset, record.preset, record.seed, record.unit) == ("twin", "smoke", 0, "frames")
-    assert record.n == len(run.results["plain"][0].values["error_cm"]) == len(run.task()[0].data["test"])
+    assert record.n == len(run.results["plain"][0].values["error_cm"]) == len(run.opened().task.data["test"])
     assert record.summary["error_cm"] == pytest.approx(run.results["plain"][0].values["error_cm"].mean())
     assert len(record.history) == run.preset.recipe.epochs and run.results["mean"][0].record.history == []
     assert record.provenance["threads"] == 1 and record.provenance["device"] == "cpu"
@@ -294,7 +294,7 @@ def test_a_tables_rows_have_unique_names_and_its_reference_exists():
 @pytest.mark.parametrize("target", [CameraTarget(), ScreenTarget()])
 def test_the_loss_is_the_mean_euclidean_distance_in_cm(run, results, target):
     """And so is the error that the table is about, on either reading of the two sigmoids."""
-    root = run.task()[0].data["train"].root
+    root = run.opened().task.data["train"].root
     task = GazeTask(root, view_size=32, target=target, cache_dir=results / "cache")
     for batch in task.batches("test", 16):
         output = torch.rand(len(batch["index"]), 2, generator=torch.Generator().manual_seed(1))
@@ -307,7 +307,7 @@ def test_the_loss_is_the_mean_euclidean_distance_in_cm(run, results, target):
 
 
 def test_every_column_of_a_batch_belongs_to_its_images(run):
-    task = run.task()[0]
+    task = run.opened().task
     data, scale = task.data["train"], task.reduce
     for batch in task.batches("train", 16, torch.Generator().manual_seed(0)):
         index = batch["index"].numpy()
@@ -320,13 +320,13 @@ def test_every_column_of_a_batch_belongs_to_its_images(run):
 
 
 def test_subjects_do_not_cross_splits(run):
-    data = run.task()[0].data
+    data = run.opened().task.data
     subjects = [set(data[split].subject) for split in ("train", "val", "test")]
     assert not (subjects[0] & subjects[1] or subjects[0] & subjects[2] or subjects[1] & subjects[2])
 
 
 def test_train_mean_predicts_the_mean_of_each_group(run):
-    columns = run.task()[0].columns["train"]
+    columns = run.opened().task.columns["train"]
     model = run.build(TABLE.row("mean"), 0)
     for group in (0, 1):
         wanted = columns["target"].numpy()[columns["tablet"].numpy() == group].mean(0)

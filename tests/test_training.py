@@ -13,32 +13,33 @@ from torch import nn
 
 from shades import Shades
 
+from lib.files import replace_atomically
 from lib.models.backbones import small_saliency_network
-from lib.models.sampler import SaliencySampler
-from lib.training.checkpoint import (
-    load_checkpoint,
-    load_weights,
-    replace_atomically,
-    restore_rng,
-    rng_state,
-    save_checkpoint,
-    save_weights,
-    seed_everything,
-)
+from lib.models.network import RowNetwork
+from lib.models.sampler import SaliencyZoom
+from lib.models.zoomed import ZoomedNetwork
+from lib.training.checkpoint import load_checkpoint, load_weights, restore_rng, rng_state, save_checkpoint, save_weights, seed_everything
 from lib.training.loop import Recipe, Trainer, evaluate, learning_rate, make_optimiser, run_network
 from lib.training.progress import Progress
 
 CPU = torch.device("cpu")
 QUIET = Progress(quiet=True)
 EPOCHS = 3
-RECIPE = Recipe(epochs=EPOCHS, batch_size=8, lr=5e-3, blur_epochs=2, clip_norm=1.0)
+RECIPE = Recipe(epochs=EPOCHS, batch_size=8, lr=5e-3, blur=0.5, clip_norm=1.0)
 
 
 def network(seed=0):
     """A saliency sampler with dropout behind it, so that both of the loop's random streams matter."""
     seed_everything(seed)
     task = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Dropout(0.4), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 3))
-    return SaliencySampler(task, small_saliency_network(width=8), 16, 40)
+    return ZoomedNetwork(SaliencyZoom(small_saliency_network(width=8), 16, 40), task)
+
+
+class Means(RowNetwork):
+    """A network without maps, and without a use for any hook."""
+
+    def forward(self, image):
+        return image.mean((2, 3))
 
 
 class Interrupted(Exception):
@@ -128,6 +129,13 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path, whole):
     assert_same(train(checkpoint=path), whole)
 
 
+@pytest.mark.parametrize(("share", "epochs", "blurred"), [
+    (0.0, 7, 0), (0.5, 3, 2), (1 / 3, 9, 3), (1 / 3, 10, 4), (0.2, 20, 4), (1.0, 14, 14), (1 / 3, 1, 1)])
+def test_blur_is_a_share_of_the_epochs_rounded_up(share, epochs, blurred):
+    """A third of nine are three, although 1 / 3 * 9 need not be 3 in floating point."""
+    assert Recipe(epochs=epochs, batch_size=1, blur=share).blurred_epochs == blurred
+
+
 def test_blur_is_on_during_its_epochs_only():
     seen = []
 
@@ -155,10 +163,13 @@ def test_the_order_of_samples_differs_between_epochs_and_covers_all():
     assert epochs[0] != epochs[1] != epochs[2]
 
 
-def test_a_loss_that_is_not_finite_names_row_epoch_and_remedy():
+def test_a_loss_that_is_not_finite_names_row_epoch_step_and_remedy():
+    """At the step where it arises: nothing has learnt from it, the weights are still finite."""
     trainer = Trainer(network(), Shades(poison=3), RECIPE, seed=0, device=CPU)
-    with pytest.raises(FloatingPointError, match=r"^row 2/5 sampler: the loss is .*nan.* in epoch 1; lower the recipe's lr$"):
+    with pytest.raises(FloatingPointError, match=r"^row 2/5 sampler, epoch 1, step \d: squares is not finite; lower the recipe's lr") as caught:
         trainer.run(checkpoint=None, progress=QUIET, label="row 2/5 sampler")
+    assert "\n" not in str(caught.value)
+    assert all(parameter.isfinite().all() for parameter in trainer.model.parameters())
 
 
 def test_evaluate_gives_samples_in_order_without_dropout_and_draws_nothing():
@@ -174,9 +185,7 @@ def test_run_network_gives_the_maps_of_a_sampler_and_none_without_one():
     batch = next(Shades().batches("val", 4))
     output, maps = run_network(network().eval(), batch, maps=True)
     assert output.shape == (4, 3) and maps.grid.shape == (4, 16, 16, 2)
-    simple = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    simple.inputs = ("image",)
-    assert run_network(simple, batch, maps=True)[1] is None
+    assert run_network(Means(), batch, maps=True)[1] is None
 
 
 # ---------------------------------------------------------------------------------------------------------------- keep_best
@@ -318,27 +327,53 @@ def test_checkpoints_load_without_executing_anything(tmp_path):
     """A real checkpoint needs no more than weights_only allows, and one that would run code is refused."""
     path = tmp_path / "row.ckpt"
     train(checkpoint=path)
-    assert set(torch.load(path, weights_only=True)) == {"epoch", "model", "optimiser", "history", "best", "rng"}
+    assert set(load_checkpoint(path)) == {"epoch", "model", "optimiser", "history", "best", "rng"}
 
     class Evil:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "executed"),)
 
-    torch.save({"epoch": 1, "model": Evil()}, path)
-    with pytest.raises(ValueError, match="not a readable checkpoint"):
+    save_checkpoint(path, {"epoch": 1, "model": Evil()})  # with the right digest: whoever wrote it can compute one
+    with pytest.raises(ValueError, match="it is no checkpoint"):
         load_checkpoint(path)
     assert not (tmp_path / "executed").exists()
 
 
-@pytest.mark.parametrize("damage", ["empty", "truncated", "text"])
-def test_a_damaged_checkpoint_is_one_line_that_says_what_to_do(tmp_path, damage):
+@pytest.mark.parametrize("damage", ["empty", "truncated", "text", "one byte"])
+def test_a_damaged_checkpoint_is_known_put_aside_and_the_row_starts_again(tmp_path, whole, capsys, damage):
     path = tmp_path / "row.ckpt"
-    save_checkpoint(path, {"weights": torch.rand(100)})
-    data = path.read_bytes()
-    path.write_bytes({"empty": b"", "truncated": data[:len(data) // 2], "text": b"not a checkpoint"}[damage])
-    with pytest.raises(ValueError, match=r"row\.ckpt: not a readable checkpoint \(\w+\); delete it") as caught:
+    train(checkpoint=path)
+    data, middle = path.read_bytes(), path.stat().st_size // 2
+    damaged = {"empty": b"", "truncated": data[:middle], "text": b"not a checkpoint",
+               "one byte": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1:]}[damage]
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match="its bytes are not those that were written"):
         load_checkpoint(path)
-    assert "\n" not in str(caught.value)
+    assert_same(train(checkpoint=path), whole)
+    said = capsys.readouterr().out
+    assert said.startswith("row.ckpt: its bytes are not those that were written; ") and "row.ckpt.damaged" in said and said.count("\n") == 1
+    assert (tmp_path / "row.ckpt.damaged").read_bytes() == damaged and load_checkpoint(path)["epoch"] == EPOCHS
+
+
+def _of_another_network(state):
+    return state | {"model": {name: tensor[:1] for name, tensor in state["model"].items()}}
+
+
+def _not_finite(state):
+    return state | {"model": {name: torch.full_like(tensor, torch.nan) for name, tensor in state["model"].items()}}
+
+
+@pytest.mark.parametrize(("change", "why"), [
+    (_of_another_network, "its weights are those of another network"), (_not_finite, "its weights are not finite"),
+    (lambda state: state | {"epoch": EPOCHS + 1}, f"it says epoch {EPOCHS + 1}"),
+    (lambda state: {name: value for name, value in state.items() if name != "rng"}, "it lacks parts")])
+def test_a_checkpoint_of_something_else_is_put_aside(tmp_path, whole, capsys, change, why):
+    path = tmp_path / "row.ckpt"
+    train(checkpoint=path)
+    save_checkpoint(path, change(load_checkpoint(path)))
+    assert_same(train(checkpoint=path), whole)
+    said = capsys.readouterr().out
+    assert said.startswith(f"row.ckpt: {why}") and said.count("\n") == 1 and (tmp_path / "row.ckpt.damaged").exists()
 
 
 def test_no_checkpoint_is_none(tmp_path):
@@ -392,11 +427,16 @@ def test_weights_round_trip_and_errors_list_the_differing_keys(tmp_path):
 # ----------------------------------------------------------------------------------------------------------------- progress
 
 
-def test_progress_lines_go_to_the_runners_file(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("ZOOM_PROGRESS", str(tmp_path / "lines"))
-    progress = Progress("gazecapture: ")
+def test_on_a_worker_progress_goes_to_the_sink_and_nowhere_else(capsys):
+    told = []
+    progress = Progress("gazecapture: ", sink=lambda *step: told.append(step))
     for done in (1, 2, 3):
         progress("train", done, 3, "epoch 1/1")
-    lines = (tmp_path / "lines").read_text().splitlines()
-    assert lines[-1] == "gazecapture: train 3/3, epoch 1/1"
+    assert told[-1] == ("train", 3, 3, "epoch 1/1"), "the last step is always told"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_quiet_progress_says_nothing_to_anybody(capsys):
+    progress = Progress(quiet=True, sink=lambda *step: pytest.fail("it was to be quiet"))
+    progress("train", 3, 3, "")
     assert capsys.readouterr() == ("", "")

@@ -18,8 +18,6 @@ SHOWN_HEIGHT = 360  # pixels of the picture under the sliders
 
 def has_reader() -> bool:
     """Whether a notebook server started this kernel: papermill and the batch runner leave no widget behind that works."""
-    if "ZOOM_PROGRESS" in os.environ:
-        return False
     if "JPY_SESSION_NAME" in os.environ:  # set by jupyter_server for the kernels of its sessions
         return True
     try:
