@@ -84,7 +84,7 @@ def _explained(photo: Image.Image, saliency: NDArray[np.floating], grid: Tensor)
     from PIL import ImageDraw
 
     heat = Image.fromarray((saliency / max(float(saliency.max()), 1e-12)).astype(np.float32)).resize(photo.size, Image.Resampling.BILINEAR)
-    light = 0.25 + 0.75 * np.clip(np.asarray(heat), 0, 1)[..., None] ** 0.5
+    light = 0.45 + 0.55 * np.clip(np.asarray(heat), 0, 1)[..., None] ** 0.5
     lit = Image.fromarray((np.asarray(photo) * light).astype(np.uint8))
     width, height = photo.size
     lines = (max(2, round(LINES * height / max(photo.size))), max(2, round(LINES * width / max(photo.size))))

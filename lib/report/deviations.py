@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.files import ROOT
-from lib.report.gallery import cells
 
 ROOMS = ("models", "data", "training", "tables", "metrics")
 SYSTEMS = (  # the first pattern that a module's or notebook's name matches
