@@ -17,6 +17,7 @@ from lib.data.mit1003 import MIT1003
 from lib.data.osie import OSIE
 from lib.data.points import OUTSIDE_MOST, Plausibility, check_outside, to_pixels
 from lib.data.salicon import SALICON, SALICON2014
+from lib.data.saliency import pixels_inside
 
 
 def refused(action, *said: str) -> str:
@@ -62,6 +63,14 @@ def test_scaling_keeps_pixel_centres():
     assert to_pixels(at, (600, 800), (1200, 1600)).tolist() == [[1, 1], [1599, 1199], [800, 600]]
     refused(lambda: to_pixels(np.array([[1.0, np.nan], [2.0, 3.0]]), (60, 80), (60, 80)), "1 of 2 fixations are no numbers")
     assert np.abs(to_pixels(np.array([[1e300, -1e300]]), (600, 800), (600, 800))).max() == 10**6
+
+
+def test_a_plain_list_of_points_is_rounded_and_checked():
+    """What one's own data set needs (lib/README.md): fractions are rounded, NaN and text are no pixels."""
+    assert pixels_inside([[1.4, 2.6], [7.0, 3.0], [80.0, 3.0]], (60, 80), Path("a.jpg")).tolist() == [[1, 3], [7, 3]]
+    for points in ([[np.nan, 1.0], [2.0, 3.0]], [["a", "b"]], [[None, 1]]):
+        refused(lambda points=points: pixels_inside(points, (60, 80), Path("a.jpg")), "a.jpg: its fixations are no pairs of numbers")
+    refused(lambda: pixels_inside([[300, 3]], (60, 80), Path("a.jpg")), "a.jpg: 1 of 1 fixations lie outside")
 
 
 def test_salicons_photographs_must_have_the_size_of_their_fixations(tmp_path):
