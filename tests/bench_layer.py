@@ -103,7 +103,8 @@ def report_memory(before: str | None, threads: int, sides: tuple[int, ...]) -> N
     for side in sides:
         first, second = step_memory(before, side, 64, threads) if before else None, step_memory(None, side, 64, threads)
         if second is not None:
-            print(f"   side {side:<6}{'-' if first is None else f'{first:.0f}':>8} -> {second:.0f}, {'-' if first is None else f'{second / first:.2f}'} of it")
+            share = "" if first is None else f", {second / first:.2f} of it"
+            print(f"   side {side:<6}{'-' if first is None else f'{first:.0f}':>8} -> {second:.0f}{share}")
 
 
 # ------------------------------------------------------------------------------------------------- 7: what the checks cost
@@ -238,7 +239,8 @@ def main() -> int:
     commit = options.before or BEFORE
     before = layer_of(commit)
     repeats = 3 if options.quick else 10
-    print(f"cpu: {options.threads} threads; torch {torch.__version__}, {platform.machine()}; before is {commit if before else 'missing: no git history'}")
+    known = commit if before else "missing: no git history"
+    print(f"cpu: {options.threads} threads; torch {torch.__version__}, {platform.machine()}; before is {known}")
     report_bytes(before, repeats, (400, 800) if options.quick else (400, 800, 1600))
     report_memory(commit if before else None, options.threads, (800,) if options.quick else (800, 1600))
     report_checks(repeats)

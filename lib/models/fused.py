@@ -29,7 +29,8 @@ def sample_normalized(image: Tensor, grid: Tensor, mean: Tensor, std: Tensor) ->
     mean, std: one value for each channel, of images in [0, 1]. Differentiable in the grid, once.
     """
     mean, std = (torch.as_tensor(value, dtype=torch.float32, device=image.device).flatten() for value in (mean, std))
-    if triton is None or image.dtype != torch.uint8 or grid.dtype == torch.float64 or not (image.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"):
+    runs = triton is not None and (image.is_cuda or os.environ.get("TRITON_INTERPRET") == "1")
+    if not runs or image.dtype != torch.uint8 or grid.dtype == torch.float64:
         return (resample(image, grid) - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
     grid = grid.float().expand(len(image), -1, -1, -1).contiguous()
     return _Fused.apply(image, grid, 1 / (255 * std), -mean / std)
