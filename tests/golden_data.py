@@ -88,8 +88,11 @@ def _saliency() -> dict:
 def _views() -> dict:
     image = picture(96, 120)
     store = ImageStore(photographs()[:1], np.array([[60, 60]]), 16, cache_dir=None, fingerprint="", workers=0)
-    found = {f"{size}": layer.low_resolution(image, size) for size in (7, (31, 40), 96)}
-    return found | {"float": layer.low_resolution(image / 255, 20), "large": layer.low_resolution(picture(300, 400, 1), 32), "stored": store.fetch(np.array([0]))[1]}
+    found = {f"{size} of floats": layer.low_resolution(image / 255, size) for size in (7, 20, (31, 40), 96)}
+    for name, view in {"bytes": layer.low_resolution(image, 32), "large": layer.low_resolution(picture(300, 400, 1), 32)}.items():
+        levels = view * 255
+        found |= {f"{DRAWN} {name}": avg_pool2d(levels, 4), f"{name} on whole levels": [((levels - levels.round()).abs() < 1e-3).double().mean()]}
+    return found | {f"{DRAWN} stored": avg_pool2d(store.fetch(np.array([0]))[1].float(), 4)}
 
 
 @golden("pictures", on=("twin cub200", "twin inaturalist", "twin imagenette"))
@@ -143,7 +146,9 @@ def _gaze_values() -> dict:
     found = {}
     for name, target in {"camera": None, "screen": ScreenTarget()}.items():
         task = GazeTask(twin("gazecapture"), view_size=16, reduce=4, target=target)
-        values = task.values(torch.tensor([[0.4, 0.6], [0.55, 0.2]]), next(task.batches("test", 2)), seen(zoomed_grid()))
+        batch = next(task.batches("test", 2))
+        count = len(batch["index"])  # frames of one size
+        values = task.values(torch.tensor([[0.4, 0.6], [0.55, 0.2]])[:count], batch, seen(zoomed_grid()[:count]))
         found |= {f"{name} {label}": each for label, each in values.items()}
     return found
 

@@ -14,7 +14,7 @@ from goldens import Numbers, golden, heat, picture
 from shades import Shades
 
 from lib.data.canvas import Square
-from lib.models import baselines, saliency_baselines, zoomed
+from lib.models import baselines, cam, saliency_baselines, zoomed
 from lib.models import sampler as layer
 from lib.models.backbones import alexnet_regressor, saliency_network_resnet18
 from lib.models.emlnet import Decoder, Encoder, SmallEncoder
@@ -63,11 +63,12 @@ def looks(model: RowNetwork, batch: dict[str, Tensor]) -> Numbers:
 
 
 def batch_of(image: Tensor, view_size: int = 32) -> dict[str, Tensor]:
-    return {"image": image, "view": (layer.low_resolution(image, view_size) * 255).round().to(torch.uint8), "annotation": heat()}
+    """image: float. Bytes would be resized as bytes, and rounded to grey levels, which another processor may do otherwise."""
+    return {"image": image, "view": layer.low_resolution(image, view_size), "annotation": heat()}
 
 
 def of_rows(**builds: Callable[[], RowNetwork]) -> Numbers:
-    batch = batch_of(picture(80, 96))
+    batch = batch_of(picture(80, 96) / 255)
     return {f"{name} {label}": values for name, build in builds.items() for label, values in looks(two_steps(build, batch), batch).items()}
 
 
@@ -98,24 +99,25 @@ def small_trunk() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 5, 4), nn.Tanh())
 
 
-@golden("rivals", on=("layer", "backbones"))
+@golden("rivals", on=("layer", "backbones", "views"))
 def _rivals() -> dict:
     return of_rows(**{build.__name__: functools.partial(build, **LOOKING) for build in (zoomed.stn_affine, zoomed.stn_tps, zoomed.grid_estimator)},
                    oracle=functools.partial(zoomed.oracle, **SMALL), points=functools.partial(zoomed.plain, **SMALL, antialias=False))
 
 
-@golden("deformable", on=("layer", "backbones"))
+@golden("deformable", on=("layer", "backbones", "views"))
 def _deformable() -> dict:
     return of_rows(deformable=functools.partial(zoomed.deformable, **SMALL), one=functools.partial(zoomed.deformable, **SMALL, count=1))
 
 
-@golden("cam", on=("layer", "backbones"))
+@golden("cam", on=("layer", "backbones", "views"))
 def _cam() -> dict:
-    plain = two_steps(functools.partial(zoomed.plain, **SMALL | {"task": "small_gap"}), batch_of(picture(80, 96)))
-    return looks(zoomed.cam(plain).eval(), batch_of(picture(80, 96)))
+    plain = two_steps(functools.partial(zoomed.plain, **SMALL | {"task": "small_gap"}), batch_of(picture(80, 96) / 255))
+    boxes = [cam.cam_box(each[0] / each.max()) for each in heat()]
+    return looks(zoomed.cam(plain).eval(), batch_of(picture(80, 96) / 255)) | {"box": boxes, "square": [cam.square(box) for box in boxes]}
 
 
-@golden("backbones", on=("layer",))
+@golden("backbones", on=("layer", "views"))
 def _backbones() -> dict:
     small = ("small_alexnet", "small_gap", "small_inception", "small_classifier", "scratch_resnet18")
     found = of_rows(**{task: functools.partial(zoomed.plain, **SMALL | {"task": task, "task_size": 64}) for task in small},
@@ -175,7 +177,7 @@ def _mrcnn() -> dict:
     return found
 
 
-@golden("proposal", on=("backbones",))
+@golden("proposal", on=("backbones", "views"))
 def _proposal() -> dict:
     batch = {"image": picture(96, 96), "coverage": torch.tensor([[0.1, 0.9, 0, 0.9, 0.2], [0.0, 0, 0.4, 0, 0.3]])}
     known, sizes = {"task": "small_classifier", "crop_size": 64}, {"sizes": (16, 24, 40, 64), "norm": "group"}

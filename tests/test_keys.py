@@ -100,7 +100,7 @@ def a_docstring(folder: Path) -> None:
 
 
 def a_helper_renamed(folder: Path) -> None:
-    edit(folder, "lib/models/zoomed.py", r"\bbehind\(", "put_behind(", count=8)
+    edit(folder, "lib/models/zoomed.py", r"\bbehind\(", "put_behind(", count=7)
 
 
 def a_network_renamed(folder: Path) -> None:
@@ -141,7 +141,7 @@ def test_an_edit_computes_again_what_it_changes_and_nothing_else(change, copy, c
 
 
 def another_view(folder: Path) -> None:
-    edit(folder, "lib/models/sampler.py", r'mode="bilinear", antialias=True\) / scale', 'mode="bicubic", antialias=True) / scale')
+    edit(folder, "lib/models/sampler.py", r'pair\(size\), mode="bilinear", antialias=True\)', 'pair(size), mode="bicubic", antialias=True)')
 
 
 def another_bird(folder: Path) -> None:
