@@ -1,6 +1,7 @@
 """What all tests share: one thread, figures without a display, and where real data lie."""
 
 import os
+import shutil
 import warnings
 from pathlib import Path
 
@@ -39,10 +40,38 @@ def drawn_without_warnings():
     plt.close("all")
 
 
-@pytest.fixture(scope="module")
-def results_dir(tmp_path_factory) -> Path:
-    """One results folder for all tests of a file."""
-    return tmp_path_factory.mktemp("results")
+# --- one for all tests, and for all workers of pytest-xdist ------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory) -> Path:
+    """A folder that all workers of this session share: what lies there is made once, under a lock, by whoever needs it first."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def once(shared):
+    """`once(name, make)`: the path shared/name, made by `make(path)` the first time that any worker asks for it."""
+    from lib.files import locked
+
+    def made(name: str, make) -> Path:
+        path, done = shared / name, shared / f"{name}.done"
+        with locked(path):
+            if not done.exists():
+                make(path)
+                done.touch()
+        return path
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def results_dir(shared) -> Path:
+    """The results folder of all smoke runs: a row is trained once, whoever needs it. Only the engine writes there, and the batch of all notebooks."""
+    return shared / "results"
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +85,20 @@ def smoke():
         return Run(table, settings(table, preset="smoke", rows=rows and list(rows), device="cpu", results_dir=results_dir, **options)).run()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def lend(results_dir, smoke):
+    """`lend(folder, table, rows)`: a results folder with these rows of the shared one, and what was decoded for them."""
+    def lent(folder: Path, table: str, rows) -> Path:
+        run = smoke(table, results_dir, rows)
+        for row, seed in run.todo():
+            for path in (run.weights_path(row, seed), *(run.store.path(row.name, seed, run.key(row, seed), part) for part in ("json", "npz"))):
+                there = folder / path.relative_to(results_dir)
+                there.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, there)
+        if not (folder / "cache").exists():
+            (folder / "cache").symlink_to(results_dir / "cache", target_is_directory=True)
+        return folder
+
+    return lent

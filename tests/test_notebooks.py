@@ -10,8 +10,10 @@ import nbformat
 import pytest
 
 from lib import tables
-from lib.batch import NAMES, check_parameters
+from lib.batch import check_parameters
+from lib.runs.parameters import PARAMETERS
 
+NAMES = tuple(PARAMETERS)
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))
@@ -36,9 +38,9 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "MPLBACKEND"} | {"OMP_NUM_THREADS": "1"}
 
 
-def whole_batch(results: Path) -> None:
-    """`make reproduce` in miniature: every notebook, in order, as one batch with its helpers."""
-    words = [sys.executable, "-m", "lib", "run", "--preset", "smoke", "--device", "cpu", "--results", str(results)]
+def whole_batch(results: Path, *notebooks: str) -> None:
+    """`make reproduce` in miniature: every notebook, in order, as one batch, its rows on workers."""
+    words = [sys.executable, "-m", "lib", "run", *notebooks, "--preset", "smoke", "--device", "cpu", "--results", str(results)]
     done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
@@ -94,8 +96,9 @@ class TestExecution:
         assert "unknown parameter presett" in done.stderr and all(name in done.stderr for name in NAMES)
         assert not (tmp_path / "figures").exists()
 
-    def test_some_rows_and_the_report_on_them(self, tmp_path):
+    def test_some_rows_and_the_report_on_them(self, tmp_path, lend):
         """The report draws nothing; on two rows of one table it writes that table, the ledger, and pages that say what was not run."""
+        lend(tmp_path, "gazecapture", ("plain", "sampler"))
         done = papermill("01_gazecapture", tmp_path / "first.ipynb", "preset=smoke", "rows=plain,sampler", f"results_dir={tmp_path}")
         assert done.returncode == 0, done.stderr[-2000:]
         assert len(list((tmp_path / "figures").glob("01_*.png"))) == pictures(tmp_path / "first.ipynb") == FIGURES["01_gazecapture"]
@@ -106,10 +109,16 @@ class TestExecution:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("batch")
-    whole_batch(folder)
-    return folder
+def results(once, results_dir) -> Path:
+    """The results of one batch of all notebooks, whose rows stay for whoever needs them."""
+    once("batch", lambda path: whole_batch(results_dir))
+    return results_dir
+
+
+def said(executed: Path) -> list[str]:
+    """The lines that an executed notebook printed."""
+    outputs = [output for cell in code_cells(executed) for output in cell.outputs if output.output_type == "stream"]
+    return "".join(output.text for output in outputs if output.name == "stdout").splitlines()
 
 
 @pytest.mark.slow
@@ -120,17 +129,34 @@ class TestBatch:
         assert all(cell.execution_count for cell in code_cells(executed))
         assert len(list((results / "figures").glob(f"{notebook[:2]}_*.png"))) == pictures(executed) == figures
 
+    @pytest.mark.parametrize(("number", "name"), tables.NOTEBOOKS.items())
+    def test_every_notebook_reads_every_row_and_computes_none(self, results, number, name):
+        """Workers had computed them: the kernels only read, draw and write the table."""
+        (executed,) = (results / "notebooks").glob(f"{number}_*.ipynb")
+        rows = [line for line in said(executed) if line.startswith(f"{name} ") and ", seed 0: " in line]
+        assert len(rows) == len(tables.get(name).rows_of("smoke", "twin"))
+        assert all(line.endswith("read from its record") for line in rows)
+
     def test_every_table_in_three_forms(self, results):
         names = {path.name for path in (results / "tables").iterdir()}
         assert names == {f"{name}.{form}" for name in (*(f"{table}-twin-smoke" for table in tables.NAMES), "ledger") for form in ("md", "csv", "tex")}
 
-    def test_a_second_batch_reads_every_row_and_computes_none(self, results):
-        """Of every notebook: no record, value or weight is written again, but each notebook and table is."""
+    def test_a_second_batch_computes_nothing_and_writes_everything_again(self, results):
+        """Of two notebooks and the report: no record, value or weight of any table is written again, but what they show is."""
         kept = stamps(results / "runs", ".json", ".npz", ".safetensors")
-        written = stamps(results, ".ipynb", ".md")
         assert {json.loads(path.read_text())["table"] for path in kept if path.suffix == ".json"} == {
             tables.get(name).records or name for name in tables.NAMES}
-        whole_batch(results)
+        shown = [results / "notebooks" / f"{name}.ipynb" for name in ("03_saliency_depth", "99_report")]
+        shown += [results / "tables" / f"saliency_depth-twin-smoke.{form}" for form in ("md", "csv", "tex")] + [results / "report.html"]
+        written = {path: path.stat().st_mtime_ns for path in shown}
+        whole_batch(results, "03", "99")
         assert stamps(results / "runs", ".json", ".npz", ".safetensors") == kept
-        again = stamps(results, ".ipynb", ".md")
-        assert again.keys() == written.keys() and all(again[path] > written[path] for path in written)
+        assert all(path.stat().st_mtime_ns > written[path] for path in shown)
+
+    def test_a_batch_that_is_finished_needs_no_workers(self, results):
+        """What decides it: every row of every table is done, without a look at the data."""
+        from lib.runs.engine import Run, settings
+        from lib.runs.status import all_done
+
+        runs = [Run(table, settings(table, preset="smoke", device="cpu", results_dir=results)) for table in map(tables.get, tables.NAMES)]
+        assert all_done(runs)

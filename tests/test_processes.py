@@ -159,7 +159,7 @@ def test_torchrun_fills_a_table_as_one_process_does(tmp_path):
     words = ["table", "salicon", "--preset", "smoke", "--rows", "centre_bias,encoder_a", "--device", "cpu"]
     assert main([*words, "--results", str(tmp_path / "one")]) == 0
     process = table(tmp_path / "two", *LAUNCH)
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert out.count("| Encoder A, combined loss |") == 1, "more than one process wrote the table"
     for one in sorted((tmp_path / "one" / "runs").rglob("*.json")):
@@ -178,11 +178,11 @@ def test_killing_one_process_ends_the_run_with_a_clear_line_and_a_usable_checkpo
     process = subprocess.Popen([*LAUNCH, str(script)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
     victim, path = tmp_path / "1.pid", tmp_path / "row.ckpt"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 900
     while not (victim.exists() and path.exists()) and time.monotonic() < deadline:
         time.sleep(0.1)
     os.kill(int(victim.read_text()), signal.SIGKILL)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=900)
     assert process.returncode != 0
     assert "another process of this run ended, so this one stops; the same command goes on after the last finished epoch" in err
     state = load_checkpoint(path)

@@ -1,7 +1,6 @@
 """The recognition task and its tables: what turns with a picture, where a row is said to look, and networks of the paper's size."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,12 +11,14 @@ from lib import tables
 from lib.data.canvas import Square
 from lib.data.inaturalist import INaturalist
 from lib.data.synthetic import inaturalist as twin
+from lib.models import zoomed
 from lib.models.cam import CAMCrop
+from lib.models.network import RowNetwork
 from lib.models.rivals import Oracle
 from lib.models.sampler import Sampled, identity_grid
-from lib.tables import cub200, inaturalist, saliency_depth
-from lib.tables import recognition as r
 from lib.runs.engine import Run, settings
+from lib.tables import cub200, inaturalist, saliency_depth
+from lib.tables.table import Source, arguments
 from lib.training.progress import Progress
 from lib.training.recognition import DETAIL, RecognitionTask, around, heat, inside
 
@@ -249,16 +250,15 @@ def test_table_3_reads_what_table_2_has_computed(tmp_path):
     np.testing.assert_array_equal(first["plain"][0].values["predicted"], third["plain"][0].values["predicted"])
 
 
-def test_another_number_of_classes_is_refused_in_one_line(root, tmp_path):
+def test_another_number_of_classes_is_refused_in_one_line(root):
+    table, source = inaturalist.TABLE, Source(dataset="inaturalist", root=root, cache_dir=None, progress=Progress(quiet=True))
     for preset, fits in (("smoke", True), ("paper-twin", True), ("paper", False)):
-        table = inaturalist.TABLE
         small = dataclasses.replace(table.presets[preset], canvas=Square(SIDE, "squash"), test_canvas=Square(SIDE, "squash"), view_size=32)
-        chosen = settings(table, preset=preset, dataset="inaturalist", data_dir=root, device="cpu", results_dir=tmp_path)
         if fits:
-            assert table.open_task(chosen, small, "main", Progress(""))[1]["is_twin"]
+            assert table.open(source, **arguments(table.open, small, {})).is_twin
             continue
-        with pytest.raises(ValueError, match="16 classes, preset 'paper' expects 5089") as error:
-            table.open_task(chosen, small, "main", Progress(""))
+        with pytest.raises(ValueError, match="16 classes, the preset expects 5089; choose another preset") as error:
+            table.open(source, **arguments(table.open, small, {}))
         assert "\n" not in str(error.value) and str(root) in str(error.value)
 
 
@@ -268,46 +268,51 @@ def test_another_number_of_classes_is_refused_in_one_line(root, tmp_path):
 @pytest.fixture
 def no_download(monkeypatch):
     """Networks start from random values, as on a machine without a connection; nothing is asked for."""
-    for module in (r, inaturalist):
-        monkeypatch.setattr(module, "pretrained", lambda name: None)
+    monkeypatch.setattr(zoomed, "pretrained", lambda name: None)
 
 
 def test_the_plain_network_at_the_samplers_cost_costs_as_much():
     """Within five per cent of the sampler's operations, for every preset of the small networks."""
     for table in (inaturalist.TABLE, cub200.TABLE):
         preset = table.presets["demo"]
-        ours, theirs = r.flops(r.same_cost(preset), preset), r.flops(r.sampler(preset), preset)
-        assert ours / theirs == pytest.approx(1, abs=0.05)
-        assert theirs > 1.1 * r.flops(r.plain(preset), preset)
+
+        def flops(row, preset=preset):
+            return zoomed.flops(inaturalist.TABLE.row(row).build(preset), preset.canvas.size, preset.view_size)
+
+        assert flops("same_cost") / flops("sampler") == pytest.approx(1, abs=0.05)
+        assert flops("sampler") > 1.1 * flops("plain")
 
 
 def test_operations_are_twice_the_multiplications():
     """An independent count: one 3x3 convolution of 4x5 channels over 8x8 pixels, and a linear layer."""
-    network = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3, padding=1), torch.nn.Flatten(), torch.nn.Linear(5 * 64, 7))
-    network.inputs = ("image",)
-    size = SimpleNamespace(canvas=Square(8), view_size=8)
-    assert r.flops(network, size) == 2 * (3 * 5 * 9 * 64 + 5 * 64 * 7)
+    class Layers(RowNetwork):
+        def __init__(self):
+            super().__init__()
+            self.layers = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3, padding=1), torch.nn.Flatten(), torch.nn.Linear(5 * 64, 7))
+
+        def forward(self, image):
+            return self.layers(image)
+
+    assert zoomed.flops(Layers(), 8, 8) == 2 * (3 * 5 * 9 * 64 + 5 * 64 * 7)
 
 
 def test_a_shallower_saliency_network_is_a_part_of_the_deeper_one():
     """6, 10 and 14 layers have the first layers in common, and each has fewer parameters than the next."""
-    preset = inaturalist.PRESETS["demo"]
-    states = [r.trunk(preset, layers).state_dict() for layers in (6, 10, 14)]
+    trunk = inaturalist.PRESETS["demo"].trunk
+    states = [zoomed.trunk_of(trunk, layers).state_dict() for layers in (6, 10, 14)]
     assert set(states[0]) < set(states[1]) < set(states[2])
     with torch.no_grad():
-        shapes = [r.trunk(preset, layers)(torch.zeros(1, 3, 64, 64)).shape[2:] for layers in (6, 10, 14)]
+        shapes = [zoomed.trunk_of(trunk, layers)(torch.zeros(1, 3, 64, 64)).shape[2:] for layers in (6, 10, 14)]
     assert len(set(shapes)) == 1, "at one resolution, so that depth is what differs"
 
 
-@pytest.mark.parametrize("name, made", [
-    ("resnet101", lambda p: r.task_network(p)), ("resnet50", lambda p: r.task_network(dataclasses.replace(p, network="resnet50"))),
-    ("inception_v3", inaturalist.inception)])
-def test_torchvisions_weights_fit_by_name_and_shape(name, made, no_download):
+@pytest.mark.parametrize("name", ["resnet101", "resnet50", "inception_v3"])
+def test_torchvisions_weights_fit_by_name_and_shape(name, no_download):
     """All that the network has but its new last layer is in torchvision's state dict; of that only the auxiliary head is left out."""
     options = {"init_weights": False} if name == "inception_v3" else {}
     with torch.device("meta"):
         theirs = {key: value.shape for key, value in getattr(models, name)(weights=None, **options).state_dict().items()}
-        ours = {key: value.shape for key, value in made(inaturalist.PRESETS["paper"]).state_dict().items()}
+        ours = {key: value.shape for key, value in zoomed.TASK_NETWORKS[name].build(5089).state_dict().items()}
     assert ours["fc.weight"][0] == 5089
     left_out = {key for key in theirs if key.startswith("AuxLogits.")}
     for state in (ours, theirs):
@@ -330,6 +335,6 @@ def test_every_row_of_the_papers_size_builds_and_runs(name, no_download):
         model = row.build(preset, *(table.row(needed).build(preset).eval() for needed in row.needs)).eval()
         with torch.no_grad():
             output, maps = model(*(batch[part] for part in model.inputs), return_maps=True)
-        assert output.shape == (1, preset.classes), row.name
+        assert output.shape == (1, preset.outputs), row.name
         if not isinstance(model.sampler, CAMCrop) and row.name not in ("same_cost", "inception_plain", "inception_sampler"):
             assert maps.grid.shape[1:3] == (227, 227), row.name

@@ -1,5 +1,6 @@
 """`python -m lib status`: what it says of a results folder is what a run would do there, found without opening data."""
 
+import json
 import os
 
 import numpy as np
@@ -9,11 +10,11 @@ import torch
 from lib import tables
 from lib.__main__ import main
 from lib.data.synthetic import gazecapture as twin
-from lib.results.dependencies import key_of
-from lib.results.records import Record, provenance
-from lib.tables import status
+from lib.models.network import uses
+from lib.results.records import SCHEMA, Record, provenance
+from lib.runs import keys, status
 from lib.runs.engine import Run, settings
-from lib.training.checkpoint import save_checkpoint
+from lib.training.checkpoint import save_checkpoint, save_weights
 from lib.training.gaze import GazeTask
 
 TABLE = tables.get("gazecapture")
@@ -28,7 +29,7 @@ def current(results, row, table=TABLE, data=DATA):
     """What a record of `row` depends on today, if the data were `data`."""
     run = unopened(results, table)
     run._depends.clear()
-    run.seen = {row.variant: data}
+    run.surveyed = {row.variant: data}
     return run, run.depends(row, 0)
 
 
@@ -39,8 +40,8 @@ def store(results, name, table=TABLE, *, age=0, data=DATA, depends=None):
     depends = depends(now) if depends else now
     record = Record(table=table.records or table.name, row=name, seed=0, preset="smoke", dataset="twin", is_twin=True, n=2, unit="frames",
                     summary={}, depends=depends, provenance=provenance(torch.device("cpu"), 12.3))
-    run.store.save(record, key_of(depends), {"error_cm": np.zeros(2)})
-    path = run.store.path(name, 0, key_of(depends), "json")
+    run.store.save(record, keys.digest(depends), {"error_cm": np.zeros(2)})
+    path = run.store.path(name, 0, keys.digest(depends), "json")
     os.utime(path, (1.7e9 - 3600 * age,) * 2)
     return path
 
@@ -49,8 +50,10 @@ def state(results, name, table=TABLE):
     return unopened(results, table).state(table.row(name), 0)
 
 
-def with_recipe(now, **changes):
-    return {**now, "preset": {**now["preset"], "recipe": {**now["preset"]["recipe"], **changes}}}
+def with_weights(now, **changes):
+    """`now` with changes to what its weights depend on: a value, or entries of a part."""
+    weights = now["weights"]
+    return {**now, "weights": weights | {name: {**weights[name], **value} if isinstance(value, dict) else value for name, value in changes.items()}}
 
 
 # --- the engine's view --------------------------------------------------------------------------------------------------
@@ -73,13 +76,16 @@ def test_what_a_run_has_finished_is_done_and_nothing_is_opened_to_see_it(tmp_pat
 
 
 @pytest.mark.parametrize("name", tables.NAMES)
-def test_every_tables_task_class_is_found_without_its_data(name, tmp_path):
-    """The code that rows depend on includes the task's module, which no data are opened for."""
+def test_every_tables_rows_have_keys_without_their_data(name, tmp_path, monkeypatch):
+    """With the versions of everything that computes them: the network, the opening of data, training; the values' beside."""
     table = tables.get(name)
+    monkeypatch.setattr(Run, "opened", None)
     run = unopened(tmp_path, table)
-    task, data = run.task("main")
-    assert type(task).__module__.startswith("lib.training.") and type(task).__module__ in run.depends(table.rows[0], 0)["code"]
-    assert data == {"fingerprint": None}
+    for row in run.rows():
+        depends = run.depends(row, 0)
+        assert {"training", *uses(row.network), *keys.opening(table).uses} <= set(depends["weights"]["versions"])
+        assert set(depends["versions"]) == set(keys.opening(table).values)
+        assert depends["data"] == {"test": None} and depends["weights"]["data"] == {}
 
 
 # --- stale --------------------------------------------------------------------------------------------------------------
@@ -87,51 +93,54 @@ def test_every_tables_task_class_is_found_without_its_data(name, tmp_path):
 
 def test_each_reason_is_said_in_words(tmp_path):
     def older(change, expected):
-        folder = tmp_path / expected[:12].replace(" ", "_")
+        folder = tmp_path / expected[:24].replace(" ", "_")
         store(folder, "plain", depends=change)
         found = state(folder, "plain")
         assert (found.kind, found.text) == (status.STALE, expected)
 
-    epochs = TABLE.presets["smoke"].recipe.epochs
-    older(lambda now: with_recipe(now, epochs=99), f"recipe: epochs 99 -> {epochs}")
-    older(lambda now: {**now, "preset": {**now["preset"], "task_size": 7}}, f"preset: task_size 7 -> {TABLE.presets['smoke'].task_size}")
-    older(lambda now: {**now, "torch": "1.0"}, f"torch 1.0 -> {torch.__version__}")
-    older(lambda now: {**now, "device": "cuda"}, "device cuda -> cpu")
-    older(lambda now: {**now, "code": {**now["code"], "lib.models.sampler": "0"}}, "code: lib.models.sampler changed")
-    older(lambda now: {**now, "torch": "0.9", "code": {**now["code"], "lib.old": "0"}}, f"code: lib.old changed; torch 0.9 -> {torch.__version__}")
+    preset = TABLE.presets["smoke"]
+    older(lambda now: with_weights(now, recipe={"epochs": 99}), f"weights.recipe.epochs 99 -> {preset.recipe.epochs}")
+    network = current(tmp_path, TABLE.row("plain"))[1]["weights"]["network"]
+    older(lambda now: with_weights(now, network={"options": network["options"] | {"task_size": 7}}),
+          f"weights.network.options.task_size 7 -> {preset.task_size}")
+    older(lambda now: with_weights(now, torch="1.0"), f"weights.torch 1.0 -> {torch.__version__}")
+    older(lambda now: with_weights(now, device="cuda"), "weights.device cuda -> cpu")
+    older(lambda now: with_weights(now, versions={"layer": 0}), "weights.versions.layer 0 -> 1")
+    older(lambda now: {**now, "versions": {"gaze values": 0}}, "versions.gaze values 0 -> 1")
+    older(lambda now: with_weights({**now, "versions": {"gaze values": 0}}, torch="0.9"),
+          f"weights.torch 0.9 -> {torch.__version__}; versions.gaze values 0 -> 1")
 
 
-def test_settings_that_are_new_or_gone_and_much_changed_code_stay_short(tmp_path):
+def test_settings_that_are_new_or_gone_stay_short(tmp_path):
     def change(now):
-        recipe = {name: value for name, value in now["preset"]["recipe"].items() if name != "patience"} | {"warm_up": 3}
-        return {**now, "preset": {**now["preset"], "recipe": recipe}, "code": dict.fromkeys(now["code"], "0")}
+        recipe = {name: value for name, value in now["weights"]["recipe"].items() if name != "rates"} | {"warm_up": 3, "curriculum": "word " * 99}
+        return {**now, "weights": {**now["weights"], "recipe": recipe}}
 
     store(tmp_path, "plain", depends=change)
-    text = state(tmp_path, "plain").text
-    assert "patience is new" in text and "warm_up is gone" in text
-    count = len(current(tmp_path, TABLE.row("plain"))[1]["code"])
-    assert text.endswith(f" and {count - status.SHOWN} more changed")
+    reasons = state(tmp_path, "plain").text.split("; ")
+    assert "weights.recipe.warm_up 3 -> nothing" in reasons and any(reason.startswith("weights.recipe.rates nothing -> ") for reason in reasons)
+    assert len(reasons) == 3 and max(map(len, reasons)) < 120
 
 
 def test_records_of_other_data_than_the_newest_fitting_one_are_stale(tmp_path):
-    store(tmp_path, "mean", age=2, data={"train": "old"})
+    store(tmp_path, "mean", age=2, data=DATA | {"train": "old"})
     assert state(tmp_path, "mean").kind == status.DONE
     store(tmp_path, "plain", age=1)
     found = state(tmp_path, "mean")
-    assert (found.kind, found.text) == (status.STALE, "data changed") and state(tmp_path, "plain").kind == status.DONE
+    assert (found.kind, found.text) == (status.STALE, "weights.data.train old -> a") and state(tmp_path, "plain").kind == status.DONE
 
 
 def test_data_of_a_newer_record_that_no_longer_fits_do_not_count(tmp_path):
     """Code was changed, run, and changed back: what was done before is done again, as the engine will find."""
     store(tmp_path, "mean", age=2)
-    store(tmp_path, "mean", age=1, data={"train": "other"}, depends=lambda now: {**now, "torch": "0.9"})
+    store(tmp_path, "mean", age=1, data=DATA | {"train": "other"}, depends=lambda now: with_weights(now, torch="0.9"))
     assert state(tmp_path, "mean").kind == status.DONE
 
 
 def test_of_several_older_records_the_newest_gives_the_reason(tmp_path):
-    store(tmp_path, "plain", age=1, depends=lambda now: with_recipe(now, epochs=50))
-    store(tmp_path, "plain", age=2, depends=lambda now: {**now, "torch": "0.9"})
-    assert state(tmp_path, "plain").text.startswith("recipe: epochs 50 -> ")
+    store(tmp_path, "plain", age=1, depends=lambda now: with_weights(now, recipe={"epochs": 50}))
+    store(tmp_path, "plain", age=2, depends=lambda now: with_weights(now, torch="0.9"))
+    assert state(tmp_path, "plain").text.startswith("weights.recipe.epochs 50 -> ")
 
 
 def test_a_row_whose_needed_row_changed_says_so(tmp_path):
@@ -140,9 +149,9 @@ def test_a_row_whose_needed_row_changed_says_so(tmp_path):
     store(tmp_path, "cam", table)
     assert state(tmp_path, "cam", table).kind == status.DONE
     other = tmp_path / "other"
-    store(other, "cam", table, depends=lambda now: {**now, "needs": {"plain": "0123456789"}})
+    store(other, "cam", table, depends=lambda now: with_weights(now, needs={"plain": "0123456789"}))
     found = state(other, "cam", table)
-    assert (found.kind, found.text) == (status.STALE, "row plain, which it needs, changed")
+    assert found.kind == status.STALE and found.text.startswith("weights.needs.plain 0123456789 -> ")
 
 
 def test_a_damaged_record_is_not_done(tmp_path):
@@ -160,7 +169,7 @@ def test_an_interrupted_row_tells_its_epoch(tmp_path):
     row = TABLE.row("plain")
     run, depends = current(tmp_path, row)
     epochs = TABLE.presets["smoke"].recipe.epochs
-    checkpoint = run.store.path("plain", 0, key_of(depends), "ckpt")
+    checkpoint = run.weights_path(row, 0, "ckpt")
     save_checkpoint(checkpoint, {"epoch": 1})
     found = state(tmp_path, "plain")
     assert (found.kind, found.text) == (status.INTERRUPTED, f"after epoch 1 of {epochs}, if nothing changed since")
@@ -172,10 +181,31 @@ def test_an_interrupted_row_tells_its_epoch(tmp_path):
 
 
 def test_a_damaged_checkpoint_is_one_clear_remark(tmp_path):
-    run, depends = current(tmp_path, TABLE.row("plain"))
+    run, _ = current(tmp_path, TABLE.row("plain"))
     store(tmp_path, "mean")
-    run.store.path("plain", 0, key_of(depends), "ckpt").write_bytes(b"half")
-    assert state(tmp_path, "plain").text.endswith("is not readable; delete it to start the row again")
+    run.weights_path(TABLE.row("plain"), 0, "ckpt").write_bytes(b"half")
+    assert state(tmp_path, "plain").text.endswith("damaged; it will be put aside, and the row starts again")
+
+
+def test_a_row_whose_weights_are_there_is_only_evaluated(tmp_path):
+    """A new metric: the weights hold, the values do not."""
+    row = TABLE.row("plain")
+    run, depends = current(tmp_path, row)
+    store(tmp_path, "mean")
+    save_weights(run.weights_path(row, 0), torch.nn.Linear(1, 1), header={})
+    assert (found := state(tmp_path, "plain")).kind == status.TRAINED and found.text == "to be evaluated"
+    store(tmp_path, "plain", depends=lambda now: {**now, "metrics": []})
+    found = state(tmp_path, "plain")
+    assert found.kind == status.TRAINED and found.text == 'to be evaluated again: metrics [] -> ["error_cm"]'
+
+
+def test_records_of_an_older_version_are_counted_said_and_left_as_they_are(tmp_path):
+    path = store(tmp_path, "plain")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": SCHEMA - 1}))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    text = status.report(["gazecapture"], preset="smoke", device="cpu", results_dir=tmp_path)
+    assert "1 records of an older version" in text.splitlines()[0] and "\n0 done, " in text
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_rows_that_two_tables_share_are_counted_once(tmp_path):

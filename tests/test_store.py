@@ -195,9 +195,9 @@ def test_processes_that_build_one_cache_at_once_do_no_harm(folder, tmp_path):
     for process in processes:
         process.start()
     start.set()
-    found = [queue.get(timeout=60) for _ in processes]
+    found = [queue.get(timeout=600) for _ in processes]
     for process in processes:
-        process.join(60)
+        process.join(600)
     wanted = [(i.tolist(), image.sum().item(), view.sum().item()) for i, image, view in epoch(make(folder))]
     assert [sums for _, sums in found] == [wanted] * 3, found
     assert sorted(count for count, _ in found) == [0, 0, 12]

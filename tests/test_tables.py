@@ -13,14 +13,16 @@ from torch.nn.functional import avg_pool2d
 from lib import tables
 from lib.__main__ import main
 from lib.data.gaze_geometry import CameraTarget, ScreenTarget
+from lib.files import ROOT
+from lib.models import zoomed
 from lib.models.baselines import TrainMean
+from lib.models.network import declared
 from lib.models.sampler import identity_grid
 from lib.results import cells, grids
 from lib.results.statistics import bootstrap, t_interval
 from lib.runs import engine
-from lib.tables import gazecapture
-from lib.files import ROOT
 from lib.runs.engine import Run, settings
+from lib.tables import gazecapture
 from lib.tables.table import Column, Quoted, Row
 from lib.training.gaze import GazeTask, box_magnification, eye_map
 from lib.training.loop import evaluate
@@ -51,6 +53,13 @@ def run(results):
     return Run(TABLE, chosen(results)).run()
 
 
+@pytest.fixture
+def fresh(results, tmp_path):
+    """A results folder without a row, beside what was decoded already."""
+    (tmp_path / "cache").symlink_to(results / "cache", target_is_directory=True)
+    return tmp_path
+
+
 # ----------------------------------------------------------------------------------------------------------------- settings
 
 
@@ -59,7 +68,7 @@ def run(results):
     ({"dataset": "mnist", "data_dir": "somewhere"}, "dataset 'mnist' is not one of twin, gazecapture"),
     ({"dataset": "gazecapture"}, "dataset 'gazecapture' needs data_dir"),
     ({"rows": "plain,bogus"}, "row 'bogus' is not one of mean, itracker, plain, .*, sampler, oracle, "),
-    ({"seeds": 0}, "seeds is 0, expected the number of seeds to run, 1 or more")])
+    ({"seeds": 0}, "seeds is 0, expected how many seeds to run, 1 or more")])
 def test_a_wrong_setting_is_one_line_with_the_right_names(options, text):
     with pytest.raises(ValueError, match=f"^{text}") as caught:
         settings(TABLE, **options)
@@ -110,7 +119,8 @@ def test_the_command_writes_the_table_in_three_forms(results):
 
 
 def test_a_second_run_reads_the_records_and_computes_nothing(run, results, capsys, monkeypatch):
-    monkeypatch.setattr(Run, "_compute", None)
+    monkeypatch.setattr(Run, "_train", None)
+    monkeypatch.setattr(Run, "_evaluate", None)
     assert command(results) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("gazecapture ")]
     assert len(lines) == 2 and all(line.endswith("read from its record") for line in lines)
@@ -123,8 +133,8 @@ def test_only_the_chosen_rows_run_and_records_stay_when_others_are_added(results
     assert set(one.filled.numbers()["row"]) == {"mean"}
 
 
-def test_a_row_computed_again_has_the_same_values_bit_for_bit(run, tmp_path):
-    again = Run(TABLE, chosen(tmp_path)).run()
+def test_a_row_computed_again_has_the_same_values_bit_for_bit(run, fresh):
+    again = Run(TABLE, chosen(fresh)).run()
     for name in run.results:
         old, new = run.results[name][0], again.results[name][0]
         assert new.computed and new.record.history == old.record.history and new.record.summary == old.record.summary
@@ -132,20 +142,32 @@ def test_a_row_computed_again_has_the_same_values_bit_for_bit(run, tmp_path):
             np.testing.assert_array_equal(new.values[value], old.values[value])
 
 
-def test_an_interrupted_row_goes_on_and_ends_with_the_same_values(run, tmp_path, capsys, monkeypatch):
-    """Interrupted between training and evaluation: the command says how to go on, and then trains no epoch again."""
+def interrupted_at(patch, moment):
+    """Ctrl-C when training begins its second epoch, or when the trained network is to be evaluated on test data."""
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
+    if moment == "evaluation":
+        return patch.setattr(engine, "evaluate", interrupt)
+    train_epoch = engine.Trainer.train_epoch
+    patch.setattr(engine.Trainer, "train_epoch", lambda trainer, *words: interrupt() if trainer.epoch == 1 else train_epoch(trainer, *words))
+
+
+@pytest.mark.parametrize(("moment", "left", "again"), [("training", ".ckpt", [1]), ("evaluation", ".safetensors", [])])
+def test_an_interrupted_row_goes_on_and_ends_with_the_same_values(run, fresh, capsys, monkeypatch, moment, left, again):
+    """The command says how to go on, and then trains no epoch again that was finished."""
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "evaluate", interrupt)
-        assert command(tmp_path, "--rows", "plain") == 130
+        interrupted_at(patch, moment)
+        assert command(fresh, "--rows", "plain") == 130
     assert "the same command goes on where it stopped" in capsys.readouterr().err
-    (checkpoint,) = (tmp_path / "runs").rglob("*.ckpt")
+    files = {path for path in (fresh / "runs").rglob("plain-*") if path.suffix != ".lock"}
+    assert {path.suffix for path in files} == {left}
+    epochs, train_epoch = [], engine.Trainer.train_epoch
     with monkeypatch.context() as patch:
-        patch.setattr(engine.Trainer, "train_epoch", None)
-        resumed = Run(TABLE, chosen(tmp_path, rows="plain")).run().results["plain"][0]
-    assert resumed.computed and not checkpoint.exists()
+        patch.setattr(engine.Trainer, "train_epoch", lambda trainer, *words: epochs.append(trainer.epoch) or train_epoch(trainer, *words))
+        resumed = Run(TABLE, chosen(fresh, rows="plain")).run().results["plain"][0]
+    assert resumed.computed and epochs == again and not list(fresh.rglob("*.ckpt"))
+    assert resumed.record.history == run.results["plain"][0].record.history
     np.testing.assert_array_equal(resumed.values["error_cm"], run.results["plain"][0].values["error_cm"])
 
 
@@ -171,17 +193,17 @@ def _fill(folder, start, queue):
     queue.put({name: (rows[0].computed, rows[0].values["error_cm"]) for name, rows in run.results.items()})
 
 
-def test_two_processes_on_one_folder_compute_each_row_once(run, tmp_path):
+def test_two_processes_on_one_folder_compute_each_row_once(run, fresh):
     context = multiprocessing.get_context("spawn")
     start, queue = context.Event(), context.Queue()
-    processes = [context.Process(target=_fill, args=(tmp_path, start, queue)) for _ in range(2)]
+    processes = [context.Process(target=_fill, args=(fresh, start, queue), daemon=True) for _ in range(2)]
     for process in processes:
         process.start()
-    assert [queue.get(timeout=120) for _ in processes] == ["ready"] * 2
+    assert [queue.get(timeout=600) for _ in processes] == ["ready"] * 2
     start.set()
-    one, other = (queue.get(timeout=120) for _ in processes)
+    one, other = (queue.get(timeout=600) for _ in processes)
     for process in processes:
-        process.join(60)
+        process.join(600)
         assert process.exitcode == 0
     for name in ("mean", "plain"):
         assert one[name][0] + other[name][0] == 1, "a row was computed twice"
@@ -392,7 +414,7 @@ def test_box_magnification_knows_width_from_height():
 @pytest.mark.parametrize("row", gazecapture.TABLE.rows, ids=lambda row: row.name)
 def test_every_row_of_the_paper_preset_runs_on_a_full_frame(row, monkeypatch):
     """AlexNet and ten layers of ResNet-18 at 227 px, iTracker at 224, without downloading weights: outputs in (0, 1), gradients everywhere."""
-    monkeypatch.setattr(gazecapture, "pretrained", lambda name: None)
+    monkeypatch.setattr(zoomed, "pretrained", lambda name: None)
     torch.manual_seed(0)
     model = row.build(gazecapture.PRESETS["paper"])
     box = torch.tensor([[200.0, 150, 160, 160]])
@@ -410,26 +432,27 @@ def test_every_row_of_the_paper_preset_runs_on_a_full_frame(row, monkeypatch):
 # --------------------------------------------------------------------------------------------- rows that need others, columns
 
 
-def plain_again(preset, plain):
+@declared("plain again")
+def plain_again(plain):
     return plain
 
 
-def slower(preset):
-    return dataclasses.replace(preset.recipe, lr=1e-5)
+SLOWER = {"lr": 1e-5}
 
 
 def with_rows(*rows):
     return dataclasses.replace(TABLE, rows=(*TABLE.rows, *rows))
 
 
-AGAIN = Row(name="again", label="Plain once more", build=plain_again, trained=False, needs=("plain",))
+AGAIN = Row(name="again", label="Plain once more", network=plain_again, recipe=None, needs=("plain",))
 
 
-def test_a_row_gets_the_trained_networks_of_the_rows_it_needs(run, tmp_path):
-    """Asked for alone, it has the others computed first, and shows only itself."""
+def test_a_row_gets_the_trained_networks_of_the_rows_it_needs(run, fresh):
+    """Asked for alone, it has the others trained first, and shows only itself; what nobody asked for is not evaluated."""
     table = with_rows(AGAIN)
-    made = Run(table, settings(table, preset="smoke", rows="again", results_dir=tmp_path, device="cpu")).run()
-    assert list(made.results) == ["again"] and len(list((tmp_path / "runs").rglob("plain-*.json"))) == 1
+    made = Run(table, settings(table, preset="smoke", rows="again", results_dir=fresh, device="cpu")).run()
+    assert list(made.results) == ["again"]
+    assert [path.suffix for path in (fresh / "runs").rglob("plain-*") if path.suffix != ".lock"] == [".safetensors"]
     np.testing.assert_array_equal(made.results["again"][0].values["prediction"], run.results["plain"][0].values["prediction"])
     assert made.results["again"][0].record.history == []
     for name, weights in run.network("plain").state_dict().items():
@@ -438,14 +461,14 @@ def test_a_row_gets_the_trained_networks_of_the_rows_it_needs(run, tmp_path):
 
 def test_a_row_is_stale_when_a_row_that_it_needs_changes(run):
     table, changed = with_rows(AGAIN), with_rows(AGAIN)
-    rows = tuple(dataclasses.replace(row, recipe=slower) if row.name == "plain" else row for row in changed.rows)
+    rows = tuple(dataclasses.replace(row, changes=SLOWER) if row.name == "plain" else row for row in changed.rows)
     changed = dataclasses.replace(changed, rows=rows)
-    keys = [Run(one, dataclasses.replace(run.settings, rows=("again",))).key(AGAIN, 0) for one in (table, changed)]
-    assert keys[0] != keys[1]
+    found = [Run(one, dataclasses.replace(run.settings, rows=("again",))).key(AGAIN, 0) for one in (table, changed)]
+    assert found[0] != found[1]
 
 
 def test_a_rows_own_recipe_is_the_one_it_is_trained_with(run):
-    row = dataclasses.replace(TABLE.row("plain"), recipe=slower)
+    row = dataclasses.replace(TABLE.row("plain"), changes=SLOWER)
     assert run.recipe(row).lr == 1e-5 and run.recipe(TABLE.row("plain")).lr == run.preset.recipe.lr
     assert run.recipe(AGAIN).epochs == 0
 

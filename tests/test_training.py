@@ -122,7 +122,7 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path, whole):
     path = tmp_path / "row.ckpt"
     process = multiprocessing.get_context("spawn").Process(target=_train_and_die, args=(path,))
     process.start()
-    process.join(120)
+    process.join(600)
     assert process.exitcode == -signal.SIGKILL
     assert [file.name for file in tmp_path.iterdir()] == ["row.ckpt"]
     assert load_checkpoint(path)["epoch"] == 1

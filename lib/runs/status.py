@@ -16,7 +16,7 @@ from lib.runs import keys
 from lib.runs.engine import Run
 from lib.runs.parameters import PARAMETERS, Settings, settings
 from lib.tables.table import Row, Table
-from lib.training.checkpoint import weights_header
+from lib.training.checkpoint import load_checkpoint, weights_header
 
 DONE, STALE, TRAINED, INTERRUPTED, MISSING = "done", "stale", "trained", "interrupted", "missing"
 COUNTED = (DONE, STALE, TRAINED, INTERRUPTED, MISSING)
@@ -74,9 +74,21 @@ class Unopened(Run):
             return State(row, seed, STALE, "its record, or the values beside it, are damaged")
         if weights_header(weights) is not None:
             return State(row, seed, TRAINED, f"to be evaluated again: {why}" if why else "to be evaluated")
-        if weights.with_suffix(".ckpt").exists():
-            return State(row, seed, INTERRUPTED, f"of {self.recipe(row).epochs} epochs")
+        if checkpoint := self._checkpoint(row, seed):
+            return State(row, seed, INTERRUPTED, self._how_far(row, checkpoint))
         return State(row, seed, STALE, why or "it was written under another name") if older else State(row, seed, MISSING)
+
+    def _checkpoint(self, row: Row, seed: int) -> Path | None:
+        """Where the row's training was interrupted; where no record tells the data, and so the key, any one of its training."""
+        found = [self.weights_path(row, seed, "ckpt")] if row.variant in self.surveyed else self.store.folder.glob(f"{row.name}-seed{seed}-*.ckpt")
+        return next((path for path in found if path.exists()), None)
+
+    def _how_far(self, row: Row, checkpoint: Path) -> str:
+        try:
+            epoch = load_checkpoint(checkpoint)["epoch"]
+        except (ValueError, KeyError, TypeError):
+            return "its checkpoint is damaged; it will be put aside, and the row starts again"
+        return f"after epoch {epoch} of {self.recipe(row).epochs}" + ", if nothing changed since" * (row.variant not in self.surveyed)
 
     def reasons(self, row: Row, seed: int, record: Record) -> list[str]:
         """Why `record` is not what a run would give now, in words."""
