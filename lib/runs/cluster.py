@@ -34,6 +34,7 @@ SHOWN = 90.0  # seconds: a network file system may take a minute to show a file 
 BUSY, FINISHED = "busy", "finished"
 GONE = "the scheduler is gone; finished rows are kept, the same command goes on at the last finished epochs"
 FIRST = 10**6  # priority of what comes before all rows, and, negative, of what comes after them
+PATIENCE = 15  # seconds, with a scheduler that does not answer
 LONG = 5  # epochs: shorter rows are done before a worker has started
 SETTINGS = {"distributed.worker.daemon": False,  # a worker may have processes of its own, to write a twin or to decode pictures
             "distributed.scheduler.allowed-failures": 0,  # which row was at work when its worker was lost is known here, see `Graph`
@@ -70,7 +71,7 @@ def workers(address: str | None = None) -> Iterator[Client]:
                                                         silence_logs=logging.CRITICAL))
             stack.enter_context(_kept(address, cores()))
         try:
-            client = stack.enter_context(Client(address, timeout=15, set_as_default=False))
+            client = stack.enter_context(Client(address, timeout=PATIENCE, set_as_default=False))
         except (OSError, ValueError) as error:
             raise ValueError(f"scheduler {address}: no Dask scheduler answers there ({type(error).__name__}); start one, or leave --scheduler out") from None
         yield client
@@ -104,7 +105,8 @@ def _kept(cluster: LocalCluster, count: int) -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without the cluster's own log: a lost connection would be told by three libraries in forty lines."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio")]
+    noisy = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in ("distributed", "tornado", "asyncio")]
+    loggers = [logging.getLogger(name) for name in noisy]  # each has a level of its own
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
