@@ -38,7 +38,7 @@ PATIENCE = 15  # seconds, with a scheduler that does not answer
 LONG = 5  # epochs: shorter rows are done before a worker has started
 SETTINGS = {"distributed.worker.daemon": False,  # a worker may have processes of its own, to write a twin or to decode pictures
             "distributed.scheduler.allowed-failures": 0,  # which row was at work when its worker was lost is known here, see `Graph`
-            "distributed.deploy.lost-worker-timeout": "10 min",  # one that starts slowly is not lost
+            "distributed.deploy.lost-worker-timeout": "10 minutes",  # one that starts slowly is not lost
             "distributed.comm.timeouts.connect": "15s"}
 QUIET = {"DASK_LOGGING__DISTRIBUTED": "critical"}  # what matters is said here in one line
 
