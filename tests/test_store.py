@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from lib.data import store as module
 from lib.data.store import ImageStore, read_rgb
+from lib.files import disk
 from lib.models.sampler import low_resolution
+from lib.versions import versions
 
 VIEW = (12, 16)
 SIZES = [(48, 64)] * 7 + [(64, 48)] * 4 + [(50, 50)] * 1
@@ -125,11 +126,11 @@ def test_reduced_images_are_averages_and_say_so_in_their_sizes(folder, tmp_path,
 
 
 def folders(where: Path) -> list[str]:
-    return sorted(path.name for path in where.iterdir() if path.is_dir())
+    return sorted(path.name for path in where.iterdir() if path.is_dir() and path.name != ".locks")
 
 
 def tree(where: Path) -> list[str]:
-    return sorted(str(path.relative_to(where)) for path in where.rglob("*") if path.suffix != ".lock")
+    return sorted(str(path.relative_to(where)) for path in where.rglob("*") if ".locks" not in path.relative_to(where).parts)
 
 
 def test_the_cache_is_written_once_and_read_afterwards(folder, tmp_path):
@@ -204,13 +205,35 @@ def test_processes_that_build_one_cache_at_once_do_no_harm(folder, tmp_path):
     assert len(folders(tmp_path)) == 1 and not folders(tmp_path)[0].endswith(".partial")
 
 
+@pytest.mark.parametrize("damage", ["another type", "another shape", "truncated", "another version"])
+def test_a_cache_that_is_not_what_was_written_is_made_again_with_a_line(folder, tmp_path, damage, capsys):
+    """Numbers of another type or shape were used silently, and a truncated file ended in a message about memory maps."""
+    whole = epoch(make(folder, tmp_path))
+    (name,) = folders(tmp_path)
+    views, complete = tmp_path / name / "views.npy", tmp_path / name / "complete.json"
+    array = np.load(views)
+    if damage == "another type":
+        np.save(views, array.view(np.int8))
+    elif damage == "another shape":
+        np.save(views, array.reshape(array.shape[0], -1))
+    elif damage == "truncated":
+        views.write_bytes(views.read_bytes()[:-100])
+    else:
+        complete.write_text(json.dumps(json.loads(complete.read_text()) | {"version": {"pictures": 0}}))
+    capsys.readouterr()
+    assert_same(epoch(make(folder, tmp_path)), whole)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert name in line and "made again" in line
+
+
 def test_what_does_not_fit_the_limit_is_not_cached(folder, tmp_path):
     total = sum(height * width * 3 for height, width in SIZES)
     over = make(folder, tmp_path, cache_limit=total - 1)
     assert over.images is None and tree(tmp_path) == []
     assert make(folder, tmp_path, cache_limit=total).images is not None
     (name,) = folders(tmp_path)
-    assert json.loads((tmp_path / name / "complete.json").read_text()) == {"images": 12, "bytes": total}
+    content = json.loads((tmp_path / name / "complete.json").read_text())
+    assert content["version"] == versions(["pictures", "views"]) and sum(size for size, _ in content["files"].values()) > total
 
 
 def test_how_says_what_was_chosen(folder, tmp_path):
@@ -221,8 +244,8 @@ def test_how_says_what_was_chosen(folder, tmp_path):
 
 def test_too_little_disk_is_said_before_anything_is_written(folder, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")(10**9, 10**9 - 1000, 1000)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(OSError, match=r"0\.0 GB are needed for decoded images, 0\.0 GB are free") as caught:
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(OSError, match=r"0\.0 GB are needed, 0\.0 GB are free") as caught:
         make(folder, tmp_path)
     assert "\n" not in str(caught.value) and tree(tmp_path) == []
 
