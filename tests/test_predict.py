@@ -219,8 +219,8 @@ def test_saved_maps_are_stretched_and_rounded_and_kept_as_they_are(tmp_path):
 
 def run(*words: object) -> int:
     parser = argparse.ArgumentParser()
-    predict.add_arguments(parser.add_subparsers(dest="command", required=True))
-    return predict.main(parser.parse_args(["predict", *map(str, words)]))
+    predict.add_arguments(parser)
+    return predict.main(parser.parse_args([*map(str, words)]))
 
 
 def test_command_writes_a_picture_and_a_map_for_each_photograph(model, weights, tmp_path, capsys):

@@ -120,7 +120,7 @@ WIDER = table.Preset(widths=(5, 9, 7), hidden=10, twin="smoke", recipe=table.rel
                                           ("shared", None), ("improved", None)])
 def test_every_network_of_the_table_comes_back_from_its_weights(row, squares, preset, tmp_path):
     torch.manual_seed(0)
-    model = getattr(table, row)(preset).eval()
+    model = table.TABLE.row(row).build(preset).eval()
     save_weights(tmp_path / "w.safetensors", model)
     found = load_mrcnn(tmp_path / "w.safetensors", squares)
     assert not found.training and found.squares == model.squares and len(found.streams) == len(model.streams)
@@ -195,8 +195,8 @@ def test_loading_does_not_go_through_pickle(monkeypatch, weights):
 
 def run(*words: object) -> int:
     parser = argparse.ArgumentParser()
-    predict.add_arguments(parser.add_subparsers(dest="command", required=True))
-    return predict.main(parser.parse_args(["predict", *map(str, words)]))
+    predict.add_arguments(parser)
+    return predict.main(parser.parse_args([*map(str, words)]))
 
 
 def test_command_writes_a_picture_and_a_map_for_each_photograph(model, weights, tmp_path, capsys):

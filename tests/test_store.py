@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from lib.data import store as module
 from lib.data.store import ImageStore, read_rgb
+from lib.files import disk
 from lib.models.sampler import low_resolution
+from lib.versions import VERSIONS, versions
 
 VIEW = (12, 16)
 SIZES = [(48, 64)] * 7 + [(64, 48)] * 4 + [(50, 50)] * 1
@@ -125,11 +126,11 @@ def test_reduced_images_are_averages_and_say_so_in_their_sizes(folder, tmp_path,
 
 
 def folders(where: Path) -> list[str]:
-    return sorted(path.name for path in where.iterdir() if path.is_dir())
+    return sorted(path.name for path in where.iterdir() if path.is_dir() and path.name != ".locks")
 
 
 def tree(where: Path) -> list[str]:
-    return sorted(str(path.relative_to(where)) for path in where.rglob("*") if path.suffix != ".lock")
+    return sorted(str(path.relative_to(where)) for path in where.rglob("*") if ".locks" not in path.parts)
 
 
 def test_the_cache_is_written_once_and_read_afterwards(folder, tmp_path):
@@ -210,7 +211,27 @@ def test_what_does_not_fit_the_limit_is_not_cached(folder, tmp_path):
     assert over.images is None and tree(tmp_path) == []
     assert make(folder, tmp_path, cache_limit=total).images is not None
     (name,) = folders(tmp_path)
-    assert json.loads((tmp_path / name / "complete.json").read_text()) == {"images": 12, "bytes": total}
+    content = json.loads((tmp_path / name / "complete.json").read_text())
+    assert content["version"] == versions(["pictures", "views"])
+    images = {name: size for name, (size, _) in content["files"].items() if name != "views.npy"}
+    assert total < sum(images.values()) < total + 1000 * len(images), "the pixels, and a head for each file"
+
+
+@pytest.mark.parametrize("change", ["version", "content", "extra file"])
+def test_a_cache_that_is_not_what_would_be_made_now_is_made_again_and_said(folder, tmp_path, capsys, monkeypatch, change):
+    make(folder, tmp_path)
+    (name,) = folders(tmp_path)
+    if change == "version":
+        monkeypatch.setitem(VERSIONS, "views", VERSIONS["views"] + 1)
+    elif change == "content":
+        (tmp_path / name / "views.npy").write_bytes((tmp_path / name / "views.npy").read_bytes()[:-1])
+    else:
+        (tmp_path / name / "mine.txt").write_text("")
+    assert_same(epoch(make(folder, tmp_path)), epoch(make(folder)))
+    said = capsys.readouterr().out
+    assert name in said and said.count("\n") == 1 and folders(tmp_path) == [name]
+    make(folder, tmp_path)
+    assert capsys.readouterr().out == ""
 
 
 def test_how_says_what_was_chosen(folder, tmp_path):
@@ -221,8 +242,8 @@ def test_how_says_what_was_chosen(folder, tmp_path):
 
 def test_too_little_disk_is_said_before_anything_is_written(folder, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")(10**9, 10**9 - 1000, 1000)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(OSError, match=r"0\.0 GB are needed for decoded images, 0\.0 GB are free") as caught:
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(OSError, match=r"0\.0 GB are needed, 0\.0 GB are free; make room") as caught:
         make(folder, tmp_path)
     assert "\n" not in str(caught.value) and tree(tmp_path) == []
 
