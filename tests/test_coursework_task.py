@@ -223,8 +223,8 @@ def test_the_tables_rows_train_on_the_files(files, tmp_path, capsys):
     chosen = settings(table, preset="smoke", dataset="coursework", data_dir=files, device="cpu", results_dir=tmp_path)
     run = Run(table, chosen).run()
     assert list(run.results) == [row.name for row in table.rows if not row.twin_only]
-    task, known = run.task()
-    assert type(task) is CourseworkTask and isinstance(task, PatchTask) and "'crops': 120" in known["notes"][0]
+    opened = run.opened()
+    assert type(opened.task) is CourseworkTask and isinstance(opened.task, PatchTask) and "'crops': 120" in opened.notes[0]
     for name, (result,) in run.results.items():
         record, scores = result.record, np.array([result.record.summary[column.metric] for column in table.columns])
         assert (record.dataset, record.is_twin, record.n, record.unit) == ("coursework", True, 2, "images")

@@ -15,6 +15,7 @@ from lib.data.mit1003 import MIT1003
 from lib.data.patches import QUANTILE, PatchStore, Sampling, SquareStore, centres, distinct_regions
 from lib.data.saliency_store import Selection
 from lib.data.synthetic import mit1003 as twin
+from lib.files import disk
 from lib.metrics import saliency as metrics
 from lib.metrics.saliency.agreement import bristol_agreement
 from lib.models import mrcnn
@@ -211,11 +212,12 @@ def test_an_interrupted_build_leaves_nothing_half_written(tmp_path, kind, monkey
     chosen.data.broken = 2
     with pytest.raises(ValueError, match="picture 2 is broken"):
         kind(chosen, cache_dir=tmp_path)
-    with monkeypatch.context() as full, pytest.raises(OSError, match="GB are needed for crops or squares, 0.0 GB are free"):
-        full.setattr(patches.shutil, "disk_usage", lambda path: SimpleNamespace(free=50_000))
+    with monkeypatch.context() as full, pytest.raises(OSError, match="GB are needed, 0.0 GB are free; make room"):
+        full.setattr(disk.shutil, "disk_usage", lambda path: SimpleNamespace(free=50_000))
         kind(chosen, cache_dir=tmp_path)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
-    left_over = next(tmp_path.iterdir()).with_suffix(".partial")  # as a killed process leaves it
+    assert [path.name for path in tmp_path.iterdir()] == [".locks"]
+    (lock,) = (tmp_path / ".locks").iterdir()
+    left_over = tmp_path / f"{lock.stem}.partial"  # as a killed process leaves it
     left_over.mkdir()
     chosen.data.broken = None
     assert kind(chosen, cache_dir=tmp_path).fetch(np.array([0]))["view_150"].any() and not left_over.exists()
