@@ -34,6 +34,7 @@ lab: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(RUN) tests/bench_sampler.py
+	$(RUN) tests/bench_grids.py --quick
 	$(RUN) tests/bench_metrics.py
 	$(RUN) tests/bench_recognition.py
 	$(RUN) tests/bench_mrcnn.py
