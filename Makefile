@@ -35,7 +35,11 @@ lab: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(RUN) tests/bench_sampler.py
+<<<<<<< HEAD
 	$(RUN) tests/bench_layer.py
+=======
+	$(RUN) tests/bench_grids.py --quick
+>>>>>>> refs/heads/grids
 	$(RUN) tests/bench_metrics.py
 	$(RUN) tests/bench_recognition.py
 	$(RUN) tests/bench_mrcnn.py

@@ -29,7 +29,8 @@ def some_points(batch, count, *, within=1.0, seed=0):
 
 def some_boxes(batch, count, *, seed=0):
     corner = some_points(batch, count, within=0.9, seed=seed)
-    return torch.cat((corner, (corner + 0.05 + 0.5 * torch.rand(batch, count, 2, generator=torch.Generator().manual_seed(seed + 1))).clamp(max=1)), -1)
+    sides = 0.05 + 0.5 * torch.rand(batch, count, 2, generator=torch.Generator().manual_seed(seed + 1))
+    return torch.cat((corner, (corner + sides).clamp(max=1)), -1)
 
 
 class TestPoints:
@@ -41,7 +42,7 @@ class TestPoints:
         again = carry_points(grid, carry_points(grid, there), back=False)
         assert again.dtype == torch.float32
         gap = ((again - there).double() * pixels).abs()
-        assert gap.max() < 1e-4 if name != "attraction" else gap.median() < 1e-4
+        assert gap.max() < 1e-4
         original = some_points(3, 200, seed=2)
         zoomed = carry_points(grid.double(), original.double(), back=False)
         seen = zoomed.isfinite().all(-1)
@@ -277,7 +278,8 @@ class TestDenseSampler:
     def test_behind_uniform_sampling_it_is_the_network_resized(self):
         image, network = torch.rand(2, 3, 48, 48), self.network()
         model = DenseSampler(network, Uniform(24, antialias=True))
-        wanted = F.interpolate(network(F.interpolate(image, (24, 24), mode="bilinear", antialias=True)), (48, 48), mode="bilinear", align_corners=True)
+        small = F.interpolate(image, (24, 24), mode="bilinear", antialias=True)
+        wanted = F.interpolate(network(small), (48, 48), mode="bilinear", align_corners=True)
         assert (model(image) - wanted).abs().max() < 1e-3
 
     def test_fill_is_where_the_zoom_never_looked(self):

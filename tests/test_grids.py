@@ -138,7 +138,8 @@ class TestEvery:
 
 @pytest.mark.parametrize(("call", "word"), [
     (partial(separable_grid, sigma=0.0), "sigma"), (partial(separable_grid, sigma=1.0, padding="circular"), "padding"),
-    (partial(separable_grid, sigma=1.0, reach=9), "reach"), (partial(marginal_grid, bound=0.5), "bound"), (partial(marginal_grid, power=0.0), "power"),
+    (partial(separable_grid, sigma=1.0, reach=9), "reach"), (partial(marginal_grid, bound=0.5), "bound"),
+    (partial(marginal_grid, power=0.0), "power"),
     (partial(cell_grid, zoom=0.0), "zoom"), (partial(cell_grid, rigidity=-1.0), "rigidity"), (partial(cell_grid, bound=1.0), "bound"),
     (partial(transport_grid, floor=1.5), "floor"), (partial(transport_grid, bound=0.9), "bound")])
 def test_wrong_arguments_are_named(call, word):

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from lib.data.osie import OSIE
 from lib.models.grids import mass_error, transport_grid, transported_density
 from lib.models.grids.separable import attraction_matrices
 from lib.models.grids.transport import SIGMAS, balanced
-from lib.models.sampler import folds, identity_grid, saliency_grid
+from lib.models.sampler import folds, identity_grid, low_resolution, saliency_grid
 from maps import blobs, rough, smooth
 
 LITERAL = {"floor": 0.0, "bound": None}
@@ -65,6 +66,14 @@ class TestEqualMass:
         mass = brute_masses(transport_grid(maps), transported_density(maps))
         assert (mass / mass.mean((1, 2), keepdim=True) - 1).abs().max() < 0.01
         assert (mass.sum((1, 2)) / (30 * 30) - 1).abs().max() < 1e-3
+
+    def test_peoples_fixations_on_photographs(self, real_data):
+        """Mostly empty maps with steep peaks: each of them within a hundredth."""
+        data = OSIE(real_data / "osie")
+        densities = torch.stack([torch.from_numpy(data.density(index))[None] for index in range(0, 200, 10)])
+        maps = low_resolution(densities, (31, 41)).clamp(min=0)
+        grid = transport_grid(maps)
+        assert mass_error(grid, maps).abs().max() < 0.01 and folds(grid).max() == 0
 
     def test_mass_error_is_of_any_grid(self):
         maps = smooth(3, 12, 15, dtype=torch.float64)
@@ -129,13 +138,13 @@ class TestTransport:
         grid = transport_grid(maps)
         right, down = grid.diff(dim=2), grid.diff(dim=1)
         area = (right[:, :-1, :, 0] + right[:, 1:, :, 0]) / 2 * (down[:, :, :-1, 1] + down[:, :, 1:, 1]) / 2
-        assert (4 / 900 / area).max() < 9 * 1.25  # linear zoom about 3 at most
+        assert (4 / 900 / area).max() < 2.5**2 * 1.25  # linear zoom about 2.5 at most
 
     @pytest.mark.parametrize("shape", [(9, 21), (21, 9), (3, 3), (4, 3)])
     def test_rectangular_maps(self, shape):
         maps = rough(3, *shape, spread=0.7, dtype=torch.float64)
-        grid = transport_grid(maps)
-        assert mass_error(grid, maps).abs().max() < 1e-7 and folds(grid).max() == 0
+        grid = transport_grid(maps, tolerance=1e-9)
+        assert mass_error(grid, maps).abs().max() < 1e-8 and folds(grid).max() == 0
 
     def test_two_cells_are_too_few(self):
         with pytest.raises(ValueError, match="at least 3"):

@@ -11,8 +11,8 @@ from lib.models.carry import unzoom
 from lib.models.grids import GRIDS, distortion, zoom_at
 from lib.models.sampler import identity_grid, resample, resize_grid
 
-LABELS = {"attraction": "attraction (Learning to Zoom)", "separable": "separable attraction (FOVEA, LZU)", "marginal": "equal mass per axis (TASN, AttWarp)",
-          "cells": "similar cells (ZoomTrack)", "transport": "equal mass in the plane (transport)"}
+LABELS = {"attraction": "attraction (Learning to Zoom)", "separable": "separable attraction (FOVEA, LZU)",
+          "marginal": "equal mass per axis (TASN, AttWarp)", "cells": "similar cells (ZoomTrack)", "transport": "equal mass in the plane (transport)"}
 COLOURS = dict(zip(GRIDS, style.CYCLE, strict=False))
 MARKERS = dict(zip(GRIDS, "osD^v", strict=False))
 PLACES, CROSSINGS = ((8.0, 8.0), (22.0, 22.0)), ((8.0, 22.0), (22.0, 8.0))  # x, y in cells of a 31 x 31 map
@@ -79,7 +79,8 @@ def compare_grids(*, maps: Tensor | None = None, height: float = 1.75) -> Figure
     maps: (B, 1, 31, 31) to measure on (default: single and double blobs).
     """
     saliency = blob_map(PLACES)
-    figure, axes = style.panels([height] * (1 + len(GRIDS)), [height, height, 2.3], left=0.75, right=1.15, top=0.5, bottom=0.55, gap=0.12, row_gap=0.3)
+    figure, axes = style.panels([height] * (1 + len(GRIDS)), [height, height, 2.3], left=0.75, right=1.15, top=0.5, bottom=0.55, gap=0.12,
+                                row_gap=0.3)
     zoom.show_saliency(axes[0, 0], saliency)
     axes[1, 0].axis("off")
     axes[0, 0].set_title("saliency\n", fontsize=8.5)
@@ -91,7 +92,9 @@ def compare_grids(*, maps: Tensor | None = None, height: float = 1.75) -> Figure
         axes[1, column].set_xlabel(f"{real:.2f}× there, {ghost:.2f}× at crossings", fontsize=7.5)
     place = axes[1, -1].get_position()
     bar = figure.add_axes((place.x1 + 0.012, place.y0, 0.009, place.height))
-    zoom._label_magnification(figure.colorbar(axes[1, -1].images[0], cax=bar, extend="both"), style.MAGNIFICATION_LIMIT, "linear zoom")
+    scale = figure.colorbar(axes[1, -1].images[0], cax=bar, extend="both", label="linear zoom")
+    scale.set_ticks(style.magnification_ticks()[0], labels=style.magnification_ticks()[1])
+    scale.minorticks_off()
     for ax in axes[2]:
         ax.remove()
     handles, labels = _trade_off_panels(figure, axes[2], trade_offs(several_blobs() if maps is None else maps))

@@ -20,6 +20,7 @@ COARSE, FINE = 6, 16  # Gauss points an edge: to come near, and for the answer, 
 NEAR = 1e-2  # relative error of a cell up to which the coarse rule is used
 SMALLEST_SHARE = 0.1  # of its area that a step leaves to a corner at least
 HALVINGS = 8
+CHUNK = 8  # maps
 SOLVED = 1e-3  # relative error of a cell above which a map counts as not met, and has the gradient of its start
 
 
@@ -42,7 +43,7 @@ class Edges(NamedTuple):
 
 
 class Density:
-    """Biquadratic spline of `density` (B, H, W), mirrored at its border: its value, and its integral over x from the left border."""
+    """The integral over x, from the left border, of the biquadratic spline of `density` (B, H, W), which is mirrored at its border."""
 
     def __init__(self, density: Tensor):
         self.shape = density.shape
@@ -54,8 +55,8 @@ class Density:
         integral = torch.stack((before, along_x[..., 0], along_x[..., 1] / 2, along_x[..., 2] / 3), dim=-1)  # (B, H + 2, W, 4)
         self.table = _pieces(integral, 1).flatten(0, 2)  # (B H W, 4, 3)
 
-    def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Integral, value and the integral's derivative by y, at x and y (B, ...)."""
+    def __call__(self, x: Tensor, y: Tensor, *, slopes: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """The integral at x and y (B, ...), and with `slopes` its derivatives by x, the density itself, and by y."""
         batch, height, width = self.shape
         column, row = ((at + 0.5).detach().floor().nan_to_num(0).clamp(0, last) for at, last in ((x, width - 1), (y, height - 1)))
         first = torch.arange(batch, device=x.device).view(-1, *[1] * (x.dim() - 1)) * (height * width)
@@ -63,6 +64,8 @@ class Density:
         pieces = self.table.index_select(0, place.flatten()).view(*place.shape, 4, 3)
         t, s = x + 0.5 - column, (y + 0.5 - row)[..., None]
         c = pieces[..., 0] + s * (pieces[..., 1] + s * pieces[..., 2])
+        if not slopes:
+            return _cubic(c, t), None, None
         d = pieces[..., 1] + 2 * s * pieces[..., 2]
         value = c[..., 1] + t * (2 * c[..., 2] + 3 * t * c[..., 3])
         return _cubic(c, t), value, _cubic(d, t)
@@ -86,7 +89,7 @@ def _edges(start: Tensor, end: Tensor, density: Density, order: int, *, slopes: 
     at, weight = (torch.tensor(part, dtype=start.dtype, device=start.device) for part in RULES[order])
     ends = end - start
     points = start[..., None, :] + ends[..., None, :] * at[:, None]  # (B, ..., order, 2)
-    integral, value, slope_y = density(points[..., 0], points[..., 1])
+    integral, value, slope_y = density(points[..., 0], points[..., 1], slopes=slopes)
     mean, rise = (integral * weight).sum(-1), ends[..., 1]
     if not slopes:
         return Edges(rise * mean, None)
@@ -239,8 +242,10 @@ def equalise(density: Tensor, start: Tensor, steps: int, tolerance: float) -> Te
 
 @torch.library.custom_op("saliency_grids::newton", mutates_args=())
 def newton(density: Tensor, start: Tensor, steps: int, tolerance: float) -> Tensor:
-    """The points of `equalise`, without a gradient."""
-    return _newton(density, start, steps, tolerance)
+    """The points of `equalise`, without a gradient. On a CPU a few maps at a time: what they need then fits its cache."""
+    at_once = CHUNK if density.device.type == "cpu" else max(1, len(density))
+    parts = zip(density.split(at_once), start.split(at_once), strict=True)
+    return torch.cat([_newton(*part, steps, tolerance) for part in parts])
 
 
 @newton.register_fake

@@ -6,7 +6,7 @@ one that moves points least (Brenier) and does not fold. Two steps find it:
 1. Balancing. The attraction of the 2018 paper, T(y) = sum v k x / sum v k with v = S, is half a step of Sinkhorn's algorithm for optimal
    transport with entropy sigma^2. Here the steps go on until the masses balance: v = S / (K u), u = 1 / (K v), with sigma falling from 8
    cells to 1. The result is `saliency_grid(v, sigma=1, padding="reflect")`: the gradient of a smooth convex potential, as ever, and it costs
-   some fifty attractions. What is missing from equal mass is the blur of one cell.
+   some ninety attractions. What is missing from equal mass is the blur of one cell.
 2. Equalising. Newton's method makes the masses of the H - 1 x W - 1 quadrilaterals between the grid's points equal, to rounding. It adds
    the gradient, at the knots, of a biquadratic spline with one coefficient for each quadrilateral; a step that would fold one is halved.
 
@@ -15,24 +15,26 @@ quadrilateral with straight sides by the divergence theorem, along its edges wit
 
 The gradient of 1 is unrolled, that of 2 implicit: one linear solve with the transposed Jacobian. Where Newton does not get through
 (neighbouring cells of very different saliency: the quadrilaterals are then too coarse to follow without folding), it stops at the last grid
-that does not fold; `mass_error` says how far that is from equal, and the gradient is that of 1 alone.
+that does not fold; `mass_error` says how far that is from equal, and the gradient is that of 1 alone. The default limits are what all of a hundred
+maps of people's fixations on OSIE's photographs, and all but a few random ones, are met with (`tests/bench_grids.py`).
 """
 
 import torch
 from torch import Tensor
 
 from lib.models.grids.common import as_mass, capped, check_bound
-from lib.models.grids.equalise import cell_masses, equalise
+from lib.models.grids.equalise import cell_masses, corner_areas, equalise
 from lib.models.grids.separable import attraction_matrices
+from lib.models.sampler import identity_grid
 
-SIGMAS, ROUNDS = (8.0, 4.0, 2.0, 1.0), 12  # of the balancing, rounds for each sigma
+SIGMAS, ROUNDS = tuple(2 ** (3 - k / 2) for k in range(7)), 12  # of the balancing: 8 to 1 cells, rounds for each
 
 
-def transport_grid(saliency: Tensor, *, floor: float = 0.2, bound: float | None = 3.0, steps: int = 20, tolerance: float = 1e-8) -> Tensor:
+def transport_grid(saliency: Tensor, *, floor: float = 0.25, bound: float | None = 2.5, steps: int = 20, tolerance: float = 1e-5) -> Tensor:
     """The grid whose cells all hold the same share of the saliency, and that is the gradient of a convex potential.
 
     saliency: (B, 1, H, W) or (B, H, W), non-negative, H and W at least 3; zero everywhere counts as uniform.
-    floor: share of the saliency that is spread evenly: no place shrinks below sqrt(floor) linearly. bound: the largest linear
+    floor: share of the saliency that is spread evenly: no place shrinks below sqrt(floor), a half, linearly. bound: the largest linear
     magnification; the density is cut at bound^2 times its mean and what is cut is spread evenly. floor=0, bound=None is Equation 1 to
     the letter; a density that spans more than some 100 to 1 is not always met.
     steps: of Newton's method at most; 0 stops after balancing. tolerance: largest relative error of a cell's mass.
@@ -54,7 +56,7 @@ def transport_grid(saliency: Tensor, *, floor: float = 0.2, bound: float | None 
     return grid.to(mass.dtype)
 
 
-def transported_density(saliency: Tensor, *, floor: float = 0.2, bound: float | None = 3.0) -> Tensor:
+def transported_density(saliency: Tensor, *, floor: float = 0.25, bound: float | None = 2.5) -> Tensor:
     """The density (B, H, W), float64, mean 1, that `transport_grid` shares out, after floor and bound."""
     check_bound(bound)
     density = as_mass(saliency).double()
@@ -75,9 +77,14 @@ def spline_weights(density: Tensor) -> Tensor:
 
 
 def balanced(density: Tensor) -> Tensor:
-    """The attraction (B, H, W, 2), in [-1, 1], of the map that balances the masses under a Gaussian of one cell."""
+    """The attraction (B, H, W, 2), in [-1, 1], of the map that balances the masses under a Gaussian of one cell.
+
+    Between the grid's points it is bilinear, and near cells of very different saliency that folds, though the attraction does not: such a map has
+    its grid from the last larger sigma without a fold.
+    """
     height, width = density.shape[1:]
     source, output = torch.ones_like(density), torch.ones_like(density)
+    grid = identity_grid((height, width), like=density).expand(len(density), -1, -1, -1) * (density[:, :1, :1, None] / density[:, :1, :1, None])
     for level, sigma in enumerate(SIGMAS):
         (rows, moment_y), (columns, moment_x) = (attraction_matrices(cells, sigma, "reflect", cells - 1, like=density) for cells in (height, width))
         if level:  # the potentials stay, their exponentials grow
@@ -86,15 +93,18 @@ def balanced(density: Tensor) -> Tensor:
         for _ in range(ROUNDS):
             output = 1 / (rows @ source @ columns.T)
             source = density / (rows @ output @ columns.T)
-    total = rows @ source @ columns.T
-    return torch.stack(((rows @ source @ moment_x.T) / total, (moment_y @ source @ columns.T) / total), dim=-1)
+        total = rows @ source @ columns.T
+        finer = torch.stack(((rows @ source @ moment_x.T) / total, (moment_y @ source @ columns.T) / total), dim=-1)
+        proper = (corner_areas(finer.detach()) > 0).flatten(1).all(1)
+        grid = torch.where(proper[:, None, None, None], finer, grid)
+    return grid
 
 
 def _level(potential: Tensor) -> Tensor:
     return potential / potential.detach().amax((1, 2), keepdim=True)
 
 
-def mass_error(grid: Tensor, saliency: Tensor, *, floor: float = 0.2, bound: float | None = 3.0) -> Tensor:
+def mass_error(grid: Tensor, saliency: Tensor, *, floor: float = 0.25, bound: float | None = 2.5) -> Tensor:
     """How far each cell of `grid` (B, H, W, 2) is from an equal share of the density: (B, H - 1, W - 1), relative, 0 for equal.
 
     saliency, floor, bound as for `transport_grid`. Works for any grid of the saliency's size.
