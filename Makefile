@@ -35,11 +35,8 @@ lab: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(RUN) tests/bench_sampler.py
-<<<<<<< HEAD
 	$(RUN) tests/bench_layer.py
-=======
 	$(RUN) tests/bench_grids.py --quick
->>>>>>> refs/heads/grids
 	$(RUN) tests/bench_metrics.py
 	$(RUN) tests/bench_recognition.py
 	$(RUN) tests/bench_mrcnn.py
