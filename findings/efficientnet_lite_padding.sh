@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # EfficientNet-Lite0: three nets for one set of weights, and no error. Large: PyTorch with its CUDA libraries is some 2 GB to fetch and 6 GB
-# on disk, two to five minutes. It runs on a CPU.
+# on disk, two to seven minutes. It runs on a CPU.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

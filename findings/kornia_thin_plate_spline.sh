@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # kornia: its thin-plate spline meets the control points and is another warp between them. Large: PyTorch with its CUDA libraries is some 2 GB
-# to fetch and 6 GB on disk, two to five minutes. It runs on a CPU.
+# to fetch and 6 GB on disk, two to seven minutes. It runs on a CPU.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

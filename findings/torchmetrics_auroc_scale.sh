@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # torchmetrics: the AUC of a 0 to 255 map is not the AUC of that map divided by 255. Large: PyTorch with its CUDA libraries is some 2 GB to fetch
-# and 6 GB on disk, two to five minutes. It runs on a CPU.
+# and 6 GB on disk, two to seven minutes. It runs on a CPU.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
