@@ -5,7 +5,7 @@ PRESET ?= demo
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help reproduce check test lab bench clean
+.PHONY: help reproduce check test lab bench gpu clean
 
 help:
 	@echo "make reproduce [PRESET=smoke|demo|paper]   every notebook, in order, through papermill"
@@ -13,6 +13,7 @@ help:
 	@echo "make test                                  the tests"
 	@echo "make lab                                   JupyterLab on notebooks/"
 	@echo "make bench                                 the benchmarks"
+	@echo "make gpu                                   what needs a GPU: its tests, benchmarks and short trainings, eight minutes"
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and 'Python 3.11 to 3.13 is needed, this is ' + sys.version.split()[0] + '; say make PYTHON=python3.12, for instance')"
@@ -35,9 +36,13 @@ lab: $(VENV)/installed
 bench: $(VENV)/installed
 	$(RUN) tests/bench_sampler.py
 	$(RUN) tests/bench_layer.py
+	$(RUN) tests/bench_grids.py --quick
 	$(RUN) tests/bench_metrics.py
 	$(RUN) tests/bench_recognition.py
 	$(RUN) tests/bench_mrcnn.py
+
+gpu: $(VENV)/installed
+	$(RUN) tests/gpu.py
 
 clean:
 	rm -rf results/runs results/cache results/notebooks results/figures results/tables results/report.* data/twins

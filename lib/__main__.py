@@ -156,6 +156,18 @@ def score(arguments: argparse.Namespace) -> int:
     return scoring.main(arguments)
 
 
+def zoom_arguments(parser: argparse.ArgumentParser) -> None:
+    from lib import zoom as zooming
+
+    zooming.add_arguments(parser)
+
+
+def zoom(arguments: argparse.Namespace) -> int:
+    from lib import zoom as zooming
+
+    return zooming.main(arguments)
+
+
 COMMANDS: dict[str, tuple[Callable, Callable, str]] = {
     "run": (run, run_arguments, "run notebooks in order with papermill, their rows on workers"),
     "table": (table, table_arguments, "compute a table's rows without a notebook"),
@@ -165,6 +177,7 @@ COMMANDS: dict[str, tuple[Callable, Callable, str]] = {
     "verify": (verify, verify_arguments, "check a data set on disk against its published layout"),
     "fetch": (fetch, fetch_arguments, "download a data set that is open to everybody"),
     "predict": (predict, predict_arguments, "saliency maps of photographs, from weights on disk"),
+    "zoom": (zoom, zoom_arguments, "a photograph zoomed where people would look, at full resolution"),
     "score": (score, score_arguments, "score a folder of saliency maps against a data set"),
 }
 

@@ -27,7 +27,7 @@ VERSIONS = {
     "saliency": 1,  # losses and augmentation
     # data
     "pictures": 1,  # decoded, put onto their canvas
-    "views": 1,  # low_resolution
+    "views": 2,  # low_resolution
     "truth": 1,  # fixation maps and fixations at the network's size
     "crops": 1,  # Mr-CNN's crops and squares
     # per-sample values

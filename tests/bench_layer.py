@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from bench_sampler import random_images, resident, seconds, small_model
+from bench_sampler import random_images, resident, saliency_maps, seconds, small_model
 from torch import Tensor
 
 from lib.models import sampler as now
@@ -82,7 +82,7 @@ def report_bytes(before: types.ModuleType | None, repeats: int, sides: tuple[int
 
 def step_memory(commit: str | None, side: int, size: int, threads: int) -> float | None:
     words = [sys.executable, __file__, "--threads", str(threads), "--step-memory", f"{side}x{size}", *(["--before", commit] if commit else [])]
-    answer = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT, env=None).stdout.strip()
+    answer = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
     return float(answer) if answer else None
 
 
@@ -103,7 +103,8 @@ def report_memory(before: str | None, threads: int, sides: tuple[int, ...]) -> N
     for side in sides:
         first, second = step_memory(before, side, 64, threads) if before else None, step_memory(None, side, 64, threads)
         if second is not None:
-            print(f"   side {side:<6}{'-' if first is None else f'{first:.0f}':>8} -> {second:.0f}, {'-' if first is None else f'{second / first:.2f}'} of it")
+            share = "" if first is None else f", {second / first:.2f} of it"
+            print(f"   side {side:<6}{'-' if first is None else f'{first:.0f}':>8} -> {second:.0f}{share}")
 
 
 # ------------------------------------------------------------------------------------------------- 7: what the checks cost
@@ -133,19 +134,20 @@ def without_checks():
 
 
 def report_checks(repeats: int) -> None:
-    print("\n7. A sampler's training step with and without the checks for numbers that went bad, ms")
-    for what, batch, side, size in (("the demo's: 64 of 240x240 to 64", 64, 240, 64), ("8 of 800x800 to 224", 8, 800, 224)):
-        model, image = small_model(size), random_images(batch, side, side, CPU)
+    print("\n7. The checks for numbers that went bad: grid and resampling, forward and backward, ms with and without; share of a training step")
+    for what, batch, side, size in (("the demo's: 16 of 240x240 to 64", 16, 240, 64), ("8 of 800x800 to 224", 8, 800, 224)):
+        model, image, maps = small_model(size), random_images(batch, side, side, CPU), saliency_maps(batch, CPU)
 
-        def step(model=model, image=image) -> None:
-            model(image).sum().backward()
+        def layer(maps=maps, image=image, size=size) -> None:
+            now.resample(image, now.resize_grid(now.saliency_grid(maps, sigma=now.RELEASED_SIGMA), size)).sum().backward()
 
-        def bare(step=step) -> None:
+        def bare(layer=layer) -> None:
             with without_checks():
-                step()
+                layer()
 
-        took = seconds({"with": step, "without": bare}, device=CPU, repeats=repeats)
-        print(f"   {what:34}{1e3 * took['with']:10.1f}{1e3 * took['without']:10.1f}{took['with'] / took['without'] - 1:+8.1%}")
+        took = seconds({"with": layer, "without": bare, "step": lambda: model(image).sum().backward()}, device=CPU, repeats=3 * repeats)
+        more = took["with"] - took["without"]
+        print(f"   {what:34}{1e3 * took['with']:10.2f}{1e3 * took['without']:10.2f}{more / took['step']:+8.1%} of {1e3 * took['step']:.0f} ms")
 
 
 # ----------------------------------------------------------------------------------------------------------- 8: the inverse
@@ -237,7 +239,8 @@ def main() -> int:
     commit = options.before or BEFORE
     before = layer_of(commit)
     repeats = 3 if options.quick else 10
-    print(f"cpu: {options.threads} threads; torch {torch.__version__}, {platform.machine()}; before is {commit if before else 'missing: no git history'}")
+    known = commit if before else "missing: no git history"
+    print(f"cpu: {options.threads} threads; torch {torch.__version__}, {platform.machine()}; before is {known}")
     report_bytes(before, repeats, (400, 800) if options.quick else (400, 800, 1600))
     report_memory(commit if before else None, options.threads, (800,) if options.quick else (800, 1600))
     report_checks(repeats)

@@ -109,7 +109,7 @@ def test_the_sampler_zooms_to_the_middle_as_the_page_says(copy):
 def test_the_data_set_is_read_and_trained_on(copy, tmp_path):
     place = own_eye_tracking(tmp_path / "own")
     printed = follow(copy, "A data set", DIR=place)
-    assert "Data: folder, preset smoke, 2 test images" in printed and "\n| EML-NET: A and B, decoder |" in printed
+    assert "Data: folder, 2 test images; preset smoke" in printed and "\n| EML-NET: A and B, decoder |" in printed
     speaks = "import sys; from pathlib import Path; from lib.data.folder import Folder; from lib.data.saliency import SaliencyData; " \
              "print(isinstance(Folder(Path(sys.argv[1])), SaliencyData))"
     assert run(copy, sys.executable, "-c", speaks, str(place)) == "True\n"

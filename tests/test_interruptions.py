@@ -4,50 +4,26 @@
 same a few times to some rows of one notebook.
 """
 
-import hashlib
-import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from signal import SIGINT
 
-import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from batches import command, ended, finish, kill, left_over, notice, records, started_by, until
+
 ROWS = "mse,encoder_a,encoder_b,decoder,centre_bias,released"  # decoder and released need others' weights
 SOME = ("05", "--rows", ROWS)
-TIMES = ("seconds", "host", "commit")  # of the provenance: what may differ
 
 
 def batch(results: Path, what: tuple[str, ...] = SOME) -> subprocess.Popen:
     """`python -m lib run`, as `make reproduce` calls it, with some rows of one notebook; with nothing as `what`, of all."""
-    words = [sys.executable, "-m", "lib", "run", *what, "--preset", "smoke", "--device", "cpu", "--results", str(results)]
-    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-
-
-def finish(process: subprocess.Popen) -> str:
-    out, _ = process.communicate(timeout=900)
-    assert process.returncode == 0, out[-3000:]
-    return out
-
-
-def records(results: Path) -> dict[str, dict]:
-    """Every finished row but for times: its record, and the digest of its values and weights. A record that does not parse is an error."""
-    found = {}
-    for path in sorted((results / "runs").rglob("*.json")):
-        record = json.loads(path.read_text())
-        record["provenance"] = {name: value for name, value in record["provenance"].items() if name not in TIMES}
-        with np.load(path.with_suffix(".npz")) as values:
-            digest = {name: hashlib.sha256(values[name].tobytes()).hexdigest() for name in values}
-        kept = path.with_suffix(".safetensors")
-        weights = hashlib.sha256(kept.read_bytes()).hexdigest() if kept.exists() else None
-        found[path.name] = {**record, "values_sha256": digest, "weights": weights}
-    return found
+    return command("lib", "run", *what, "--preset", "smoke", "--device", "cpu", "--results", str(results), stdout=subprocess.PIPE,
+                   stderr=subprocess.STDOUT)
 
 
 def kill_again_and_again(results: Path, kills: int, longest: float, *, what: tuple[str, ...] = SOME, seed: int = 0) -> int:
@@ -60,19 +36,11 @@ def kill_again_and_again(results: Path, kills: int, longest: float, *, what: tup
         process = batch(results, what)
         time.sleep(rng.uniform(0.5, longest))
         met += process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+        kill(process)
         notice(results, written)
     finish(batch(results, what))
     notice(results, written)
     return met
-
-
-def notice(results: Path, written: dict[str, int]) -> None:
-    for path in (results / "runs").rglob("*.json"):
-        changed = path.stat().st_mtime_ns
-        assert written.setdefault(path.name, changed) == changed, f"{path.name} was computed twice"
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +56,22 @@ def test_a_batch_killed_at_random_moments_ends_with_the_same_records(tmp_path, u
     """Bit for bit: values and weights too. Whatever was finished is never computed again, and nothing is left half-written."""
     assert kill_again_and_again(tmp_path, kills=3, longest=14.0) >= 1
     assert records(tmp_path) == records(undisturbed)
-    left = [path.name for path in (tmp_path / "runs").rglob("*") if path.is_file() and path.suffix not in (".json", ".npz", ".safetensors", ".lock")]
-    assert left == []
+    assert left_over(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signal", ["KILL", "INT"])
+def test_a_batch_that_ends_takes_its_workers_with_it(signal, tmp_path):
+    """Killed, they see it end; interrupted, it ends them and says in a line how to go on."""
+    process = batch(tmp_path)
+    below = until(lambda: len(started_by(process)) >= 3 and started_by(process))  # workers, and what counts their resources
+    if signal == "KILL":
+        kill(process)
+    else:
+        process.send_signal(SIGINT)
+        out, _ = process.communicate(timeout=300)
+        assert process.returncode == 130 and "interrupted; the same command goes on" in out and "Traceback" not in out
+    assert ended(below)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from lib.data.mit1003 import MIT1003
 from lib.data.osie import OSIE
 from lib.data.points import OUTSIDE_MOST, Plausibility, check_outside, to_pixels
 from lib.data.salicon import SALICON, SALICON2014
+from lib.data.saliency import pixels_inside
 
 
 def refused(action, *said: str) -> str:
@@ -60,7 +61,16 @@ def test_scaling_keeps_pixel_centres():
     assert to_pixels(at, (600, 800), (600, 800)).tolist() == [[0, 0], [799, 599], [400, 300]]
     assert to_pixels(at, (600, 800), (60, 80)).tolist() == [[0, 0], [79, 59], [40, 30]]
     assert to_pixels(at, (600, 800), (1200, 1600)).tolist() == [[1, 1], [1599, 1199], [800, 600]]
+    refused(lambda: to_pixels(np.array([[1.0, np.nan], [2.0, 3.0]]), (60, 80), (60, 80)), "1 of 2 fixations are no numbers")
     assert np.abs(to_pixels(np.array([[1e300, -1e300]]), (600, 800), (600, 800))).max() == 10**6
+
+
+def test_a_plain_list_of_points_is_rounded_and_checked():
+    """What one's own data set needs (lib/README.md): fractions are rounded, NaN and text are no pixels."""
+    assert pixels_inside([[1.4, 2.6], [7.0, 3.0], [80.0, 3.0]], (60, 80), Path("a.jpg")).tolist() == [[1, 3], [7, 3]]
+    for points in ([[np.nan, 1.0], [2.0, 3.0]], [["a", "b"]], [[None, 1]]):
+        refused(lambda points=points: pixels_inside(points, (60, 80), Path("a.jpg")), "a.jpg: its fixations are no pairs of numbers")
+    refused(lambda: pixels_inside([[300, 3]], (60, 80), Path("a.jpg")), "a.jpg: 1 of 1 fixations lie outside")
 
 
 def test_salicons_photographs_must_have_the_size_of_their_fixations(tmp_path):
@@ -184,7 +194,8 @@ def test_json_with_fractions_is_x_and_y_from_zero(tmp_path):
     whole = write_json(tmp_path / "whole", {"a.jpg": {1: [[20, 10]]}})
     mixed = write_json(tmp_path / "mixed", {"a.jpg": {1: [[20.5, 10.4]]}})
     assert SALICON2014(mixed, coordinates="row-column").fixations(0).tolist() == [[9, 20]]
-    assert SALICON2014(whole).fixations(0).tolist() == [[9, 19]] and SALICON2014(whole, coordinates="xy").fixations(0).tolist() == [[20, 10]]
+    assert SALICON2014(whole, coordinates="row-column").fixations(0).tolist() == [[9, 19]]
+    assert SALICON2014(whole, coordinates="xy").fixations(0).tolist() == [[20, 10]]
     refused(lambda: SALICON2014(path, coordinates="yx"), "'yx'", "row-column")
 
 
@@ -197,14 +208,14 @@ def test_json_points_must_be_pairs_of_finite_numbers(tmp_path, points):
 def test_json_sizes_and_doubles(tmp_path):
     path = write_json(tmp_path, {"a.jpg": {1: [[24, 32]]}})
     Image.new("RGB", (128, 96)).save(tmp_path / "a.jpg")
-    refused(lambda: SALICON2014(path).fixations(0), "is 128x96", "64x48")
-    assert SALICON2014(path, scale_fixations=True).fixations(0).tolist() == [[63, 47]]
+    refused(lambda: SALICON2014(path, coordinates="row-column").fixations(0), "is 128x96", "64x48")
+    assert SALICON2014(path, coordinates="row-column", scale_fixations=True).fixations(0).tolist() == [[63, 47]]
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"images": content["images"] * 2}))
-    refused(lambda: SALICON2014(path), "a photograph or an id twice")
+    refused(lambda: SALICON2014(path), "listed twice")
     path.write_text(json.dumps(content).replace("[[24, 32]]", "[[240, 32]]"))
     Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg")
-    refused(lambda: SALICON2014(path).fixations(0), "lie outside", "coordinates=")
+    refused(lambda: SALICON2014(path, coordinates="row-column").fixations(0), "lie outside", "coordinates=")
 
 
 def test_the_real_examples_of_both_orders(real_data):

@@ -205,6 +205,20 @@ def test_processes_that_build_one_cache_at_once_do_no_harm(folder, tmp_path):
     assert len(folders(tmp_path)) == 1 and not folders(tmp_path)[0].endswith(".partial")
 
 
+@pytest.mark.parametrize("damage", ["another type", "another shape"])
+def test_a_cache_of_another_type_or_shape_is_made_again_with_a_line(folder, tmp_path, damage, capsys):
+    """Such numbers were used silently."""
+    whole = epoch(make(folder, tmp_path))
+    (name,) = folders(tmp_path)
+    views = tmp_path / name / "views.npy"
+    array = np.load(views)
+    np.save(views, array.view(np.int8) if damage == "another type" else array.reshape(array.shape[0], -1))
+    capsys.readouterr()
+    assert_same(epoch(make(folder, tmp_path)), whole)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert name in line and "made again" in line
+
+
 def test_what_does_not_fit_the_limit_is_not_cached(folder, tmp_path):
     total = sum(height * width * 3 for height, width in SIZES)
     over = make(folder, tmp_path, cache_limit=total - 1)

@@ -135,18 +135,17 @@ def ledger_grid(found: Iterable[Verdict]) -> Grid:
 
 
 def ledger_numbers(found: Iterable[Verdict]) -> pd.DataFrame:
-    """The same with plain numbers."""
-    return pd.DataFrame([_numbers(one, one.claim, one.group, one.found) for one in found])
+    """The same with plain numbers; what a claim has not is left empty."""
+    return pd.DataFrame([_numbers(one, one.claim) for one in found])
 
 
-def _numbers(one: Verdict, claim: Claim, group: Group | None, found: Estimate | None) -> dict:
+def _numbers(one: Verdict, claim: Claim) -> dict:
+    group, found = one.group or Group("", "", "", "", None), one.found
     interval = found.interval if found else None
-    return {
-        "verdict": one.verdict, "key": claim.key, "claim": claim.sentence, "source": claim.source, "table": claim.table, "kind": claim.kind,
-        "statistic": claim.statistic, "unit": claim.unit, "claimed_low": claim.low, "claimed_high": claim.high, "published": claim.published,
-        "dataset": group.dataset if group else "", "is_twin": group.is_twin if group else None, "preset": group.preset if group else "",
-        "device": group.device if group else "", "estimate": interval.mean if found else None, "estimate_low": interval.low if found else None,
-        "estimate_high": interval.high if found else None, "n": found.n if found else None, "sample_unit": one.unit if found else None,
-        "clusters": found.clusters if found else None, "seeds": found.seeds if found else None,
-        "training_noise": found.trainings if found else None, "p": one.p if found else None, "p_holm": one.p_holm if found else None,
-        "reason": one.reason}
+    estimated = ("estimate", "estimate_low", "estimate_high", "n", "sample_unit", "clusters", "seeds", "training_noise", "p", "p_holm")
+    values = (interval.mean, interval.low, interval.high, found.n, one.unit, found.clusters, found.seeds, found.trainings, one.p,
+              one.p_holm) if found else (None,) * len(estimated)
+    return {"verdict": one.verdict, "key": claim.key, "claim": claim.sentence, "source": claim.source, "table": claim.table, "kind": claim.kind,
+            "statistic": claim.statistic, "unit": claim.unit, "claimed_low": claim.low, "claimed_high": claim.high, "published": claim.published,
+            "dataset": group.dataset, "is_twin": group.is_twin, "preset": group.preset, "device": group.device,
+            **dict(zip(estimated, values, strict=True)), "reason": one.reason}

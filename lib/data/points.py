@@ -37,8 +37,11 @@ def made_for(path: Path, size: tuple[int, int], recorded: tuple[int, int], *, sc
 def to_pixels(positions: NDArray[np.float64], recorded: tuple[int, int], size: tuple[int, int]) -> NDArray[np.int64]:
     """(n, 2) continuous positions (x, y), the first pixel from 0 to 1, in a picture of `recorded` (H, W) -> pixels of `size`.
 
-    Each axis is scaled by itself: right for pictures that were resized or squashed, not for cropped or padded ones.
+    Each axis is scaled by itself: right for pictures that were resized or squashed, not for cropped or padded ones. Whole numbers from 0
+    are positions once 0.5 is added. ValueError for NaN, which no integer can hold.
     """
+    if np.isnan(positions).any():
+        raise ValueError(f"{int(np.isnan(positions).any(axis=1).sum())} of {len(positions)} fixations are no numbers; leave them out")
     scale = np.array([size[1] / recorded[1], size[0] / recorded[0]])
     return np.clip(np.floor(np.clip(positions, -_FAR, _FAR) * scale), -_FAR, _FAR).astype(np.int64)
 

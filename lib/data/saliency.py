@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch.nn import functional
 
 from lib.data.files import TWIN_FILE, image_size, one_line, read_rgb
-from lib.data.points import FIXATED_MOST, Plausibility
+from lib.data.points import FIXATED_MOST, Plausibility, check_outside, inside_image, to_pixels
 from lib.data.report import Report
 from lib.files.pictures import picture_header, read_picture
 from lib.files.text import UNPACK
@@ -97,7 +97,12 @@ def upsample_density(coarse: ArrayLike, size: tuple[int, int]) -> NDArray[np.flo
 
 
 class Photographs:
-    """The part of `SaliencyData` that needs nothing but the photographs' files."""
+    """The part of `SaliencyData` that needs nothing but the photographs' files.
+
+    scale_fixations: whether fixations are scaled to photographs that were resized.
+    """
+
+    scale_fixations = False
 
     def __init__(self, root: Path, paths: Sequence[Path]) -> None:
         self.root, self._paths = root, list(paths)
@@ -123,6 +128,19 @@ class Photographs:
 
     def image(self, index: int) -> NDArray[np.uint8]:
         return np.array(read_rgb(self._paths[index]))  # a copy, PIL's own memory cannot be written to
+
+
+def pixels_inside(points: ArrayLike, size: tuple[int, int], where: Path) -> NDArray[np.int64]:
+    """(n, 2) numbers (x, y), 0 is the first pixel's middle -> pixels of a picture of `size` (H, W), rounded; those outside are left out.
+
+    ValueError, one line that names `where`, for what is no number, and for more outside than `lib.data.points` allows.
+    """
+    try:
+        found = to_pixels(np.asarray(points, dtype=np.float64) + 0.5, size, size)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: its fixations are no pairs of numbers ({one_line(error)}); correct the file that lists them") from None
+    check_outside(found, size, where, "correct the file that lists them")
+    return found[inside_image(found, size)]
 
 
 def list_files(folder: Path, suffix: str) -> list[Path]:

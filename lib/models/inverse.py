@@ -70,9 +70,10 @@ def _solve(cell: list[Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Te
     """Where in its cell each position lies, x and y in cells of the grid, and the square of the distance by which the cell misses it."""
     ax, ay, ex, ey, fx, fy, gx, gy, column, row = cell
     qx, qy = x - ax, y - ay
-    square, linear, constant = gx * fy - gy * fx, qx * gy - qy * gx + (ex * fy - ey * fx), qx * ey - qy * ex  # times t^2, t and 1
-    spread = (linear * linear - 4 * square * constant).clamp_(min=0).sqrt_()
-    half = -0.5 * (linear + spread.copysign_(linear))  # the roots are constant / half and half / square, without cancellation
+    square, constant = _cross(gx, gy, fx, fy), _cross(qx, qy, ex, ey)  # times t^2, and 1
+    linear = _cross(qx, qy, gx, gy).add_(_cross(ex, ey, fx, fy))  # times t
+    spread = (linear * linear).addcmul_(square, constant, value=-4).clamp_(min=0).sqrt_()
+    half = spread.copysign_(linear).add_(linear).mul_(-0.5)  # the roots are constant / half and half / square, without cancellation
     vectors = (qx, qy, ex, ey, fx, fy, gx, gy)
     first = _meet(constant / half, *vectors)
     rest = (~(first[2] <= EXACT)).nonzero()[:, 0]
@@ -87,9 +88,14 @@ def _solve(cell: list[Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Te
 def _meet(t: Tensor, qx: Tensor, qy: Tensor, ex: Tensor, ey: Tensor, fx: Tensor, fy: Tensor, gx: Tensor, gy: Tensor) -> tuple[Tensor, ...]:
     """s, t and the square of what is missed, for a root t; NaN where it is none."""
     t = t.clamp_(0, 1)
-    nx, ny, dx, dy = qx - t * fx, qy - t * fy, ex + t * gx, ey + t * gy
-    s = ((nx * dx + ny * dy) / (dx * dx + dy * dy)).clamp_(0, 1)
-    return s, t, (nx - s * dx).square_() + (ny - s * dy).square_()
+    nx, ny = torch.addcmul(qx, t, fx, value=-1), torch.addcmul(qy, t, fy, value=-1)
+    dx, dy = torch.addcmul(ex, t, gx), torch.addcmul(ey, t, gy)
+    s = (nx * dx).addcmul_(ny, dy).div_((dx * dx).addcmul_(dy, dy)).clamp_(0, 1)
+    return s, t, nx.addcmul_(s, dx, value=-1).square_().add_(ny.addcmul_(s, dy, value=-1).square_())
+
+
+def _cross(ax: Tensor, ay: Tensor, bx: Tensor, by: Tensor) -> Tensor:
+    return (ax * by).addcmul_(ay, bx, value=-1)
 
 
 def _in_raster(cells: list[Tensor], batch: int, shape: tuple[int, int], tolerance: float) -> tuple[Tensor, Tensor]:

@@ -41,16 +41,17 @@ def find(folder: Path, problems: list[str], root: Path = ROOT) -> dict[str, list
     return found
 
 
-def _cells(notebook: Path) -> list[dict]:
+def cells(notebook: Path) -> list[tuple[str, str]]:
+    """(kind, source) of a notebook's cells; none where it cannot be read."""
     try:
-        return [cell | {"source": "".join(cell["source"])} for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]]
+        return [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
 
 def title(notebook: Path) -> str:
     """ "01 · Gaze estimation": number and first heading."""
-    prose = [line for cell in _cells(notebook) if cell["cell_type"] == "markdown" for line in cell["source"].splitlines()]
+    prose = [line for kind, source in cells(notebook) if kind == "markdown" for line in source.splitlines()]
     heading = next((line[2:].strip() for line in prose if line.startswith("# ")), notebook.stem)
     return f"{notebook.stem.split('_')[0]} · {heading}"
 
@@ -58,10 +59,10 @@ def title(notebook: Path) -> str:
 def caption(stem: str, notebook: Path | None) -> str:
     """The heading above the cell that saves the figure `stem`, or its name in words."""
     heading = ""
-    for cell in _cells(notebook) if notebook else []:
-        if cell["cell_type"] == "markdown":
-            heading = next((line.lstrip("# ") for line in reversed(cell["source"].splitlines()) if line.startswith("#")), heading)
-        elif any(re.fullmatch(_pattern(name), stem) for name in re.findall(r"\"(\d\d_[^\"\s]*)\"", cell["source"])):
+    for kind, source in cells(notebook) if notebook else []:
+        if kind == "markdown":
+            heading = next((line.lstrip("# ") for line in reversed(source.splitlines()) if line.startswith("#")), heading)
+        elif any(re.fullmatch(_pattern(name), stem) for name in re.findall(r"\"(\d\d_[^\"\s]*)\"", source)):
             return heading
     return re.sub(r"^\d+_", "", stem).replace("_", " ")
 

@@ -7,6 +7,7 @@ from lib import tables
 from lib.results.filled import Filled, short
 from lib.results.grids import NOTHING, Grid, Text, grid
 from lib.results.store import MEANINGLESS, Group, Item, Rows, Stored, size_of, variants
+from lib.tables.table import Table
 
 NEEDS_GPU = "the paper's networks, sizes and schedule: meant for a GPU"
 
@@ -99,33 +100,26 @@ def not_run(stored: Stored, filled: list[Filled]) -> Grid:
     lines = []
     for name in tables.NAMES:
         shown = [one for one in filled if one.table.name == name]
-        for one in shown:
-            lines += _rows(one, stored)
-        lines += _presets_and_data(name, shown, stored)
+        found = [part for one in shown for part in _rows(one, stored)] + _presets_and_data(tables.get(name), shown, stored)
+        lines += [[name, f"{what} {', '.join(values)}", why] for what, values, why in found if values]
     return grid(["table", "what", "why"], lines, numeric=False)
 
 
-def _rows(one: Filled, stored: Stored) -> list[list[str]]:
-    at_work = set(stored.interrupted.get(tuple(one.group[:3]), ()))
-    where, lines = one.group.where, []
-    for title, names in (("at work, or interrupted: a checkpoint lies there", [name for name in one.missing if name in at_work]),
-                         ("no record: not chosen, or not finished", [name for name in one.missing if name not in at_work])):
-        if names:
-            lines.append([one.table.name, f"{where}: rows {', '.join(names)}", title])
-    if one.fewer:
-        lines.append([one.table.name, f"{where}: seeds of {', '.join(one.fewer)}", "fewer seeds than other rows: not finished, or not chosen"])
-    return lines
+def _rows(one: Filled, stored: Stored) -> list[tuple[str, list[str], str]]:
+    at_work, where = stored.interrupted.get(tuple(one.group[:3]), ()), one.group.where
+    return [(f"{where}: rows", [name for name in one.missing if name in at_work], "at work, or interrupted: a checkpoint lies there"),
+            (f"{where}: rows", [name for name in one.missing if name not in at_work], "no record: not chosen, or not finished"),
+            (f"{where}: seeds of", one.fewer, "fewer seeds than other rows: not finished, or not chosen")]
 
 
-def _presets_and_data(name: str, shown: list[Filled], stored: Stored) -> list[list[str]]:
+def _presets_and_data(table: Table, shown: list[Filled], stored: Stored) -> list[tuple[str, list[str], str]]:
     """What a table could have been run with and was not, the same reason in one line."""
-    table = tables.get(name)
     presets = [preset for preset in table.presets if preset not in {one.group.preset for one in shown}]
     of_paper = [preset for preset in presets if preset.startswith("paper")]
     others = [preset for preset in presets if preset not in (*of_paper, MEANINGLESS)]
-    smoke = [MEANINGLESS] if any(group.table == (table.records or name) for group in stored.hidden) else []
+    smoke = [MEANINGLESS] if any(group.table == (table.records or table.name) for group in stored.hidden) else []
     data = [dataset for dataset in table.datasets if dataset not in {one.group.dataset for one in shown}]
     found = [("preset", of_paper, NEEDS_GPU), ("preset", others, "no record with it here"), ("preset", smoke, "was run; its numbers mean nothing"),
              ("data set", [one for one in data if one == "twin"], "no record"),
              ("data set", [one for one in data if one != "twin"], "no record; data/README.md and the files beside it say how to get real data")]
-    return [[name, f"{what}{'s' if len(values) > 1 else ''} {', '.join(values)}", why] for what, values, why in found if values]
+    return [(f"{what}s" if len(values) > 1 else what, values, why) for what, values, why in found]

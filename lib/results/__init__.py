@@ -1,1 +1,1 @@
-"""Records of finished rows, where each came from, and the statistics over them."""
+"""Records of finished rows: written and read (`records`, `schema`), gathered (`store`), made into cells (`cells`) and tables (`filled`)."""

@@ -13,12 +13,14 @@ import os
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import dask
 from distributed import CancelledError, Client, Future, KilledWorker, LocalCluster, as_completed, get_worker
 from distributed.comm.core import CommClosedError
+from distributed.core import Status
 
 from lib import tables
 from lib.runs.engine import Run, one_thread
@@ -26,12 +28,18 @@ from lib.runs.parameters import settings
 from lib.runs.watch import Watch
 
 TOPIC = "row"  # of the events that workers send
-TRIES = 3  # of a row whose worker is lost
+TRIES = 3  # again, of a row whose worker is lost
+IN_VAIN = 20  # workers lost, and not a row finished in between
+SHOWN = 90.0  # seconds: a network file system may take a minute to show a file that another machine wrote
 BUSY, FINISHED = "busy", "finished"
+GONE = "the scheduler is gone; finished rows are kept, the same command goes on at the last finished epochs"
 FIRST = 10**6  # priority of what comes before all rows, and, negative, of what comes after them
+PATIENCE = 15  # seconds, with a scheduler that does not answer
 LONG = 5  # epochs: shorter rows are done before a worker has started
 SETTINGS = {"distributed.worker.daemon": False,  # a worker may have processes of its own, to write a twin or to decode pictures
-            "distributed.scheduler.allowed-failures": TRIES, "distributed.comm.timeouts.connect": "15s"}
+            "distributed.scheduler.allowed-failures": 0,  # which row was at work when its worker was lost is known here, see `Graph`
+            "distributed.deploy.lost-worker-timeout": "10 minutes",  # one that starts slowly is not lost
+            "distributed.comm.timeouts.connect": "15s"}
 QUIET = {"DASK_LOGGING__DISTRIBUTED": "critical"}  # what matters is said here in one line
 
 
@@ -59,18 +67,46 @@ def workers(address: str | None = None) -> Iterator[Client]:
         stack.enter_context(_quiet())
         if address is None:
             address = stack.enter_context(LocalCluster(n_workers=cores(), threads_per_worker=1, processes=True, dashboard_address=None, env=QUIET,
+                                                        memory_limit=None,  # mapped files would count as memory
                                                         silence_logs=logging.CRITICAL))
+            stack.enter_context(_kept(address, cores()))
         try:
-            client = stack.enter_context(Client(address, timeout=15, set_as_default=False))
+            client = stack.enter_context(Client(address, timeout=PATIENCE, set_as_default=False))
         except (OSError, ValueError) as error:
             raise ValueError(f"scheduler {address}: no Dask scheduler answers there ({type(error).__name__}); start one, or leave --scheduler out") from None
         yield client
 
 
 @contextlib.contextmanager
+def _kept(cluster: LocalCluster, count: int) -> Iterator[None]:
+    """`cluster` with `count` workers: one that is killed while it starts is started again, which Dask does only for those at work."""
+    over = threading.Event()
+
+    def renew() -> None:
+        for name, nanny in list(cluster.workers.items()):
+            if nanny.status in (Status.closed, Status.failed):
+                del cluster.workers[name]
+        if len(cluster.workers) < count:
+            cluster.scale(count)
+
+    def watch() -> None:
+        while not over.wait(2):
+            cluster.loop.add_callback(renew)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without the cluster's own log: a lost connection would be told by three libraries in forty lines."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio")]
+    noisy = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in ("distributed", "tornado", "asyncio")]
+    loggers = [logging.getLogger(name) for name in noisy]  # each has a level of its own
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
@@ -98,9 +134,14 @@ def _run(name: str, plain: dict, job: str) -> Run:
     return _runs[known]
 
 
+def _begin(job: str) -> None:
+    get_worker().log_event(TOPIC, {"job": job, "begun": True})
+
+
 def survey(name: str, plain: dict) -> dict[str, dict[str, str]]:
     """Opens the data of table `name`, twins and caches written on the way; the fingerprints of each variant."""
     run = _run(name, plain, name)
+    _begin(name)
     with one_thread(run.settings.device):
         return {row.variant: run.fingerprints(row.variant) for row, _ in run.todo()}
 
@@ -108,6 +149,7 @@ def survey(name: str, plain: dict) -> dict[str, dict[str, str]]:
 def work(name: str, plain: dict, row: str, seed: int, *needed: str) -> str:
     """One row and seed of table `name`, computed here; BUSY where another batch is at it."""
     run = _run(name, plain, f"{name}/{row}/{seed}")
+    _begin(f"{name}/{row}/{seed}")
     with one_thread(run.settings.device):
         if run.finish(run.table.row(row), seed, wait=False):
             return FINISHED
@@ -139,7 +181,9 @@ class Job:
 class Graph:
     """The unfinished rows of `runs` as futures, tables in order. Rows are known once the data of their table are open.
 
-    A thread settles what comes back, so that rows follow their survey whatever else this process is at.
+    With a worker goes its whole queue, and the scheduler blames every row in it. So workers tell which rows they begin: one that was begun
+    `TRIES` + 1 times and never ended is given up, the others are submitted again. A thread settles what comes back, so that rows follow
+    their survey whatever else this process is at.
     """
 
     def __init__(self, client: Client, runs: list[Run], watch: Watch):
@@ -147,14 +191,26 @@ class Graph:
         self.jobs: dict[Future, Job] = {}  # of all that is not settled
         self.futures: dict[tuple, Future] = {}  # by place, of all rows
         self.failed: dict[Job, Exception] = {}
+        self.begun: Counter[str] = Counter()  # how often a job was begun, and not ended
+        self.vain: Counter[str] = Counter()  # how often it was given up since anything was finished
         self.changed = threading.Condition(threading.RLock())
-        client.subscribe_topic(TOPIC, lambda event: watch.event(event[1]))
+        client.subscribe_topic(TOPIC, lambda event: self._hear(event[1]))
         for run in runs:
             if run.surveyed:
                 self._submit_rows(run)
             else:
-                self._submit(Job(run), survey, run.table.name, run.settings.plain(), priority=FIRST - runs.index(run))
-        threading.Thread(target=self._settle_all, daemon=True).start()
+                self._submit_survey(Job(run))
+        self.thread = threading.Thread(target=self._settle_all, daemon=True)
+        self.thread.start()
+
+    def _hear(self, event: dict) -> None:
+        if "begun" in event:
+            self.begun[event["job"]] += 1
+        else:
+            self.watch.event(event)
+
+    def _submit_survey(self, job: Job) -> None:
+        self._submit(job, survey, job.run.table.name, job.run.settings.plain(), priority=FIRST - self.runs.index(job.run))
 
     def _submit(self, job: Job, function, *words, priority: int) -> Future:
         future = self.client.submit(function, *words, key=f"{job.name}-{uuid.uuid4().hex[:8]}", pure=False, priority=priority)
@@ -171,7 +227,8 @@ class Graph:
 
     def _submit_row(self, job: Job, *, late: bool = False) -> None:
         row, folder = job.run.table.row(job.row), job.place[0]
-        needed = [self.futures[folder, name, job.seed] for name in row.needs if (folder, name, job.seed) in self.futures]
+        found = [self.futures.get((folder, name, job.seed)) for name in row.needs]
+        needed = [one for one in found if one and one.status in ("pending", "finished")]  # else whoever is first trains the other row, too
         priority = -1000 * self.runs.index(job.run) - len(self.futures) - FIRST * late
         self.futures[job.place] = self._submit(job, work, job.run.table.name, job.run.settings.plain(), job.row, job.seed, *needed, priority=priority)
 
@@ -183,6 +240,8 @@ class Graph:
         with self.changed:
             while any(map(concerns, self.jobs.values())):
                 self._raise_first(concerns)
+                if not self.thread.is_alive():
+                    raise RuntimeError(GONE)
                 self.changed.wait(0.5)
             self._raise_first(concerns)
 
@@ -204,23 +263,45 @@ class Graph:
                     self.changed.notify_all()
 
     def _settle(self, job: Job, future: Future) -> None:
-        outcome = self._outcome(job, future)
-        if not job.row:
+        try:
+            outcome = future.result()
+        except KilledWorker:
+            self._again(job)
+            return
+        except (CommClosedError, CancelledError):
+            raise RuntimeError(GONE) from None
+        if outcome == BUSY:
+            self.begun[job.name] -= 1
+            self._submit_row(job, late=True)
+            return
+        self.vain.clear()
+        if job.row:
+            self._see(job)
+            self.watch.finished(job.name)
+        else:
             job.run.surveyed.update(outcome)
             self._submit_rows(job.run)
-        elif outcome == BUSY:
-            self._submit_row(job, late=True)
-        else:
-            self.watch.finished(job.name)
 
-    def _outcome(self, job: Job, future: Future):
-        try:
-            return future.result()
-        except KilledWorker:
-            raise RuntimeError(f"{job.name}: its worker was lost {TRIES + 1} times, killed or out of memory; the same command goes on at its last epoch, "
-                               "fewer workers or a smaller preset need less memory") from None
-        except (CommClosedError, CancelledError):
-            raise RuntimeError("the scheduler is gone; finished rows are kept, the same command goes on at the last finished epochs") from None
+    def _again(self, job: Job) -> None:
+        """Submit a job whose worker was lost. RuntimeError, one line, where that does not help."""
+        self.vain[job.name] += 1
+        lost = self.begun[job.name] if self.begun[job.name] > TRIES else self.vain[job.name] if self.vain[job.name] > IN_VAIN else 0
+        if lost:
+            raise RuntimeError(f"{job.name}: its worker was lost {lost} times, killed or out of memory; the same command goes on at its last epoch, "
+                               "fewer workers or a smaller preset need less memory")
+        if job.row:
+            self._submit_row(job)
+        else:
+            self._submit_survey(job)
+
+    def _see(self, job: Job) -> None:
+        """Until the record that a worker wrote is seen here. RuntimeError, one line, where it never is."""
+        row, deadline = job.run.table.row(job.row), time.monotonic() + SHOWN
+        while not job.run.is_finished(row, job.seed):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{job.name}: a worker finished it, but its record is not in {job.run.store.folder}; workers must share this folder, "
+                                   "and have the same code, torch and data")
+            time.sleep(0.5)
 
 
 @contextlib.contextmanager

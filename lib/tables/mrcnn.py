@@ -21,7 +21,7 @@ from lib.data.synthetic import mit1003 as twin
 from lib.models.mrcnn import MrCNN
 from lib.models.mrcnn_inference import ScrambledAxes
 from lib.tables.saliency import CEILING, FLOOR, without_points
-from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, Twin, opens
+from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, Twin, opens, said_of
 from lib.training.coursework import CourseworkTask
 from lib.training.loop import Recipe
 from lib.training.mrcnn import PatchTask
@@ -96,7 +96,7 @@ def open_crops(source: Source) -> Opened:
     else:
         task = PatchTask(selections(source), sampling=Sampling(), **known)
     test = task.chosen["test"]
-    return Opened(task=task, is_twin=test.data.is_twin, n=len(test), unit="images", notes=(f"crops: {task.patch_summary}", *without_points(task)))
+    return Opened(task=task, is_twin=test.data.is_twin, n=len(test), unit="images", notes=(f"crops: {task.patch_summary}", *without_points(task), *said_of(test.data)))
 
 
 TABLE = Table(

@@ -24,7 +24,7 @@ from lib.models import zoomed
 from lib.models.network import declared
 from lib.models.proposal import CropOracle, FixedChoice, RegionProposal, ScoringHead
 from lib.models.zoomed import TASK_NETWORKS
-from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, Twin, opens
+from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, Twin, opens, said_of
 from lib.training.loop import Recipe
 from lib.training.proposal import ProposalTask
 
@@ -141,7 +141,7 @@ def open_crops(source: Source, *, crop_size: int, label_smoothing: float) -> Ope
     task = ProposalTask(data, crop_size=crop_size, view_size=crop_size, canvas=Square(crop_size * 3 // 2), label_smoothing=label_smoothing,
                         cache_dir=source.cache_dir, progress=source.progress)
     test = data["test"]
-    return Opened(task=task, is_twin=test.is_twin, n=len(test), unit="images", notes=(f"images {task.stores['train'].how}",))
+    return Opened(task=task, is_twin=test.is_twin, n=len(test), unit="images", notes=(f"images {task.stores['train'].how}", *said_of(test)))
 
 
 TABLE = Table(

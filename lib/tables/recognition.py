@@ -9,9 +9,11 @@ without 46 and 49, twelve without 60 and 53). A higher rate would be quicker sti
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from lib.data.canvas import Square
 from lib.models import zoomed
-from lib.tables.table import Column, Opened, Row, Source, opens
+from lib.tables.table import Column, Opened, Row, Source, opens, said_of
 from lib.training.loop import Recipe
 from lib.training.recognition import RecognitionTask
 
@@ -70,7 +72,9 @@ def open_recognition(source: Source, *, loader: Any, outputs: int, view_size: in
     task = RecognitionTask(data, view_size=view_size, canvas=canvas, test_canvas=test_canvas, flip=flip, random_crop=random_crop,
                            cache_dir=source.cache_dir, progress=source.progress)
     test = data["test"]
-    return Opened(task=task, is_twin=test.is_twin, n=len(test), unit="images", notes=(f"images {task.stores['train'].how}",))
+    unknown = int(np.isnan(test.box).any(axis=1).sum())
+    boxless = (f"{unknown} test images have no box: the oracle shows them whole",) if unknown else ()
+    return Opened(task=task, is_twin=test.is_twin, n=len(test), unit="images", notes=(f"images {task.stores['train'].how}", *boxless, *said_of(test)))
 
 
 COLUMNS = (

@@ -29,7 +29,7 @@ from lib.models.emlnet_weights import encoder_a, encoder_b
 from lib.models.network import declared
 from lib.models.saliency_baselines import Released
 from lib.tables.saliency import CEILING, FLOOR, without_points
-from lib.tables.table import Column, Opened, Quoted, Row, Source, Table, Twin, opens
+from lib.tables.table import Column, Opened, Quoted, Row, Source, Table, Twin, opens, said_of
 from lib.training.loop import Recipe
 from lib.training.saliency import SaliencyTask
 
@@ -137,7 +137,7 @@ def open_saliency(source: Source, *, size: tuple[int, int]) -> Opened:
     task = SaliencyTask(selections(source), size, cache_dir=source.cache_dir, progress=source.progress)
     test = task.chosen["test"]
     return Opened(task=task, is_twin=test.data.is_twin, n=len(test), unit="images",
-                  notes=(f"images {task.stores['train'].how}", *without_points(task)))
+                  notes=(f"images {task.stores['train'].how}", *without_points(task), *said_of(test.data)))
 
 
 TABLE = Table(

@@ -125,6 +125,11 @@ class Opened:
         return self.task.fingerprints
 
 
+def said_of(data: Any) -> tuple[str, ...]:
+    """What a data set says of itself that a record must hold: that it is a part of what is published, for instance."""
+    return tuple(f"{what}: {told}" for what, told in getattr(data, "notes", {}).items())
+
+
 def opens(*uses: str, values: tuple[str, ...]) -> Callable[[Callable], Callable]:
     """Name the versions (`lib.versions`) of the code that opens data and trains on them, and of the code that gives `values`."""
     def mark(function: Callable) -> Callable:

@@ -1,0 +1,227 @@
+"""What a network says about the zoomed picture, said about the original one: points, boxes, maps; and targets the other way.
+
+    original = carry_points(grid, points)                 # zoomed -> original; back=False: original -> zoomed
+    maps, shown = unzoom(maps, grid, (600, 800))          # dense output, and what of the original the zoom showed at all
+    model = DenseSampler(network, sampler)                # zoom, any dense network, unzoom: trained end to end
+
+Conventions: grids (B, h, w, 2), output pixel -> input position, x first, the image is [-1, 1], `align_corners=True`; a grid is piecewise
+bilinear between its points. Points are (B, N, 2) in [-1, 1], boxes (B, N, 4) as x1 y1 x2 y2 in [-1, 1]. What the grid does not reach is NaN (or
+False in a mask). A feature map of any stride covers the same [-1, 1] as the picture that it was made from.
+
+LZU (Thavamani et al., CVPR 2023) brings feature maps back with bilinear samples; where the zoom enlarged, several zoomed pixels fall on one
+original pixel, and here they are averaged. Where it shrank, the map is interpolated bilinearly.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib.models.sampler import Normalize, SpatialSampler, identity_grid, inverse, pair, resample
+
+MOST = 8  # samples of a zoomed map per axis that one original pixel takes at most
+
+
+def carry_points(grid: Tensor, points: Tensor, *, back: bool = True) -> Tensor:
+    """Points of the zoomed picture in the original one (`back`), or of the original in the zoomed one: (B, N, 2), NaN where there is none.
+
+    Differentiable in grid and points, both ways: forward is the inverse of the grid, differentiated implicitly.
+    """
+    _check(grid, points, 2, "points")
+    points = points.to(torch.promote_types(points.dtype, torch.float32))
+    if back:
+        return sample(grid.permute(0, 3, 1, 2), points).transpose(1, 2).to(points.dtype)
+    return inverted(grid, points).to(points.dtype)
+
+
+def sample(maps: Tensor, points: Tensor, *, outside: float = math.nan) -> Tensor:
+    """Maps (B, C, h, w) at `points` (B, N, 2), bilinear: (B, C, N), `outside` where a point is not in [-1, 1] or NaN."""
+    dtype = torch.promote_types(torch.promote_types(maps.dtype, points.dtype), torch.float32)
+    points = points.to(dtype)
+    inside = (points.detach().abs() <= 1 + 1e-6).all(-1)  # False for NaN
+    with torch.autocast(maps.device.type, enabled=False):
+        places = torch.where(inside[..., None], points, torch.zeros_like(points))[:, None]  # (B, 1, N, 2)
+        values = F.grid_sample(maps.to(dtype).expand(len(points), -1, -1, -1), places, padding_mode="border", align_corners=True)[:, :, 0]
+    return torch.where(inside[:, None], values, torch.full_like(values, outside))
+
+
+def inverted(grid: Tensor, points: Tensor) -> Tensor:
+    """`inverse(grid, points=points)`, float64, with a gradient: one Newton step from the answer, its Jacobian a constant."""
+    place = inverse(grid.detach(), points=points.detach())
+    if not torch.is_grad_enabled() or not (grid.requires_grad or points.requires_grad):
+        return place
+    nudge = 0.5 * torch.tensor([2 / (grid.shape[2] - 1), 2 / (grid.shape[1] - 1)], dtype=place.dtype, device=place.device)
+    low, high = (place - 1e-3 * nudge).clamp(-1, 1), (place + 1e-3 * nudge).clamp(-1, 1)
+    columns = [_slope(grid.detach(), place, low, high, axis) for axis in (0, 1)]
+    (a, c), (b, d) = (column.unbind(-1) for column in columns)
+    gap = points.double() - sample(grid.double().permute(0, 3, 1, 2), place).transpose(1, 2)
+    gap_x, gap_y = (gap - gap.detach()).unbind(-1)  # 0, and with it the gradient
+    return place + torch.stack((d * gap_x - b * gap_y, a * gap_y - c * gap_x), dim=-1) / (a * d - b * c)[..., None]
+
+
+def _slope(grid: Tensor, place: Tensor, low: Tensor, high: Tensor, axis: int) -> Tensor:
+    """Derivative (B, N, 2) of the piecewise bilinear grid along one axis at `place`: within a cell it is a difference."""
+    first, second = place.clone(), place.clone()
+    first[..., axis], second[..., axis] = low[..., axis], high[..., axis]
+    values = [sample(grid.double().permute(0, 3, 1, 2), at).transpose(1, 2) for at in (first, second)]
+    return (values[1] - values[0]) / (second - first)[..., axis:axis + 1]
+
+
+def _check(grid: Tensor, things: Tensor, size: int, name: str) -> None:
+    if grid.dim() != 4 or grid.shape[-1] != 2:
+        raise ValueError(f"grid has shape {tuple(grid.shape)}, expected (B, h, w, 2)")
+    if things.dim() != 3 or things.shape[-1] != size or grid.shape[0] not in (1, things.shape[0]):
+        raise ValueError(f"{name} have shape {tuple(things.shape)}, expected ({grid.shape[0]}, N, {size})")
+
+
+# --------------------------------------------------------------------------------------------------------------------------- boxes
+
+
+def carry_boxes(grid: Tensor, boxes: Tensor, *, back: bool = True, samples: int = 64) -> Tensor:
+    """The axis-aligned hulls (B, N, 4) of carried boxes; NaN where nothing of a box is shown.
+
+    Going back, a side becomes a polyline with its corners at the grid's lines: the hull is exact. Going forward it becomes a curve, of
+    which `samples` points a side are taken, and the grid's own points inside the box: exact to about a side / samples^2, to a side / samples
+    where the grid has a sharp bend. What of the box lies outside the zoomed picture is not in the hull.
+    """
+    outline = carry_polygons(grid, boxes, back=back, samples=samples)  # (B, N, K, 2)
+    low, high = outline.nan_to_num(nan=math.inf).amin(2), outline.nan_to_num(nan=-math.inf).amax(2)
+    if not back:
+        inner_low, inner_high = _points_inside(grid, boxes.to(outline.dtype))
+        low, high = torch.minimum(low, inner_low), torch.maximum(high, inner_high)
+    empty = (low > high).any(-1, keepdim=True)
+    return torch.where(empty, torch.full_like(outline[:, :, 0, :1], math.nan), torch.cat((low, high), dim=-1))
+
+
+def carry_polygons(grid: Tensor, boxes: Tensor, *, back: bool = True, samples: int = 64) -> Tensor:
+    """The boxes as they really look there: outlines (B, N, K, 2), clockwise from the upper left corner; NaN where not shown."""
+    _check(grid, boxes, 4, "boxes")
+    boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32))
+    outline = _outlines(boxes, grid, samples if not back else None)
+    return carry_points(grid, outline.flatten(1, 2), back=back).view_as(outline)
+
+
+def _outlines(boxes: Tensor, grid: Tensor, samples: int | None) -> Tensor:
+    """Points on the sides of `boxes`: evenly spaced, or where they meet the lines of `grid`."""
+    x1, y1, x2, y2 = (side[..., None] for side in boxes.unbind(-1))  # (B, N, 1)
+    if samples is None:
+        x, y = (torch.linspace(-1, 1, count, dtype=boxes.dtype, device=boxes.device) for count in (grid.shape[2], grid.shape[1]))
+        x, y = torch.cat((x1, x.expand(*x1.shape[:2], -1).clamp(x1, x2), x2), -1), torch.cat((y1, y.expand(*y1.shape[:2], -1).clamp(y1, y2), y2), -1)
+    else:
+        along = torch.linspace(0, 1, samples + 1, dtype=boxes.dtype, device=boxes.device)
+        x, y = torch.lerp(x1, x2, along), torch.lerp(y1, y2, along)
+    sides = ((x, y1.expand_as(x)), (x2.expand_as(y), y), (x.flip(-1), y2.expand_as(x)), (x1.expand_as(y), y.flip(-1)))
+    return torch.cat([torch.stack(side, dim=-1) for side in sides], dim=2)
+
+
+def _points_inside(grid: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Smallest and largest zoomed position (B, N, 2) of the grid's points that lie in each box: inf, -inf where none does."""
+    places = identity_grid(tuple(grid.shape[1:3]), like=boxes).flatten(1, 2)[:, None]  # (1, 1, P, 2)
+    points = grid.detach().to(boxes.dtype).flatten(1, 2)[:, None]  # (B, 1, P, 2)
+    inside = ((points >= boxes[:, :, None, :2]) & (points <= boxes[:, :, None, 2:])).all(-1, keepdim=True)
+    return torch.where(inside, places, math.inf).amin(2), torch.where(inside, places, -math.inf).amax(2)
+
+
+# ---------------------------------------------------------------------------------------------------------------------------- maps
+
+
+def unzoom(maps: Tensor, grid: Tensor, size: int | tuple[int, int], *, fill: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Maps of the zoomed picture (B, C, h, w) brought back to the original: (B, C, *size), and a mask (B, 1, *size) of what was shown.
+
+    Where the zoom enlarged, an original pixel is the mean of the zoomed pixels that fall on it (a box of its footprint, up to 8 samples an
+    axis); where it shrank, or at one to one, it is a bilinear sample: the identity returns the maps. Weights sum to 1. Integer maps are labels:
+    nearest. What the grid never showed is `fill`, False in the mask. Differentiable in maps and, like `carry_points`, in the grid.
+    """
+    if maps.dim() != 4 or grid.dim() != 4 or grid.shape[-1] != 2 or grid.shape[0] not in (1, maps.shape[0]):
+        raise ValueError(f"maps {tuple(maps.shape)} and grid {tuple(grid.shape)} do not fit, expected (B, C, h, w) and (B or 1, h', w', 2)")
+    height, width = pair(size)
+    raster = identity_grid((height, width), like=grid).expand(len(grid), -1, -1, -1)
+    places = inverted(grid, raster.flatten(1, 2)).view(len(grid), height, width, 2)
+    shown = places.detach().isfinite().all(-1)  # (B, H, W)
+    places = torch.where(shown[..., None], places, torch.zeros_like(places))
+    if not maps.is_floating_point():
+        back = _nearest(maps, places)
+        return torch.where(shown[:, None], back, torch.full_like(back, int(fill))), shown[:, None].expand(len(maps), -1, -1, -1)
+    dtype = torch.promote_types(maps.dtype, torch.float32)
+    back = _footprint_mean(maps.to(dtype), places.to(dtype), shown)
+    return torch.where(shown[:, None], back, torch.full_like(back, fill)), shown[:, None].expand(len(maps), -1, -1, -1)
+
+
+def _footprint_mean(maps: Tensor, places: Tensor, shown: Tensor) -> Tensor:
+    """The mean of `maps` over each pixel's footprint, a parallelogram around its place (B, H, W, 2)."""
+    along_x, along_y = (_slopes(places.detach(), shown, axis) for axis in (2, 1))  # (B, H, W, 2), per original pixel
+    pixels = torch.tensor([maps.shape[3] - 1, maps.shape[2] - 1], dtype=places.dtype, device=places.device) / 2
+    lengths = [(side * pixels).norm(dim=-1, keepdim=True) for side in (along_x, along_y)]  # in zoomed pixels
+    along_x, along_y = (side * (1 - 1 / length.clamp(min=1)) for side, length in zip((along_x, along_y), lengths, strict=True))
+    counts = [min(MOST, max(1, math.ceil(length.amax().item()))) for length in lengths]
+    total = 0
+    for row in _offsets(counts[1]):
+        for column in _offsets(counts[0]):
+            total = total + resample(maps, places + column * along_x + row * along_y)
+    return total / (counts[0] * counts[1])
+
+
+def _offsets(count: int) -> list[float]:
+    return [(k + 0.5) / count - 0.5 for k in range(count)]
+
+
+def _slopes(places: Tensor, shown: Tensor, axis: int) -> Tensor:
+    """How far a place moves per pixel along an axis, from those neighbours that are shown; 0 without any."""
+    step = places.diff(dim=axis)
+    both = (shown.narrow(axis, 1, shown.shape[axis] - 1) & shown.narrow(axis, 0, shown.shape[axis] - 1))[..., None]
+    step = step * both
+    pad = [0, 0] * (3 - axis) + [1, 1]
+    steps, counts = F.pad(step, pad), F.pad(both.to(step.dtype), pad)
+    count = places.shape[axis]
+    total = counts.narrow(axis, 0, count) + counts.narrow(axis, 1, count)
+    return (steps.narrow(axis, 0, count) + steps.narrow(axis, 1, count)) / total.clamp(min=1)
+
+
+def _nearest(maps: Tensor, places: Tensor) -> Tensor:
+    """Integer maps (B, C, h, w) at the pixels nearest to `places` (B or 1, H, W, 2)."""
+    height, width = maps.shape[2:]
+    places = places.expand(len(maps), -1, -1, -1)
+    column = ((places[..., 0] + 1) * ((width - 1) / 2)).round().long().clamp(0, width - 1)
+    row = ((places[..., 1] + 1) * ((height - 1) / 2)).round().long().clamp(0, height - 1)
+    index = (row * width + column).flatten(1)[:, None].expand(-1, maps.shape[1], -1)
+    return maps.flatten(2).gather(2, index).view(*maps.shape[:2], *places.shape[1:3])
+
+
+def zoom_labels(labels: Tensor, grid: Tensor, *, unknown: int = -100) -> Tensor:
+    """Integer targets (B, H, W) or (B, C, H, W) as the zoomed picture shows them, nearest; beyond the border the border's.
+
+    `unknown`, what cross entropy ignores, where the grid is NaN. Images and other float targets go through `resample(image, grid, oversample=...)`.
+    """
+    maps = labels[:, None] if labels.dim() == 3 else labels
+    if maps.is_floating_point() or maps.dim() != 4 or grid.shape[0] not in (1, len(maps)):
+        raise ValueError(f"labels are {labels.dtype} {tuple(labels.shape)}, expected integers (B, H, W) or (B, C, H, W) for a grid of {len(grid)}")
+    known = grid.detach().isfinite().all(-1)[:, None]  # (B, 1, h, w)
+    zoomed = _nearest(maps, grid.detach().nan_to_num(0))
+    zoomed = torch.where(known, zoomed, torch.full_like(zoomed, unknown))
+    return zoomed[:, 0] if labels.dim() == 3 else zoomed
+
+
+class DenseSampler(nn.Module):
+    """Zoom, any dense network, unzoom: calling it gives the network's maps at the original picture's places.
+
+    network: (B, C, h, w) -> maps (B, K, h', w') of any stride. sampler: a `SpatialSampler`, e.g. `SaliencyZoom`. size: of the output (height,
+    width), by default the image's. fill: where the zoom never looked. normalize: (mean, std) of what the network sees. The gradient of a loss on
+    the output reaches the sampler both through what the network saw and through where its maps were put.
+    """
+
+    def __init__(self, network: nn.Module, sampler: SpatialSampler, *, size: int | tuple[int, int] | None = None, fill: float = 0.0,
+                 normalize: tuple | None = None):
+        super().__init__()
+        self.network, self.sampler, self.fill = network, sampler, fill
+        self.size = None if size is None else pair(size)
+        self.normalize = Normalize(*normalize) if normalize else nn.Identity()
+
+    def forward(self, image: Tensor, view: Tensor | None = None, *, return_maps: bool = False):
+        """Maps (B, K, H, W) for `image` (B, C, H, W); with `return_maps` also the mask (B, 1, H, W) and the `Sampled`."""
+        sampled = self.sampler(image, view)
+        output = self.network(self.normalize(sampled.image))
+        if not isinstance(output, Tensor) or output.dim() != 4:
+            raise ValueError("the network must return maps (B, K, h, w): use SampledNetwork for one answer a picture")
+        maps, shown = unzoom(output, sampled.grid, self.size or tuple(image.shape[-2:]), fill=self.fill)
+        return (maps, shown, sampled) if return_maps else maps

@@ -1,0 +1,161 @@
+"""A photograph zoomed where people would look: `python -m lib zoom PHOTO [PHOTO ...]`.
+
+The two halves of this repository in one line. EML-NET (or Mr-CNN, or a heat map of your own) says what stands out; a grid of `GRIDS`
+enlarges it, at the photograph's full resolution, anti-aliased where it shrinks. Beside the zoomed photograph lies a picture of three: the
+photograph, what stands out with the grid's lines, and the result.
+
+The map has 31 cells along the photograph's longer side and as many in proportion along the other, so that the attraction reaches equally
+far both ways. Padding is by reflection: the border stays the border, nothing is cut off and nothing smears.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from lib.files import replace_atomically
+from lib.files.maps import read_map_file
+from lib.files.pictures import read_picture
+from lib.models.grids import cell_grid, marginal_grid, separable_grid, transport_grid
+from lib.models.sampler import RELEASED_SIGMA, low_resolution, resample, resize_grid, saliency_grid
+
+CELLS = 31  # of the map, along the photograph's longer side
+STRENGTH = 1.0  # exponent of the map
+PANEL = 480  # pixels, the height of the three pictures side by side
+GAP = 8
+LINES = 24  # of the grid, along the longer side
+REMEDY = "give a photograph as JPEG, PNG, TIFF or WebP, or save it again"
+
+Grid = Callable[[Tensor], Tensor]  # (1, 1, H, W) -> (1, H, W, 2)
+GRIDS: dict[str, tuple[Grid, str]] = {
+    "attraction": (lambda heat: saliency_grid(heat, sigma=RELEASED_SIGMA, padding="reflect"), "the paper's, pinned to the border"),
+    "separable": (lambda heat: separable_grid(heat, sigma=RELEASED_SIGMA), "FOVEA's: rows and columns are attracted apart"),
+    "marginal": (lambda heat: marginal_grid(heat, bound=4.0), "equal mass along each axis, as TASN and AttWarp, at most 4 times"),
+    "cells": (lambda heat: cell_grid(heat, zoom=2.0), "ZoomTrack's: upright cells, as similar as possible"),
+    "transport": (lambda heat: transport_grid(heat), "equal mass in two dimensions"),
+}
+
+
+def zoom(photo: NDArray[np.uint8], saliency: NDArray[np.floating], *, grid: str = "attraction", strength: float = STRENGTH,
+         size: tuple[int, int] | None = None) -> tuple[NDArray[np.uint8], Tensor]:
+    """`photo` (H, W, 3) zoomed by `saliency` (h, w), non-negative, any size: the zoomed photograph, and the grid (1, h, w, 2) that made it.
+
+    strength: the exponent of the map; 0 leaves the photograph as it is. size: (height, width) of the result, by default the photograph's.
+    ValueError for a grid that there is not, and for a map that is negative or not finite.
+    """
+    if grid not in GRIDS:
+        raise ValueError(f"grid {grid!r} is not one of {', '.join(GRIDS)}")
+    heat = torch.from_numpy(np.ascontiguousarray(saliency, dtype=np.float32))[None, None]
+    if not torch.isfinite(heat).all() or (heat < 0).any():
+        raise ValueError("the heat map has negative, infinite or NaN values; make it non-negative first")
+    height, width = photo.shape[:2]
+    cells = (max(2, round(CELLS * height / max(height, width))), max(2, round(CELLS * width / max(height, width))))
+    small = low_resolution(heat, cells).clamp(min=0)
+    small = (small / small.amax().clamp(min=torch.finfo(torch.float32).tiny)) ** strength if small.any() else torch.ones_like(small)
+    made = GRIDS[grid][0](small)
+    size = size or (height, width)
+    stride = max(height / size[0], width / size[1])
+    image = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None]
+    zoomed = resample(image, resize_grid(made, size), oversample=max(1, int(np.ceil(stride))))  # (1, 3, h, w) in [0, 1]
+    return (zoomed[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy(), made
+
+
+def side_by_side(photo: NDArray[np.uint8], saliency: NDArray[np.floating], grid: Tensor, zoomed: NDArray[np.uint8]) -> Image.Image:
+    """The photograph, the same darkened where nothing stands out with the grid's lines over it, and the zoomed one."""
+    height, width = photo.shape[:2]
+    panel = (round(width * PANEL / height), PANEL)
+    plain, result = (Image.fromarray(one).resize(panel, Image.Resampling.LANCZOS) for one in (photo, zoomed))
+    shown = Image.new("RGB", (3 * panel[0] + 2 * GAP, PANEL), "white")
+    for i, picture in enumerate((plain, _explained(plain, saliency, grid), result)):
+        shown.paste(picture, (i * (panel[0] + GAP), 0))
+    return shown
+
+
+def _explained(photo: Image.Image, saliency: NDArray[np.floating], grid: Tensor) -> Image.Image:
+    """`photo` lit by the map, with the lines of the grid: equally far apart in the zoomed picture."""
+    from PIL import ImageDraw
+
+    heat = Image.fromarray((saliency / max(float(saliency.max()), 1e-12)).astype(np.float32)).resize(photo.size, Image.Resampling.BILINEAR)
+    light = 0.45 + 0.55 * np.clip(np.asarray(heat), 0, 1)[..., None] ** 0.5
+    lit = Image.fromarray((np.asarray(photo) * light).astype(np.uint8))
+    width, height = photo.size
+    lines = (max(2, round(LINES * height / max(photo.size))), max(2, round(LINES * width / max(photo.size))))
+    places = resize_grid(grid, (8 * lines[0] + 1, 8 * lines[1] + 1))[0].numpy()  # (8 n + 1, 8 m + 1, 2)
+    at = (places + 1) / 2 * [width - 1, height - 1]
+    draw = ImageDraw.Draw(lit)
+    for line in [*at[::8], *at.swapaxes(0, 1)[::8]]:
+        draw.line([tuple(point) for point in line], fill=(255, 200, 60), width=1)
+    return lit
+
+
+# --- the command --------------------------------------------------------------------------------------------------------
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command `zoom`; `main` runs it."""
+    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder for the pictures (default: the current one)")
+    parser.add_argument("--heatmap", type=Path, metavar="FILE", help="what to zoom by, a picture or .npy (default: a predicted saliency map)")
+    parser.add_argument("--model", choices=("emlnet", "mrcnn"), default="emlnet", help="what predicts it (default: emlnet)")
+    parser.add_argument("--strength", type=float, default=STRENGTH, help=f"exponent of the map, 0 for no zoom (default: {STRENGTH:g})")
+    parser.add_argument("--grid", choices=GRIDS, default="attraction", help="; ".join(f"{name}: {what}" for name, (_, what) in GRIDS.items()))
+    parser.add_argument("--size", type=_size, metavar="H,W", help="of the zoomed photograph (default: its own)")
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        height, width = map(int, text.replace("x", ",").split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write height,width such as 600,800") from None
+    if not 2 <= min(height, width) <= max(height, width) <= 20_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; both sides from 2 to 20000")
+    return height, width
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Write PHOTO_zoom.png and PHOTO_zoom_explained.png for each photograph; 1 where one could not be read, the others are written."""
+    from lib.training.progress import Progress
+
+    stems = [arguments.out / f"{photo.stem}_zoom" for photo in arguments.photos]
+    if twice := sorted({str(stem) for stem in stems if stems.count(stem) > 1}):
+        raise ValueError(f"several photographs would be written to {twice[0]}.png; zoom them into different folders")
+    if not arguments.strength >= 0:
+        raise ValueError(f"strength is {arguments.strength}, expected a number from 0 (no zoom)")
+    saliency_of, progress, failed = _heat(arguments), Progress("zoom: ", quiet=len(stems) < 2), False
+    for i, (path, stem) in enumerate(zip(arguments.photos, stems, strict=True), start=1):
+        try:
+            photo = read_picture(path, mode="photograph", exif="upright", remedy=REMEDY)
+            saliency = saliency_of(path)
+            zoomed, grid = zoom(photo, saliency, grid=arguments.grid, strength=arguments.strength, size=arguments.size)
+            print(save(stem.with_name(f"{stem.name}.png"), Image.fromarray(zoomed)),
+                  save(stem.with_name(f"{stem.name}_explained.png"), side_by_side(photo, saliency, grid, zoomed)))
+        except (ValueError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed = True
+        progress("photographs", i, len(stems))
+    return int(failed)
+
+
+def _heat(arguments: argparse.Namespace) -> Callable[[Path], NDArray[np.float32]]:
+    """What gives a photograph's map: the file that was named, else a network with the weights of this repository."""
+    if arguments.heatmap:
+        heat = read_map_file(arguments.heatmap)
+        return lambda path: heat
+    from lib import predict
+
+    parser = argparse.ArgumentParser()
+    predict.add_arguments(parser)
+    return predict.MODELS[arguments.model].build(parser.parse_args([arguments.model, "PHOTO"]))
+
+
+def save(path: Path, picture: Image.Image) -> Path:
+    replace_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))
+    return path

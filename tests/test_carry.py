@@ -1,0 +1,312 @@
+"""Outputs carried back: round trips of points, boxes that contain what they should, maps whose weights sum to one, thin lines, training."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lib.models.backbones import small_saliency_network
+from lib.models.carry import DenseSampler, carry_boxes, carry_points, carry_polygons, unzoom, zoom_labels
+from lib.models.grids import GRIDS
+from lib.models.rivals import Uniform
+from lib.models.sampler import SaliencyZoom, identity_grid, inverse, resample, resize_grid
+from maps import blobs, rough, smooth
+
+every = pytest.mark.parametrize("name", GRIDS)
+IMAGE = (600, 800)
+
+
+def zooms(name, batch=3, size=(48, 64)):
+    """Grids of a kind, at a task's resolution."""
+    maps = torch.cat((smooth(batch - 1, seed=1), rough(1, 31, 31, spread=1)))
+    return resize_grid(GRIDS[name](maps), size)
+
+
+def some_points(batch, count, *, within=1.0, seed=0):
+    return (torch.rand(batch, count, 2, generator=torch.Generator().manual_seed(seed)) * 2 - 1) * within
+
+
+def some_boxes(batch, count, *, seed=0):
+    corner = some_points(batch, count, within=0.9, seed=seed)
+    sides = 0.05 + 0.5 * torch.rand(batch, count, 2, generator=torch.Generator().manual_seed(seed + 1))
+    return torch.cat((corner, (corner + sides).clamp(max=1)), -1)
+
+
+class TestPoints:
+    @every
+    def test_round_trips_to_a_ten_thousandth_of_a_pixel(self, name):
+        grid = zooms(name)
+        there = some_points(3, 200)
+        pixels = torch.tensor([64 - 1, 48 - 1]) / 2
+        again = carry_points(grid, carry_points(grid, there), back=False)
+        assert again.dtype == torch.float32
+        gap = ((again - there).double() * pixels).abs()
+        assert gap.max() < 1e-4
+        original = some_points(3, 200, seed=2)
+        zoomed = carry_points(grid.double(), original.double(), back=False)
+        seen = zoomed.isfinite().all(-1)
+        assert seen.double().mean() > (0.8 if name == "attraction" else 0.999)
+        gap = (carry_points(grid.double(), zoomed) - original)[seen] * torch.tensor([IMAGE[1] - 1, IMAGE[0] - 1]) / 2
+        assert gap.abs().max() < 5e-3  # the tolerance of `inverse`: 1e-5 of half an image
+
+    def test_back_is_the_grid_at_its_own_points(self):
+        grid = zooms("attraction")
+        nodes = identity_grid((48, 64), like=grid).flatten(1, 2).expand(3, -1, -1)
+        assert (carry_points(grid, nodes) - grid.flatten(1, 2)).abs().max() < 1e-5
+
+    def test_back_agrees_with_loops(self):
+        grid, points = zooms("transport", batch=2, size=(7, 9)).double(), some_points(2, 20).double()
+        oracle = np.zeros((2, 20, 2))
+        for b in range(2):
+            for n in range(20):
+                x, y = (points[b, n, 0].item() + 1) * 4, (points[b, n, 1].item() + 1) * 3
+                i, j = min(int(x), 7), min(int(y), 5)
+                g = grid[b, j:j + 2, i:i + 2].numpy()
+                oracle[b, n] = (1 - y + j) * ((1 - x + i) * g[0, 0] + (x - i) * g[0, 1]) + (y - j) * ((1 - x + i) * g[1, 0] + (x - i) * g[1, 1])
+        assert np.abs(carry_points(grid, points).numpy() - oracle).max() < 1e-12
+
+    def test_what_is_not_there_is_nan(self):
+        crop = identity_grid(9, like=torch.zeros(1)) * 0.5
+        carried = carry_points(crop, torch.tensor([[[0.25, 0.0], [0.9, 0.0]]]), back=False)[0]
+        assert torch.allclose(carried[0], torch.tensor([0.5, 0.0]), atol=1e-5) and carried[1].isnan().all()
+        outside = carry_points(crop, torch.tensor([[[1.2, 0.0], [float("nan"), 0.0], [0.0, 0.0]]]))[0]
+        assert outside[:2].isnan().all() and outside[2].abs().max() < 1e-6
+
+    @pytest.mark.parametrize("back", [True, False])
+    def test_gradcheck(self, back):
+        grid = zooms("transport", batch=2, size=(4, 5)).double()[:1].requires_grad_()
+        points = (some_points(1, 3, within=0.8).double() + 0.013).requires_grad_()
+        assert torch.autograd.gradcheck(lambda g, p: carry_points(g, p, back=back), (grid, points), atol=1e-3 if not back else 1e-5)
+
+    def test_one_grid_serves_a_batch(self):
+        grid = zooms("marginal")[:1]
+        assert carry_points(grid, some_points(4, 5)).shape == (4, 5, 2)
+
+    @pytest.mark.parametrize("points", [torch.rand(3, 5), torch.rand(3, 5, 3), torch.rand(2, 5, 2)])
+    def test_wrong_shapes_are_named(self, points):
+        with pytest.raises(ValueError, match="points"):
+            carry_points(zooms("marginal"), points)
+
+
+class TestBoxes:
+    @every
+    @pytest.mark.parametrize("back", [True, False])
+    def test_the_hull_contains_what_the_box_holds(self, name, back):
+        grid, boxes = zooms(name).double(), some_boxes(3, 12).double()
+        hulls = carry_boxes(grid, boxes, back=back)
+        inside = torch.rand(3, 12, 50, 2, generator=torch.Generator().manual_seed(3)).double()
+        points = (boxes[..., None, :2] + inside * (boxes[..., None, 2:] - boxes[..., None, :2])).flatten(1, 2)
+        carried = carry_points(grid, points, back=back).view(3, 12, 50, 2)
+        seen = carried.isfinite().all(-1)
+        slack = 1e-9 if back else 1e-2 * (hulls[..., 2:] - hulls[..., :2])[..., None, :]
+        held = ((carried >= hulls[..., None, :2] - slack) & (carried <= hulls[..., None, 2:] + slack)).all(-1)
+        assert held[seen].all() and seen.double().mean() > 0.7
+
+    @every
+    def test_the_hull_is_tight(self, name):
+        """Every side of it is met by a carried point of the box's outline."""
+        grid, boxes = zooms(name).double(), some_boxes(3, 12).double()
+        outline = carry_polygons(grid, boxes)
+        hulls = carry_boxes(grid, boxes)
+        assert torch.equal(hulls[..., :2], outline.amin(2)) and torch.equal(hulls[..., 2:], outline.amax(2))
+
+    def test_a_box_around_the_whole_view_holds_it(self):
+        crop = identity_grid(9, like=torch.zeros(1)) * 0.5
+        box = torch.tensor([[[-0.9, -0.8, 0.9, 0.9], [0.6, 0.6, 0.9, 0.9], [0.0, 0.0, 0.9, 0.9]]])
+        hulls = carry_boxes(crop, box, back=False)[0]
+        assert torch.allclose(hulls[0], torch.tensor([-1.0, -1.0, 1.0, 1.0]))
+        assert hulls[1].isnan().all(), "nothing of it is shown"
+        assert torch.allclose(hulls[2], torch.tensor([0.0, 0.0, 1.0, 1.0]), atol=1e-5), "what is shown of it"
+
+    def test_a_product_grid_carries_boxes_to_boxes_and_the_plane_to_less(self):
+        """The honest polygon: on a product grid it fills its hull, in the plane it does not."""
+        boxes = torch.tensor([[[-0.7, -0.6, 0.1, 0.3]]], dtype=torch.float64)
+        for name, fills in (("marginal", True), ("transport", False)):
+            grid = GRIDS[name](blobs((8, 9)))
+            polygon, hull = carry_polygons(grid, boxes)[0, 0], carry_boxes(grid, boxes)[0, 0]
+            x, y = polygon.unbind(-1)
+            area = 0.5 * (x * y.roll(-1) - x.roll(-1) * y).sum()
+            share = (area / ((hull[2] - hull[0]) * (hull[3] - hull[1]))).item()
+            assert share == pytest.approx(1, abs=1e-6) if fills else 0.5 < share < 0.97
+
+    def test_wrong_shapes_are_named(self):
+        with pytest.raises(ValueError, match="boxes"):
+            carry_boxes(zooms("marginal"), torch.rand(3, 5, 2))
+
+
+class TestUnzoom:
+    @pytest.mark.parametrize("size", [(20, 33), (20, 20)])
+    def test_the_identity_returns_the_maps(self, size):
+        maps = torch.rand(2, 3, *size)
+        back, shown = unzoom(maps, identity_grid(size, like=maps).expand(2, -1, -1, -1), size)
+        assert (back - maps).abs().max() < 1e-4 and shown.all() and shown.shape == (2, 1, *size)
+
+    @every
+    def test_weights_sum_to_one(self, name):
+        back, shown = unzoom(torch.full((3, 2, 24, 32), 0.7), zooms(name), (60, 80), fill=-1.0)
+        assert ((back - 0.7).abs() < 1e-5).all(1, keepdim=True)[shown].all()
+        assert (back[~shown.expand_as(back)] == -1).all()
+        assert shown.double().mean() > (0.7 if name == "attraction" else 0.999)
+
+    def test_a_smooth_picture_comes_back(self):
+        image = smooth_pictures(2, (120, 160))
+        for name in GRIDS:
+            grid = zooms(name, batch=2, size=(96, 128))
+            back, shown = unzoom(resample(image, grid), grid, (120, 160))
+            assert ((back - image).abs() * shown).max() < 0.06, name
+
+    def test_the_mask_is_what_inverse_reaches(self):
+        grid = zooms("attraction")
+        shown = unzoom(torch.rand(3, 1, 24, 32), grid, (40, 50))[1][:, 0]
+        assert torch.equal(shown, inverse(grid, (40, 50)).isfinite().all(-1))
+        assert not shown.all()
+
+    def test_where_the_zoom_enlarged_noise_is_averaged(self):
+        noise = torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(0))
+        crop = identity_grid(128, like=noise) * 0.25  # four times
+        back, shown = unzoom(noise, crop, 128)
+        inner = back[0, 0][shown[0, 0]]
+        point = F.grid_sample(noise, (identity_grid(128, like=noise) * 4), align_corners=True, padding_mode="border")[0, 0][shown[0, 0]]
+        assert inner.std() < 0.6 * point.std()
+
+    def test_where_it_shrank_maps_are_interpolated(self):
+        """Half a zoom: bilinear samples, nothing else."""
+        maps = torch.rand(1, 2, 16, 16)
+        wide = identity_grid(16, like=maps)
+        back, _ = unzoom(maps, wide, (61, 61))
+        assert (back - F.interpolate(maps, (61, 61), mode="bilinear", align_corners=True)).abs().max() < 1e-4
+
+    def test_any_stride(self):
+        grid = zooms("transport")
+        full, coarse = (unzoom(F.interpolate(smooth_pictures(3, (48, 64)), size, mode="area"), grid, (40, 50))[0] for size in ((48, 64), (12, 16)))
+        assert (full - coarse)[..., 4:-4, 4:-4].abs().mean() < 0.05
+
+    def test_labels_stay_labels(self):
+        labels = torch.randint(0, 20, (2, 1, 24, 32), generator=torch.Generator().manual_seed(0))
+        back, shown = unzoom(labels, zooms("attraction", batch=2), (40, 50), fill=255)
+        assert back.dtype == torch.int64 and set(back[shown].unique().tolist()) <= set(range(20)) and (back[~shown] == 255).all()
+        still, _ = unzoom(labels, identity_grid((24, 32), like=torch.zeros(1)), (24, 32))
+        assert torch.equal(still, labels)
+
+    def test_the_gradient_is_of_the_maps_and_of_the_grid(self):
+        maps = torch.rand(1, 1, 7, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        grid = zooms("transport", batch=2, size=(6, 7)).double()[:1].requires_grad_()
+        assert torch.autograd.gradcheck(lambda m: unzoom(m, grid.detach(), (5, 6))[0], maps)
+        smooth_maps = smooth_pictures(1, (40, 40)).double()[:, :1]
+        unzoom(smooth_maps, grid, (9, 9))[0].square().sum().backward()
+        by_hand, nudge = torch.zeros(2), 1e-4
+        for k, sign in enumerate((1, -1)):
+            moved = grid.detach().clone()
+            moved[0, 3, 3, 0] += sign * nudge
+            by_hand[k] = unzoom(smooth_maps, moved, (9, 9))[0].square().sum()
+        assert grid.grad[0, 3, 3, 0].item() == pytest.approx((by_hand[0] - by_hand[1]).item() / (2 * nudge), rel=0.2, abs=0.05)
+
+    def test_shapes_that_do_not_fit_are_named(self):
+        with pytest.raises(ValueError, match="do not fit"):
+            unzoom(torch.rand(2, 1, 8, 8), torch.rand(3, 8, 8, 2), 8)
+
+
+class TestThinLines:
+    """A vertical line of 2 px in a picture of 128, zoomed to a task of 32 and brought back: how much of it is left."""
+
+    @pytest.mark.parametrize("zoom", [4.0, 8.0])
+    def test_where_the_zoom_keeps_pixels_it_survives(self, zoom):
+        """A zoom of 4 is one task pixel for each of the picture's: above that nothing is lost."""
+        assert contrast_left(zoom) > 0.8
+
+    def test_where_it_does_not_it_fades(self):
+        left = [contrast_left(zoom) for zoom in (0.5, 1.0, 2.0, 4.0)]
+        assert left == sorted(left) and left[0] < 0.2 and left[1] < 0.4
+
+
+def contrast_left(zoom):
+    """Mean of the line that comes back, from a line of ones over zeros, averaged over its places between pixels."""
+    size, task = 128, 32
+    grid = identity_grid(task, like=torch.zeros(1)) / zoom
+    kept = []
+    for shift in range(0, 4, 2 if zoom >= 4 else 1):
+        image = torch.zeros(1, 1, size, size)
+        image[..., 64 + shift:66 + shift] = 1
+        seen = resample(image, grid, oversample=max(1, round(size / task / zoom)))
+        back, _ = unzoom(seen, grid, size)
+        kept.append(back[0, 0, 60:68, 64 + shift:66 + shift].mean().item())
+    return sum(kept) / len(kept)
+
+
+def smooth_pictures(batch, size):
+    noise = torch.rand(batch, 2, 6, 8, generator=torch.Generator().manual_seed(5))
+    return F.interpolate(noise, size, mode="bicubic", align_corners=True)
+
+
+class TestTargets:
+    def test_labels_go_forward_like_the_picture(self):
+        labels = (torch.arange(40)[:, None] // 10 * 4 + torch.arange(50)[None] // 13).expand(2, -1, -1)
+        grid = zooms("attraction", batch=2)
+        zoomed = zoom_labels(labels, grid)
+        assert zoomed.shape == (2, 48, 64) and zoomed.dtype == torch.int64
+        near = F.grid_sample(labels[:, None].double(), grid.double(), mode="nearest", padding_mode="border", align_corners=True)[:, 0]
+        assert (zoomed == near).double().mean() > 0.99  # ties are rounded otherwise
+
+    def test_unknown_places_are_ignored_by_the_loss(self):
+        grid = identity_grid(6, like=torch.zeros(1)).clone()
+        grid[0, 2, 3] = float("nan")
+        zoomed = zoom_labels(torch.ones(1, 9, 9, dtype=torch.long), grid)
+        assert zoomed[0, 2, 3] == -100 and (zoomed == -100).sum() == 1
+
+    def test_float_targets_are_refused(self):
+        with pytest.raises(ValueError, match="integers"):
+            zoom_labels(torch.rand(1, 9, 9), identity_grid(6, like=torch.zeros(1)))
+
+
+class TestDenseSampler:
+    def network(self):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 3, padding=1))
+
+    def model(self, **options):
+        torch.manual_seed(1)
+        return DenseSampler(self.network(), SaliencyZoom(small_saliency_network(width=8), 24, 32), **options)
+
+    def test_smoke(self):
+        image = torch.rand(2, 3, 40, 60)
+        output, shown, sampled = self.model()(image, return_maps=True)
+        assert output.shape == (2, 2, 40, 60) and shown.shape == (2, 1, 40, 60) and sampled.grid.shape == (2, 24, 24, 2)
+        assert self.model(size=(20, 30))(image).shape == (2, 2, 20, 30)
+        assert torch.isfinite(output).all()
+
+    def test_behind_uniform_sampling_it_is_the_network_resized(self):
+        image, network = torch.rand(2, 3, 48, 48), self.network()
+        model = DenseSampler(network, Uniform(24, antialias=True))
+        small = F.interpolate(image, (24, 24), mode="bilinear", antialias=True)
+        wanted = F.interpolate(network(small), (48, 48), mode="bilinear", align_corners=True)
+        assert (model(image) - wanted).abs().max() < 1e-3
+
+    def test_fill_is_where_the_zoom_never_looked(self):
+        model = self.model(fill=-7.0)
+        with torch.no_grad():
+            model.sampler.head.weight.mul_(30)
+        output, shown, _ = model(torch.rand(2, 3, 40, 60), return_maps=True)
+        assert (output[~shown.expand_as(output)] == -7).all()
+
+    def test_trains_end_to_end(self):
+        """Both networks get a gradient, and a loss on the original picture falls."""
+        image = smooth_pictures(4, (40, 40))[:, [0, 1, 0]]
+        target = (image[:, :1] > 0.5).float()
+        model = self.model()
+        optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+        losses = []
+        for _ in range(15):
+            optimiser.zero_grad()
+            output, shown, _ = model(image, return_maps=True)
+            loss = (F.binary_cross_entropy_with_logits(output[:, :1], target, reduction="none") * shown).sum() / shown.sum()
+            loss.backward()
+            losses.append(loss.item())
+            if len(losses) == 3:
+                assert all(p.grad.abs().max() > 0 for p in (*model.network.parameters(), model.sampler.head.weight))
+            optimiser.step()
+        assert losses[-1] < 0.9 * losses[0]
+
+    def test_a_classifier_is_no_dense_network(self):
+        with pytest.raises(ValueError, match="SampledNetwork"):
+            DenseSampler(nn.Sequential(nn.Flatten(), nn.LazyLinear(2)), Uniform(24))(torch.rand(1, 3, 30, 30))
