@@ -44,9 +44,9 @@ def kill_again_and_again(results: Path, kills: int, longest: float, *, what: tup
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    finish(batch(folder))
+def undisturbed(lend, tmp_path_factory):
+    """The same rows, computed one after the other in one process."""
+    folder = lend(tmp_path_factory.mktemp("undisturbed"), "salicon", ROWS.split(","))
     assert len(records(folder)) == len(ROWS.split(","))
     return folder
 

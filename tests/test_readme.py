@@ -11,7 +11,6 @@ import shlex
 import subprocess
 import sys
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from PIL import Image
 
 from lib import tables
 from lib.__main__ import main
+from lib.training.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "data/README.md")
@@ -59,15 +59,9 @@ def model_of(command: Command) -> str:
 class Workshop:
     """What stands for the placeholders, made when first asked for, and where commands run."""
 
-    def __init__(self, folder: Path):
-        self.folder, self.results, self._made = folder, folder / "results", {}
+    def __init__(self, folder: Path, *, once, smoke, results_dir: Path):
+        self.folder, self.results, self.once, self.smoke, self.results_dir = folder, folder / "results", once, smoke, results_dir
         (folder / "notebooks").symlink_to(ROOT / "notebooks")
-
-    def make(self, name: str, write) -> Path:
-        """folder/name, written by `write(path)` the first time; a write may return another path."""
-        if name not in self._made:
-            self._made[name] = write(self.folder / name) or self.folder / name
-        return self._made[name]
 
     @cached_property
     def photo(self) -> Path:
@@ -78,20 +72,17 @@ class Workshop:
     def data_set(self, name: str) -> Path:
         """A small one in the layout of `name`: its twin, or one written from another's twin."""
         if name == "osie":
-            return self.make("osie", lambda path: write_osie(path, self.data_set("salicon")))
+            return self.once("osie", lambda path: write_osie(path, self.data_set("salicon")))
         if name == "coursework":
-            return self.make("coursework", lambda path: write_coursework(path, self.data_set("mit1003")))
-        twin = import_module(f"lib.data.synthetic.{name}")
-        return self.make(f"twin-{name}", lambda path: twin.write(path, **twin.SIZES["smoke"]))
+            return self.once("coursework", lambda path: write_coursework(path, self.data_set("mit1003")))
+        table = next(table for table in map(tables.get, tables.NAMES) if table.twin.name == name)
+        return table.twin.write(table.presets["smoke"], "main", Progress(quiet=True))
 
     def weights(self, model: str) -> Path:
         """Weights of a smoke run."""
-        def train(path: Path) -> Path:
-            table, row = TRAINED[model]
-            assert main(["table", table, "--preset", "smoke", "--rows", row, "--device", "cpu", "--results", str(path)]) == 0
-            return next(path.glob(f"runs/{table}/*/{row}-*.safetensors"))
-
-        return self.make(f"weights-{model}", train)
+        table, row = TRAINED[model]
+        run = self.smoke(table, self.results_dir, [row])
+        return run.weights_path(run.table.row(row), 0)
 
     def maps(self, name: str) -> Path:
         """Predicted maps of the data set's photographs."""
@@ -102,7 +93,7 @@ class Workshop:
             photos = [str(chosen.data.path(chosen.at(i))) for i in range(len(chosen))]
             assert main(["predict", "emlnet", *photos, "--encoder", str(self.weights("emlnet")), "--out", str(path), "--device", "cpu"]) == 0
 
-        return self.make(f"maps-{name}", predict)
+        return self.once(f"maps-{name}", predict)
 
     def fill_in(self, command: Command) -> list[str]:
         """The command's words with something real in the place of every placeholder."""
@@ -209,8 +200,8 @@ def as_run(command: Command, words: list[str], results: Path) -> list[str] | Non
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("readme"))
+def shop(tmp_path_factory, once, smoke, results_dir) -> Workshop:
+    return Workshop(tmp_path_factory.mktemp("readme"), once=once, smoke=smoke, results_dir=results_dir)
 
 
 def test_there_are_blocks_and_commands():
