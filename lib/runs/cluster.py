@@ -66,7 +66,7 @@ def workers(address: str | None = None) -> Iterator[Client]:
         stack.enter_context(dask.config.set(SETTINGS))
         stack.enter_context(_quiet())
         if address is None:
-            address = stack.enter_context(LocalCluster(n_workers=cores(), threads_per_worker=1, processes=True, dashboard_address=None, env=QUIET,
+            address = stack.enter_context(LocalCluster(n_workers=cores(), threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", env=QUIET,
                                                         memory_limit=None,  # mapped files would count as memory
                                                         silence_logs=logging.CRITICAL))
             stack.enter_context(_kept(address, cores()))
