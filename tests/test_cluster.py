@@ -150,6 +150,17 @@ def test_a_row_that_only_waited_where_a_worker_was_lost_is_not_blamed(monkeypatc
     assert len(graph.client.submitted) == 7
 
 
+@pytest.mark.parametrize("error", [RuntimeError("Error during deserialization of the task graph.\nThis frequently"), ModuleNotFoundError("No module named 'lib'")])
+def test_a_scheduler_or_worker_without_this_code_is_one_line(error, monkeypatch, tmp_path):
+    def fails(self) -> str:
+        raise error
+
+    monkeypatch.setattr(Lost, "result", fails)
+    with pytest.raises(RuntimeError, match="checkout") as caught:
+        doomed(monkeypatch, run_of(tmp_path, rows="plain"), "nobody").wait()
+    assert "\n" not in str(caught.value)
+
+
 def test_rows_that_are_never_begun_do_not_go_round_for_ever(monkeypatch, tmp_path):
     monkeypatch.setattr(cluster, "IN_VAIN", 5)
     graph = doomed(monkeypatch, run_of(tmp_path, rows="plain"), "nobody")

@@ -3,6 +3,7 @@
 Each section's diff is applied with `git apply` to a copy of lib/, and the section's commands run there as a reader would run them.
 """
 
+import hashlib
 import os
 import re
 import shlex
@@ -19,7 +20,7 @@ SECTIONS = {title: text for title, _, text in (part.partition("\n") for part in 
 DIFFS = {title: re.findall(r"```diff\n(.*?)```", text, flags=re.DOTALL) for title, text in SECTIONS.items()}
 COMMANDS = {title: re.findall(r"^    (\S.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), flags=re.MULTILINE)
             for title, text in SECTIONS.items()}
-TITLES = ("A table", "A sampler", "A data set")
+TITLES = ("A row's learning rate", "A metric", "A sampler", "A table", "Your own pictures", "Your own eye tracking")
 
 MAGNIFIES = """
 import torch
@@ -31,17 +32,26 @@ print(folds(grid).max().item(), *magnification(grid)[0, 32, [0, 32]].tolist())
 
 
 def test_every_section_has_one_short_diff_and_a_command():
-    assert tuple(SECTIONS) == TITLES
+    assert tuple(SECTIONS)[-len(TITLES):] == TITLES
     for title in TITLES:
         assert len(DIFFS[title]) == 1 and len(COMMANDS[title]) >= 1, title
-        assert len(DIFFS[title][0].splitlines()) < 40, title
-        assert all(command.startswith(".venv/bin/python -m lib ") for command in COMMANDS[title]), COMMANDS[title]
+        assert len(DIFFS[title][0].splitlines()) < 60, title
+        assert all(command.startswith((".venv/bin/python -m lib ", ".venv/bin/python tests/")) for command in COMMANDS[title]), COMMANDS[title]
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory, smoke) -> Path:
+    """Two rows of Table 4, as they are before anything is changed."""
+    folder = tmp_path_factory.mktemp("before") / "results"
+    smoke("cub200", folder, ("plain", "cam"))
+    return folder
 
 
 @pytest.fixture
 def copy(tmp_path) -> Path:
-    """lib/ alone in a folder of its own; its twins are those of the checkout."""
-    shutil.copytree(ROOT / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    """lib/ and tests/ in a folder of their own; the twins are those of the checkout."""
+    for name in ("lib", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     (ROOT / "data" / "twins").mkdir(parents=True, exist_ok=True)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "twins").symlink_to(ROOT / "data" / "twins")
@@ -89,6 +99,45 @@ def own_eye_tracking(folder: Path) -> Path:
     return folder
 
 
+def own_pictures(folder: Path) -> Path:
+    """Three folders of pictures, of the twin of CUB-200."""
+    from lib import tables
+    from lib.data.cub200 import CUB200
+    from lib.training.progress import Progress
+
+    table = tables.get("cub200")
+    data = CUB200(table.twin.write(table.presets["smoke"], "main", Progress(quiet=True)), "train")
+    for path, label in zip(data.path, data.label, strict=True):
+        place = folder / f"class {label % 3}"
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    return folder
+
+
+def digests(folder: Path, suffix: str) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "results" / "runs").rglob(f"*{suffix}")}
+
+
+@pytest.mark.slow
+def test_another_rate_trains_the_row_and_what_is_made_of_it(copy, computed):
+    shutil.copytree(computed, copy / "results")
+    before = digests(copy, ".safetensors")
+    printed = follow(copy, "A row's learning rate")
+    stale = [line.split()[0] for line in printed.splitlines() if " stale " in line and "seed 0" in line]
+    assert stale == ["plain", "cam"] and "recipe.lr nothing -> 0.001" in printed
+    after = digests(copy, ".safetensors")
+    assert before.items() < after.items() and len(after) == 2 * len(before)  # the old ones are left
+
+
+@pytest.mark.slow
+def test_the_metric_is_in_the_table_and_nothing_was_trained(copy, computed):
+    shutil.copytree(computed, copy / "results")
+    before = digests(copy, ".safetensors")
+    printed = follow(copy, "A metric")
+    assert "margin ours" in printed and "classification values: new numbers, version 2" in printed
+    assert digests(copy, ".safetensors") == before and len(digests(copy, ".json")) == 4
+
+
 @pytest.mark.slow
 def test_the_table_is_filled(copy):
     printed = follow(copy, "A table")
@@ -99,7 +148,8 @@ def test_the_table_is_filled(copy):
 
 @pytest.mark.slow
 def test_the_sampler_zooms_to_the_middle_as_the_page_says(copy):
-    assert "\n| ResNet-50 + fovea in the middle |" in follow(copy, "A sampler")
+    printed = follow(copy, "A sampler")
+    assert "\n| ResNet-50 + fovea in the middle |" in printed and "fovea: new numbers, version 1" in printed
     folded, edge, middle = map(float, run(copy, sys.executable, "-c", MAGNIFIES).split())
     assert folded == 0 and edge < middle
     assert f"enlarges the middle of a picture {middle:.1f} times" in SECTIONS["A sampler"]
@@ -108,8 +158,14 @@ def test_the_sampler_zooms_to_the_middle_as_the_page_says(copy):
 @pytest.mark.slow
 def test_the_data_set_is_read_and_trained_on(copy, tmp_path):
     place = own_eye_tracking(tmp_path / "own")
-    printed = follow(copy, "A data set", DIR=place)
+    printed = follow(copy, "Your own eye tracking", DIR=place)
     assert "Data: folder, 2 test images; preset smoke" in printed and "\n| EML-NET: A and B, decoder |" in printed
     speaks = "import sys; from pathlib import Path; from lib.data.folder import Folder; from lib.data.saliency import SaliencyData; " \
              "print(isinstance(Folder(Path(sys.argv[1])), SaliencyData))"
     assert run(copy, sys.executable, "-c", speaks, str(place)) == "True\n"
+
+
+@pytest.mark.slow
+def test_own_pictures_are_trained_on(copy, tmp_path):
+    printed = follow(copy, "Your own pictures", DIR=own_pictures(tmp_path / "own"))
+    assert "Data: pictures, " in printed and all(f"\n| {label} |" in printed for label in ("RN at the sampler's cost", "RN + Saliency Sampler"))

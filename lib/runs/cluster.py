@@ -33,6 +33,7 @@ IN_VAIN = 20  # workers lost, and not a row finished in between
 SHOWN = 90.0  # seconds: a network file system may take a minute to show a file that another machine wrote
 BUSY, FINISHED = "busy", "finished"
 GONE = "the scheduler is gone; finished rows are kept, the same command goes on at the last finished epochs"
+STRANGE = "the scheduler or a worker cannot read what it is sent; start both from a checkout of this code, with the same packages (lib/runs/README.md)"
 FIRST = 10**6  # priority of what comes before all rows, and, negative, of what comes after them
 PATIENCE = 15  # seconds, with a scheduler that does not answer
 LONG = 5  # epochs: shorter rows are done before a worker has started
@@ -66,7 +67,7 @@ def workers(address: str | None = None) -> Iterator[Client]:
         stack.enter_context(dask.config.set(SETTINGS))
         stack.enter_context(_quiet())
         if address is None:
-            address = stack.enter_context(LocalCluster(n_workers=cores(), threads_per_worker=1, processes=True, dashboard_address=None, env=QUIET,
+            address = stack.enter_context(LocalCluster(n_workers=cores(), threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", env=QUIET,
                                                         memory_limit=None,  # mapped files would count as memory
                                                         silence_logs=logging.CRITICAL))
             stack.enter_context(_kept(address, cores()))
@@ -270,6 +271,10 @@ class Graph:
             return
         except (CommClosedError, CancelledError):
             raise RuntimeError(GONE) from None
+        except Exception as error:
+            if isinstance(error, ModuleNotFoundError) or "deserialization" in str(error):
+                raise RuntimeError(STRANGE) from None
+            raise
         if outcome == BUSY:
             self.begun[job.name] -= 1
             self._submit_row(job, late=True)
