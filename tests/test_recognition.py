@@ -9,6 +9,7 @@ from torchvision import models
 
 from lib import tables
 from lib.data.canvas import Square
+from lib.data.cub200 import CUB200
 from lib.data.inaturalist import INaturalist
 from lib.data.synthetic import inaturalist as twin
 from lib.models import zoomed
@@ -19,6 +20,7 @@ from lib.models.sampler import Sampled, identity_grid
 from lib.runs.engine import Run, settings
 from lib.tables import cub200, inaturalist, saliency_depth
 from lib.tables.table import Source, arguments
+from lib.training.loop import evaluate
 from lib.training.progress import Progress
 from lib.training.recognition import DETAIL, RecognitionTask, around, heat, inside
 
@@ -338,3 +340,18 @@ def test_every_row_of_the_papers_size_builds_and_runs(name, no_download):
         assert output.shape == (1, preset.outputs), row.name
         if not isinstance(model.sampler, CAMCrop) and row.name not in ("same_cost", "inception_plain", "inception_sampler"):
             assert maps.grid.shape[1:3] == (227, 227), row.name
+
+
+# ------------------------------------------------------------------------------------------------------------- real heads
+
+
+@pytest.mark.parametrize(("at", "other"), [("head_annotation", "box_magnification"), ("annotation", None)])
+def test_an_oracle_at_real_birds_heads_enlarges_heads_more_than_birds(real_data, at, other):
+    data = {split: CUB200(real_data / "cub200", split, classes=[9, 10]) for split in ("train", "val", "test")}
+    task = RecognitionTask(data, view_size=32, canvas=Square(128, "squash"))
+    assert "head" in task.columns["test"] and task.columns["test"]["head"].isfinite().all()
+    model = zoomed.oracle(task="small_gap", outputs=2, task_size=64, at=at)
+    values = evaluate(model, task, "test", device=torch.device("cpu"))
+    head, box = (float(np.nanmean(values[name])) for name in ("head_magnification", "box_magnification"))
+    assert head > 1.3 and box > 1.1
+    assert other is None or head > box + 0.2

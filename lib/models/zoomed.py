@@ -18,6 +18,7 @@ from lib.models.backbones import (IMAGENET_NORMALIZATION, alexnet_regressor, loa
                                   saliency_network_resnet18, small_alexnet, small_saliency_network)
 from lib.models.cam import look_twice
 from lib.models.deformable import deform_last
+from lib.models.lite0 import LITE0_NORMALIZATION, lite0, lite0_trunk
 from lib.models.network import RowNetwork, declared
 from lib.models.proposal import small_classifier
 from lib.models.rivals import AffineSTN, GridEstimator, Oracle, ThinPlateSTN, Uniform
@@ -63,13 +64,19 @@ TASK_NETWORKS = {
     "small_inception": Kind(small_inception),
     "small_classifier": Kind(partial(small_classifier, width=16)),
     "scratch_resnet18": Kind(lambda outputs: models.resnet18(weights=None, num_classes=outputs)),
+    "lite0": Kind(partial(lite0, normalize=False, freeze_norm=True), LITE0_NORMALIZATION),  # from ImageNet's weights; its norms are held
     **{name: Kind(partial(torchvision_network, name)) for name in ("resnet50", "resnet101", "inception_v3")},
 }
 CUT = {6: ("stage2", "stage3"), 10: ("stage3",), 14: ()}  # residual blocks that the small trunk lacks
 
 
 def trunk_of(name: str, layers: int = 14) -> nn.Module:
-    """The saliency network of 6, 10 or 14 layers ("resnet18"; "scratch_resnet18" from random values), or the small one, cut likewise."""
+    """The saliency network of 6, 10 or 14 layers ("resnet18"; "scratch_resnet18" from random values), or the small one, cut likewise.
+
+    "lite0": the first three stages of EfficientNet-lite0 with ImageNet's weights.
+    """
+    if name == "lite0":
+        return lite0_trunk(3, normalize=False, freeze_norm=True)
     if name == "small":
         network = small_saliency_network()
         for stage in CUT[layers]:
@@ -128,8 +135,14 @@ def sampler(*, task: str, outputs: int, trunk: str, task_size: int, view_size: i
 
 
 @declared("oracle", "layer", "backbones", "rivals")
-def oracle(*, task: str, outputs: int, task_size: int) -> ZoomedNetwork:
-    return behind(lambda **normalize: Oracle(task_size), task, outputs)  # it looks at an annotation: nothing to normalise
+def oracle(*, task: str, outputs: int, task_size: int, at: str = "annotation") -> ZoomedNetwork:
+    """at: the batch's heat map that it zooms by."""
+    def make(**normalize) -> Oracle:  # it looks at an annotation: nothing to normalise
+        sampler = Oracle(task_size)
+        sampler.looks_at = at
+        return sampler
+
+    return behind(make, task, outputs)
 
 
 @declared("cam", "cam")

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from lib.data.canvas import Square
+from lib.data.cub200 import HEAD, head_box
 from lib.data.recognition import Pictures
 from lib.models.sampler import Sampled, identity_grid
 from lib.training.classification import ClassificationTask
 from lib.training.gaze import box_magnification
 from lib.training.loop import Batch
 
+HEATED = {"box": "annotation", "head": "head_annotation"}  # boxes, and the heat maps over them
 DETAIL = 0.08  # side of the square around the deciding detail, as a share of the picture's
 
 
@@ -20,14 +22,18 @@ class RecognitionTask(ClassificationTask):
     """iNaturalist or CUB-200, or a twin of either.
 
     Values beside those of `ClassificationTask`, where the network has a sampler and the data say where things are:
-    box_magnification, detail_magnification and parts_magnification (B,), linear, 1 = uniform; saliency_in_box (B,), the
-    share of the saliency inside the animal's box, and box_share (B,), the box's share of the picture: what a uniform map has.
+    box_magnification, head_magnification (where heads are annotated), detail_magnification (twins) and parts_magnification (B,),
+    linear, 1 = uniform; saliency_in_box (B,), the share of the saliency inside the animal's box, and box_share (B,), the box's share
+    of the picture: what a uniform map has.
     And displacement (B,): how far the grid's points are from the uniform grid's on average, in sides of the picture.
     """
 
     def more_columns(self, data: Pictures, canvas: Square) -> dict[str, Tensor]:
         box = torch.from_numpy(canvas.boxes(data.box, data.size)).float()
         columns = {"box": box, "annotation": heat(box, canvas.size)}
+        if data.part_names and set(HEAD) <= set(data.part_names):
+            head = torch.from_numpy(canvas.boxes(head_box(data), data.size)).float()
+            columns |= {"head": head, "head_annotation": heat(head, canvas.size)}
         if data.parts is not None:
             columns["parts"] = torch.from_numpy(canvas.points(data.parts[..., :2], data.size)).float()  # (N, P, 2)
         if data.detail is not None:
@@ -35,11 +41,11 @@ class RecognitionTask(ClassificationTask):
         return columns
 
     def mirrored(self, name: str, column: Tensor, side: int) -> Tensor:
-        if name == "box":
+        if name in HEATED:
             return torch.cat([side - column[:, :1] - column[:, 2:3], column[:, 1:]], dim=1)
         if name in ("parts", "detail"):
             return torch.stack([side - column[..., 0], column[..., 1]], dim=-1)
-        return super().mirrored(name, column, side)
+        return column.flip(-1) if name == "head_annotation" else super().mirrored(name, column, side)
 
     def cropped(self, batch: Batch, crops: Tensor) -> Batch:
         side = batch["image"].shape[-1]
@@ -49,10 +55,12 @@ class RecognitionTask(ClassificationTask):
             if name in batch:
                 extra = batch[name].ndim - 2  # parts are (B, P, 2)
                 found[name] = (batch[name] - corner.view(-1, *[1] * extra, 2)) * scale.view(-1, *[1] * extra, 2)
-        low, high = ((at - corner) * scale for at in (batch["box"][:, :2], batch["box"][:, :2] + batch["box"][:, 2:]))
-        low, high = low.clamp(0, side), high.clamp(0, side)  # what is left of the box; of no size where it is outside
-        found["box"] = torch.cat([low, high - low], dim=1)
-        return found | {"annotation": heat(found["box"], side)}
+        for name in HEATED.keys() & batch.keys():
+            low, high = ((at - corner) * scale for at in (batch[name][:, :2], batch[name][:, :2] + batch[name][:, 2:]))
+            low, high = low.clamp(0, side), high.clamp(0, side)  # what is left of the box; of no size where it is outside
+            found[name] = torch.cat([low, high - low], dim=1)
+            found[HEATED[name]] = heat(found[name], side)
+        return found
 
     def more_values(self, batch: Batch, maps) -> dict[str, Tensor]:
         if not isinstance(maps, Sampled):
@@ -60,6 +68,8 @@ class RecognitionTask(ClassificationTask):
         side = batch["image"].shape[-1]
         moved = (maps.grid - identity_grid(tuple(maps.grid.shape[1:3]), like=maps.grid)).norm(dim=-1).mean((1, 2)) / 2  # (B,)
         values = {"displacement": moved.double(), "box_magnification": box_magnification(maps.grid, batch["box"][:, None], (side, side))}
+        if "head" in batch:
+            values["head_magnification"] = box_magnification(maps.grid, batch["head"][:, None], (side, side))
         if "detail" in batch:
             values["detail_magnification"] = box_magnification(maps.grid, around(batch["detail"][:, None], side), (side, side))
         if "parts" in batch:
