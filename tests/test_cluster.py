@@ -17,10 +17,12 @@ from pathlib import Path
 import pytest
 from distributed import Client, KilledWorker
 
-from batches import LONGEST, command, finish, kill, left_over, records, started_by, until
+from batches import LONGEST, ROOT, command, finish, kill, left_over, records, started_by, until
+
+from documents import commands
 
 from lib import tables
-from lib.__main__ import main
+from lib.__main__ import _parser, main
 from lib.runs import cluster
 from lib.runs.engine import Run, settings
 from lib.runs.parameters import parse_seeds
@@ -304,6 +306,15 @@ def test_records_of_an_older_version_are_recognised_said_so_in_one_line_and_left
     said = [line for line in capsys.readouterr().out.splitlines() if "older version" in line]
     assert len(said) == 1 and "1 record" in said[0]
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_the_page_on_clusters_shows_commands_that_exist_and_says_what_the_code_does():
+    page = (ROOT / "lib" / "runs" / "README.md").read_text()
+    shown = [command_.lib for command_ in commands("lib/runs/README.md") if command_.lib]
+    assert len(shown) >= 5
+    for words in shown:
+        _parser(words).parse_args(words)
+    assert f"within {cluster.SHOWN:.0f} seconds" in page and cluster.TRIES == 3 and "three times at most" in page
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ WEIGHTS = "emlnet_weights"  # no data set, but asked the same
 PRIVATE = "coursework"  # handed out by a course, so its page is for those who have the files, and has a form of its own
 PAGES = sorted(path.stem for path in FOLDER.glob("*.md") if path.name != "README.md")
 DATA_SETS = [name for name in PAGES if name not in (WEIGHTS, PRIVATE)]
-LINKED = ("README.md", "lib/README.md", "data/README.md", *(f"data/{name}.md" for name in PAGES))
+LINKED = ("README.md", "lib/README.md", "lib/runs/README.md", "data/README.md", *(f"data/{name}.md" for name in PAGES))
 
 
 def sections(name: str) -> dict[str, str]:

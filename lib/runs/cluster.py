@@ -10,6 +10,7 @@ Workers and whoever joins them share one folder of results, and the same code. N
 import contextlib
 import logging
 import os
+import signal
 import threading
 import time
 import uuid
@@ -66,22 +67,44 @@ def workers(address: str | None = None) -> Iterator[Client]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(SETTINGS))
         stack.enter_context(_quiet())
-        if address is None:
-            address = stack.enter_context(LocalCluster(n_workers=cores(), threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", env=QUIET,
-                                                        memory_limit=None,  # mapped files would count as memory
-                                                        silence_logs=logging.CRITICAL))
-            stack.enter_context(_kept(address, cores()))
-        try:
-            client = stack.enter_context(Client(address, timeout=PATIENCE, set_as_default=False))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"scheduler {address}: no Dask scheduler answers there ({type(error).__name__}); start one, or leave --scheduler out") from None
+        with _uninterrupted():
+            if address is None:
+                address = stack.enter_context(LocalCluster(n_workers=0, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0",
+                                                            memory_limit=None,  # mapped files would count as memory
+                                                            env=QUIET, silence_logs=logging.CRITICAL))
+                stack.enter_context(_kept(address, cores()))
+            try:
+                client = stack.enter_context(Client(address, timeout=PATIENCE, set_as_default=False))
+            except (OSError, ValueError) as error:
+                raise ValueError(f"scheduler {address}: no Dask scheduler answers there ({type(error).__name__}); start one, or leave --scheduler "
+                                 "out") from None
         yield client
 
 
 @contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """An interrupt waits until the context ends: what is half made could not be closed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if caught:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
 def _kept(cluster: LocalCluster, count: int) -> Iterator[None]:
-    """`cluster` with `count` workers: one that is killed while it starts is started again, which Dask does only for those at work."""
+    """`cluster` with `count` workers: one that is killed while it starts is started again, which Dask does only for those at work.
+
+    They start after the cluster, so that whoever interrupts them has one to close.
+    """
     over = threading.Event()
+    cluster.scale(count)
 
     def renew() -> None:
         for name, nanny in list(cluster.workers.items()):
