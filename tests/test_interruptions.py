@@ -4,6 +4,7 @@
 same a few times to some rows of one notebook.
 """
 
+import os
 import random
 import subprocess
 import sys
@@ -23,7 +24,7 @@ SOME = ("05", "--rows", ROWS)
 def batch(results: Path, what: tuple[str, ...] = SOME) -> subprocess.Popen:
     """`python -m lib run`, as `make reproduce` calls it, with some rows of one notebook; with nothing as `what`, of all."""
     return command("lib", "run", *what, "--preset", "smoke", "--device", "cpu", "--results", str(results), stdout=subprocess.PIPE,
-                   stderr=subprocess.STDOUT)
+                   stderr=subprocess.STDOUT, start_new_session=True)
 
 
 def kill_again_and_again(results: Path, kills: int, longest: float, *, what: tuple[str, ...] = SOME, seed: int = 0) -> int:
@@ -44,9 +45,9 @@ def kill_again_and_again(results: Path, kills: int, longest: float, *, what: tup
 
 
 @pytest.fixture(scope="module")
-def undisturbed(lend, tmp_path_factory):
-    """The same rows, computed one after the other in one process."""
-    folder = lend(tmp_path_factory.mktemp("undisturbed"), "salicon", ROWS.split(","))
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    finish(batch(folder))
     assert len(records(folder)) == len(ROWS.split(","))
     return folder
 
@@ -64,11 +65,11 @@ def test_a_batch_killed_at_random_moments_ends_with_the_same_records(tmp_path, u
 def test_a_batch_that_ends_takes_its_workers_with_it(signal, tmp_path):
     """Killed, they see it end; interrupted, it ends them and says in a line how to go on."""
     process = batch(tmp_path)
-    below = until(lambda: len(started_by(process)) >= 3 and started_by(process))  # workers, and what counts their resources
+    below = until(lambda: list((tmp_path / "runs").rglob("*.json")) and started_by(process))  # at work
     if signal == "KILL":
         kill(process)
     else:
-        process.send_signal(SIGINT)
+        os.killpg(process.pid, SIGINT)  # as a terminal does: to all of them
         out, _ = process.communicate(timeout=300)
         assert process.returncode == 130 and "interrupted; the same command goes on" in out and "Traceback" not in out
     assert ended(below)

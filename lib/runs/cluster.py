@@ -71,7 +71,7 @@ def workers(address: str | None = None) -> Iterator[Client]:
             if address is None:
                 address = stack.enter_context(LocalCluster(n_workers=0, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0",
                                                             memory_limit=None,  # mapped files would count as memory
-                                                            env=QUIET, silence_logs=logging.CRITICAL))
+                                                            env=QUIET, silence_logs=logging.CRITICAL, preload=__name__))
                 stack.enter_context(_kept(address, cores()))
             try:
                 client = stack.enter_context(Client(address, timeout=PATIENCE, set_as_default=False))
@@ -142,6 +142,11 @@ def _quiet() -> Iterator[None]:
 
 
 # --- on a worker --------------------------------------------------------------------------------------------------------
+
+
+def dask_setup(worker) -> None:
+    """Dask calls it in each worker of ours. An interrupt at the terminal reaches all; it is for the process that started them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 _runs: dict[tuple[str, str], Run] = {}  # of this worker: data are opened once

@@ -5,6 +5,7 @@ looked up by the names of their arguments: the row's options first, then the fie
 what enters the keys of results: so a row depends on those fields of the preset that its network asks for, and on no others.
 """
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from lib.files import ROOT
+from lib.data.files import TWIN_FILE
+from lib.files import ROOT, locked
 from lib.training.loop import Recipe, Task
 from lib.training.progress import Progress
 from lib.versions import versions
@@ -158,8 +160,9 @@ class Twin:
         """The twin that `preset` names (`twin`, `control`), written now unless it lies there finished."""
         size, chosen = (preset.control, self.control) if variant == "control" else (preset.twin, self.main)
         stem = "-".join([self.name, size, *chosen.values(), f"v{versions([self.version])[self.version]}"])
-        return self.module.write(ROOT / "data" / "twins" / stem, **chosen, **self.module.SIZES[size],
-                                 progress=lambda done, total: progress("write twin", done, total))
+        root = ROOT / "data" / "twins" / stem
+        with contextlib.nullcontext() if (root / TWIN_FILE).exists() else locked(root):  # whoever needs it too waits instead of writing it too
+            return self.module.write(root, **chosen, **self.module.SIZES[size], progress=lambda done, total: progress("write twin", done, total))
 
 
 # --- the table ----------------------------------------------------------------------------------------------------------
