@@ -33,7 +33,7 @@ VERSIONS = {
     # per-sample values
     "gaze values": 1,
     "classification values": 1,
-    "zoom values": 1,  # magnification of boxes, parts, details
+    "zoom values": 2,  # magnification of boxes, parts, details
     "saliency values": 1,
     "proposal values": 1,
     # synthetic twins
