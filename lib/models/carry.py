@@ -169,7 +169,7 @@ def unzoom(maps: Tensor, grid: Tensor, size: int | tuple[int, int], *, fill: flo
     Example:
         >>> grid = identity_grid(5, like=torch.zeros(1)) / 2  # shows 3x3 of the 5x5 pixels
         >>> maps, shown = unzoom(torch.ones(1, 1, 5, 5), grid, 5)
-        >>> maps[0, 0, 2].tolist(), int(shown.sum())
+        >>> [round(value, 3) for value in maps[0, 0, 2].tolist()], int(shown.sum())
         ([0.0, 1.0, 1.0, 1.0, 0.0], 9)
     """
     if maps.dim() != 4 or grid.dim() != 4 or grid.shape[-1] != 2 or grid.shape[0] not in (1, maps.shape[0]):

@@ -65,7 +65,14 @@ def lattice(square: int) -> Tensor:
 
 @torch.no_grad()
 def max_norm_(weight: Tensor, bound: float) -> None:
-    """Shrink, in place, the filters of `weight` (filters, ...) whose L2 norm is above `bound` to that norm; others stay, bit for bit."""
+    """Shrink, in place, the filters of `weight` (filters, ...) whose L2 norm is above `bound` to that norm; others stay, bit for bit.
+
+    Example:
+        >>> weight = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
+        >>> max_norm_(weight, 2.5)
+        >>> weight.tolist()
+        [[1.5, 2.0], [0.0, 1.0]]
+    """
     norm = torch.linalg.vector_norm(weight.flatten(1), dim=1)  # (filters,), over all input channels
     weight.mul_((bound / norm).clamp(max=1).view(-1, *[1] * (weight.ndim - 1)))  # a norm of zero: inf, clamped
 

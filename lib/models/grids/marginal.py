@@ -104,8 +104,8 @@ def attwarp_grid(saliency: Tensor, *, power: float = 0.5, undo: bool = False) ->
     Example:
         >>> saliency = torch.ones(1, 5, 5)
         >>> saliency[:, :, 3:] = 16
-        >>> [round(x, 2) for x in attwarp_grid(saliency)[0, 0, :, 0].tolist()]  # the last position lies outside the image
-        [-1.0, 0.1, 0.68, 0.95, 1.23]
+        >>> [round(x, 3) for x in attwarp_grid(saliency)[0, 0, :, 0].tolist()]  # the last position lies outside the image
+        [-1.0, 0.1, 0.675, 0.95, 1.225]
     """
     mass = as_mass(saliency).double()
     biased = mass**power + 1e-9
