@@ -1,23 +1,21 @@
-"""Protects: the examples in docstrings give what they say, and no public name of the layer, its grids, carrying and the metrics lacks one.
-
-Docstrings are read from the source: doctest's own finder passes over functions that a decorator of another module wrapped, as every metric
-is, without a word.
-"""
+"""Protects: the examples in docstrings give what they say, and no public name of the layer, its grids, carrying and the metrics lacks one."""
 
 import ast
 import doctest
 import importlib
 import importlib.util
+import re
 import shutil
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-LIB = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "lib").rglob("*.py"))
-WITH_EXAMPLES = [file for file in LIB if ">>> " in (ROOT / file).read_text(encoding="utf-8")]
+SOURCES = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in sorted((ROOT / "lib").rglob("*.py"))}
+WITH_EXAMPLES = [file for file, source in SOURCES.items() if ">>> " in source]
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 LAYER = "lib/models/sampler.py"
 FILES = (LAYER, "lib/models/inverse.py", "lib/models/carry.py", "lib/models/rivals.py", "lib/metrics/classification.py", "lib/metrics/gaze.py")
@@ -26,31 +24,16 @@ INNER = {"Sampled", "pair", "float_type", "Normalize", "feature_channels"}  # pa
 MOST = 5  # statements of an example
 
 
-def definitions(source: str) -> dict[str, ast.FunctionDef | ast.ClassDef]:
-    """The public functions and classes of a module."""
-    return {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")}
+def imported(file: str) -> ModuleType:
+    return importlib.import_module(file.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
 
 
-def docstrings(source: str) -> dict[str, tuple[str, int]]:
-    """{qualified name: docstring, its line} of all functions, classes and methods of a module, and of itself, "module"."""
-    found = {}
-
-    def visit(node: ast.AST, name: str) -> None:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.FunctionDef | ast.ClassDef):
-                visit(child, f"{name}.{child.name}".lstrip("."))
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and (text := ast.get_docstring(node)):
-            found[name or "module"] = text, node.body[0].lineno - 1
-
-    visit(ast.parse(source), "")
+def examples(module: ModuleType, source: str) -> list[doctest.DocTest]:
+    """One test for each docstring that holds an example, and AssertionError where one of the source's examples is not among them."""
+    found = [test for test in doctest.DocTestFinder().find(module) if test.examples]
+    written = len(re.findall(r"^ *>>> ", source, re.MULTILINE))
+    assert sum(len(test.examples) for test in found) == written, f"{module.__name__}: of {written} `>>> ` some stand where doctest does not look"
     return found
-
-
-def examples(source: str, names: dict, file: str) -> list[doctest.DocTest]:
-    """One test for each docstring that holds an example; all of them see the module's `names`."""
-    parser = doctest.DocTestParser()
-    found = [parser.get_doctest(text, names, name, file, line) for name, (text, line) in docstrings(source).items()]
-    return [test for test in found if test.examples]
 
 
 def failures(tests: list[doctest.DocTest]) -> str:
@@ -63,57 +46,71 @@ def failures(tests: list[doctest.DocTest]) -> str:
     return "".join(told)
 
 
+def definitions(source: str) -> dict[str, str]:
+    """{name: docstring} of a module's public functions and classes."""
+    return {node.name: ast.get_docstring(node) or "" for node in ast.parse(source).body
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")}
+
+
 def lacking(source: str, public: set[str]) -> list[str]:
     """The public names that the module defines without an example."""
-    held = docstrings(source)
-    return [name for name in definitions(source) if name in public and ">>> " not in held.get(name, ("", 0))[0]]
+    return [name for name, text in definitions(source).items() if name in public and ">>> " not in text]
 
 
 @pytest.mark.parametrize("file", WITH_EXAMPLES)
 def test_examples_give_what_they_say(file):
-    module = importlib.import_module(file.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
-    tests = examples((ROOT / file).read_text(encoding="utf-8"), vars(module).copy(), file)
-    assert tests, f"{file}: `>>> ` stands there, but in no docstring"
-    assert not (told := failures(tests)), told
-
-
-@pytest.mark.parametrize("file", FILES)
-def test_every_public_name_has_an_example(file):
-    source = (ROOT / file).read_text(encoding="utf-8")
-    assert not (names := lacking(source, set(definitions(source)) - INNER)), f"{file}: an Example is missing for {', '.join(names)}"
-
-
-@pytest.mark.parametrize("package", PACKAGES)
-def test_every_public_name_of_a_package_has_an_example(package):
-    public = set(importlib.import_module(package.replace("/", ".")).__all__)
-    sources = [path.read_text(encoding="utf-8") for path in sorted((ROOT / package).glob("*.py"))]
-    assert not (names := [name for source in sources for name in lacking(source, public)]), f"{package}: an Example is missing for {', '.join(names)}"
-    assert len({name for source in sources for name in definitions(source)} & public) > 5
+    tests = examples(imported(file), SOURCES[file])
+    assert tests and not (told := failures(tests)), told
 
 
 @pytest.mark.parametrize("file", WITH_EXAMPLES)
 def test_examples_are_short_and_stand_in_their_section(file):
-    for test in examples((ROOT / file).read_text(encoding="utf-8"), {}, file):
-        assert len(test.examples) <= MOST, f"{file}, {test.name}: {len(test.examples)} statements"
+    for test in examples(imported(file), SOURCES[file]):
+        assert len(test.examples) <= MOST, f"{test.name}: {len(test.examples)} statements"
         before = test.docstring.splitlines()[test.examples[0].lineno - 1]
-        assert before.strip() == "Example:", f"{file}, {test.name}: the line before the first `>>>` is {before!r}"
+        assert before.strip() == "Example:", f"{test.name}: the line before the first `>>>` is {before!r}"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_public_name_has_an_example(file):
+    missing = lacking(SOURCES[file], set(definitions(SOURCES[file])) - INNER)
+    assert not missing, f"{file}: an Example is missing for {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_of_a_package_has_an_example(package):
+    public = set(imported(package).__all__)
+    sources = [source for file, source in SOURCES.items() if file.startswith(f"{package}/")]
+    missing = [name for source in sources for name in lacking(source, public)]
+    assert not missing, f"{package}: an Example is missing for {', '.join(missing)}"
+    assert len({name for source in sources for name in definitions(source)} & public) > 10
 
 
 def test_the_layers_examples_run_where_its_file_is_all_there_is(tmp_path, monkeypatch):
     """The file says: copy it into your project."""
     shutil.copy(ROOT / LAYER, tmp_path / "copied_layer.py")
-    for name in [name for name in sys.modules if name.partition(".")[0] == "lib"]:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "lib"] + ["lib"]:
         monkeypatch.setitem(sys.modules, name, None)  # an import of it raises ImportError
     spec = importlib.util.spec_from_file_location("copied_layer", tmp_path / "copied_layer.py")
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "copied_layer", module)
     spec.loader.exec_module(module)
     assert module.sample_bytes is None
-    assert not (told := failures(examples((ROOT / LAYER).read_text(encoding="utf-8"), vars(module).copy(), LAYER))), told
+    tests = examples(module, SOURCES[LAYER])
+    assert tests and not (told := failures(tests)), told
 
 
 # ------------------------------------------------------------------------------------------------------- the checker itself
 
 GOOD = '''
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet():
+    yield
+
+
 class Twice:
     """Doubles.
 
@@ -130,31 +127,42 @@ class Twice:
         return 2 * x
 
 
-@contextmanager_of_another_module()
+@quiet()
 def wrapped():
-    """Example:
+    """Wrapped, as every metric is.
+
+    Example:
         >>> 1 + 1
         2
     """
-
-
-def bare():
-    """No example."""
 '''
 
 
-@pytest.mark.parametrize(("wrong", "right"), [("        4\n", "        5\n"), ("            1.0\n", "            1\n"),
-                                             ("        2\n", "        3\n"), ("Twice()(2)", "Thrice()(2)")])
-def test_a_wrong_example_fails(wrong, right):
-    class Twice:
-        def __call__(self, x):
-            return 2 * x
+@pytest.fixture
+def written(monkeypatch):
+    """`written(source)`: the module of this source, and the source."""
+    def make(source: str) -> tuple[ModuleType, str]:
+        module = ModuleType("written")
+        monkeypatch.setitem(sys.modules, "written", module)  # doctest asks there whose a wrapped function is
+        exec(source, vars(module))
+        return module, source
 
-    assert failures(examples(GOOD, {"Twice": Twice}, "good.py")) == ""
-    told = failures(examples(GOOD.replace(wrong, right, 1), {"Twice": Twice}, "good.py"))
-    assert told.count("Failed example") == 1
+    return make
+
+
+@pytest.mark.parametrize(("right", "wrong"), [("        4\n", "        5\n"), ("            1.0\n", "            1\n"),
+                                             ("        2\n", "        3\n"), ("Twice()(2)", "Thrice()(2)")])
+def test_a_wrong_example_fails(right, wrong, written):
+    assert failures(examples(*written(GOOD))) == ""
+    assert failures(examples(*written(GOOD.replace(right, wrong, 1)))).count("Failed example") == 1
+
+
+def test_an_example_where_doctest_does_not_look_is_an_error(written):
+    module, source = written(GOOD)
+    with pytest.raises(AssertionError, match="does not look"):
+        examples(module, source + '\nwrapped.text = """\n>>> 1 + 1\n3\n"""\n')
 
 
 def test_a_name_without_an_example_is_found():
-    assert lacking(GOOD, {"Twice", "wrapped", "bare"}) == ["bare"]
-    assert lacking(GOOD, {"Twice"}) == []
+    assert lacking(GOOD, {"quiet", "Twice", "wrapped"}) == ["quiet"]
+    assert lacking(GOOD, {"Twice", "wrapped"}) == []
