@@ -5,7 +5,7 @@ PRESET ?= demo
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help reproduce check test lab bench gpu clean
+.PHONY: help reproduce check test lab bench gpu lock clean
 
 help:
 	@echo "make reproduce [PRESET=smoke|demo|paper]   every notebook, in order, through papermill"
@@ -13,12 +13,14 @@ help:
 	@echo "make test                                  the tests"
 	@echo "make lab                                   JupyterLab on notebooks/"
 	@echo "make bench                                 the benchmarks"
+	@echo "make lock                                  requirements.lock again, after a pin in pyproject.toml has changed"
 	@echo "make gpu                                   what needs a GPU: its tests, benchmarks and short trainings, eight minutes"
 
-$(VENV)/installed: pyproject.toml
+$(VENV)/installed: pyproject.toml requirements.lock
 	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and 'Python 3.11 to 3.13 is needed, this is ' + sys.version.split()[0] + '; say make PYTHON=python3.12, for instance')"
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[reproduce,test]"
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 reproduce: $(VENV)/installed
@@ -43,6 +45,11 @@ bench: $(VENV)/installed
 
 gpu: $(VENV)/installed
 	$(RUN) tests/gpu.py
+
+lock:  # for every system and Python that pyproject.toml allows; what is locked already stays unless a pin says otherwise
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target $(VENV)/uv --upgrade uv==0.13.9
+	$(VENV)/uv/bin/uv pip compile --quiet pyproject.toml --extra reproduce --extra test --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
 
 clean:
 	rm -rf results/runs results/cache results/notebooks results/figures results/tables results/report.* data/twins

@@ -65,7 +65,13 @@ def predict_emlnet(photo: Photo, encoders: Sequence[str | Path], decoder: str | 
 
 def saliency_map(model: nn.Module, photo: Photo, *, size: tuple[int, int] | None = None, blur: float = BLUR,
                  exif: str = "upright") -> NDArray[np.float32]:
-    """`predict_emlnet` with a model at hand, which is put into evaluation mode and used where it is."""
+    """`predict_emlnet` with a model at hand, which is put into evaluation mode and used where it is.
+
+    Example:
+        >>> from lib.models.emlnet import SmallEncoder
+        >>> saliency_map(SmallEncoder(), np.zeros((90, 120, 3), dtype=np.uint8)).shape
+        (90, 120)
+    """
     _check_blur(blur)
     size = size or model.view_size
     view, own_size = read_photo(photo, size, exif=exif)
@@ -90,7 +96,13 @@ def predict_mrcnn(photo: Photo, weights: str | Path, *, squares: Sequence[int] |
 
 
 def mrcnn_map(model: MrCNN, photo: Photo, *, blur: float = 0.0, exif: str = "upright") -> NDArray[np.float32]:
-    """`predict_mrcnn` with a model at hand, which is put into evaluation mode and used where it is."""
+    """`predict_mrcnn` with a model at hand, which is put into evaluation mode and used where it is.
+
+    Example:
+        >>> model = MrCNN(squares=(150,), widths=(8, 8, 8), hidden=16)
+        >>> mrcnn_map(model, np.zeros((90, 120, 3), dtype=np.uint8)).shape
+        (90, 120)
+    """
     _check_blur(blur)
     read = [read_photo(photo, (side, side), exif=exif) for side in model.squares]  # each from the photograph itself, as in training
     device = next(model.parameters()).device
@@ -131,6 +143,11 @@ def read_photo(photo: Photo, size: tuple[int, int], *, exif: str = "upright") ->
     """A photograph squashed to `size` (height, width), RGB uint8 (h, w, 3), and its own (height, width), upright or as `exif` says.
 
     FileNotFoundError or ValueError, one line, for what is no image or a damaged one.
+
+    Example:
+        >>> view, own_size = read_photo(np.zeros((90, 120), dtype=np.uint8), (48, 64))
+        >>> view.shape, own_size
+        ((48, 64, 3), (90, 120))
     """
     if not isinstance(photo, str | Path):
         pixels = _from_array(np.asarray(photo))

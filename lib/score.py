@@ -115,7 +115,12 @@ def _finest(paths: list[Path], folder: Path) -> Path:
 
 
 def fitted(maps: Tensor, size: tuple[int, int], resize: str | None) -> Tensor:
-    """A map (1, 1, h, w) at its photograph's size (1, 1, H, W), by the module's rules; ValueError, one line without a name, for another shape."""
+    """A map (1, 1, h, w) at its photograph's size (1, 1, H, W), by the module's rules; ValueError, one line without a name, for another shape.
+
+    Example:
+        >>> fitted(torch.rand(1, 1, 40, 40), (60, 120), "squash").shape  # of a photograph of 120x60
+        torch.Size([1, 1, 60, 120])
+    """
     (height, width), (h, w) = size, maps.shape[2:]
     if abs(w * height / (h * width) - 1) <= SAME_SHAPE or resize == "squash":
         return enlarge(maps, size)

@@ -50,6 +50,13 @@ def zoom(photo: NDArray[np.uint8], saliency: NDArray[np.floating], *, grid: str 
 
     strength: the exponent of the map; 0 leaves the photograph as it is. size: (height, width) of the result, by default the photograph's.
     ValueError for a grid that there is not, and for a map that is negative or not finite.
+
+    Example:
+        >>> photo, saliency = np.zeros((120, 160, 3), dtype=np.uint8), np.full((60, 80), 0.1)
+        >>> photo[80:90, 110:120], saliency[40:45, 55:60] = 255, 1
+        >>> zoomed, grid = zoom(photo, saliency, grid="transport")
+        >>> zoomed.shape, bool(np.sum(zoomed > 127) > 2 * np.sum(photo > 127))  # a white square that stands out
+        ((120, 160, 3), True)
     """
     if grid not in GRIDS:
         raise ValueError(f"grid {grid!r} is not one of {', '.join(GRIDS)}")

@@ -1,7 +1,6 @@
 """Protects: every data set has a page, and every page answers the same seven questions in the same order, with commands that exist."""
 
 import re
-from pathlib import Path
 
 import pytest
 from documents import ROOT, check, check_mentioned, commands, filled_by, mentioned
@@ -15,18 +14,11 @@ WEIGHTS = "emlnet_weights"  # no data set, but asked the same
 PRIVATE = "coursework"  # handed out by a course, so its page is for those who have the files, and has a form of its own
 PAGES = sorted(path.stem for path in FOLDER.glob("*.md") if path.name != "README.md")
 DATA_SETS = [name for name in PAGES if name not in (WEIGHTS, PRIVATE)]
-LINKED = ("README.md", "lib/README.md", "lib/runs/README.md", "data/README.md", *(f"data/{name}.md" for name in PAGES))
 
 
 def sections(name: str) -> dict[str, str]:
     """{heading: text} of a page's second level, in order."""
     return {title: text.strip("\n") for title, _, text in (part.partition("\n") for part in (FOLDER / f"{name}.md").read_text().split("\n## ")[1:])}
-
-
-def anchors(path: Path) -> set[str]:
-    """What a link may point at in a page: its headings as GitHub writes them."""
-    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_every_data_set_has_a_page_and_the_index_lists_them_all():
@@ -64,14 +56,3 @@ def test_commands_name_what_there_is(name):
         check(command)
     for command in mentioned(f"data/{name}.md"):
         check_mentioned(command)
-
-
-@pytest.mark.parametrize("page", LINKED)
-def test_links_within_the_project_lead_somewhere(page):
-    here = ROOT / page
-    prose = re.sub(r"^```.*?^```|`[^`\n]+`", "", here.read_text(), flags=re.DOTALL | re.MULTILINE)
-    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose):
-        path, _, anchor = target.partition("#")
-        there = (here.parent / path).resolve() if path else here
-        assert there.exists(), f"{page}: {target}"
-        assert not anchor or anchor in anchors(there), f"{page}: {target}"

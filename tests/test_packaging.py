@@ -1,5 +1,6 @@
 """The checkout: pins that agree, packages that are all listed, commands that exist, nothing of one machine in the files."""
 
+import importlib.metadata
 import re
 import shutil
 import subprocess
@@ -7,6 +8,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -62,6 +66,50 @@ def test_environments_python_is_one_that_pyproject_allows():
     assert least <= version < below
     bounds = re.search(r"\((\d+), (\d+)\) <= sys.version_info\[:2\] <= \((\d+), (\d+)\)", MAKEFILE)
     assert tuple(map(int, bounds.groups())) == (*least, below[0], below[1] - 1)
+
+
+def locked() -> dict[str, tuple[list[Requirement], int]]:
+    """requirements.lock: for each package its entries, more than one where systems differ, and the number of hashes."""
+    found: dict[str, tuple[list[Requirement], int]] = {}
+    for entry in re.split(r"\n(?=[a-z0-9])", re.sub(r"^#.*\n", "", (ROOT / "requirements.lock").read_text(), flags=re.M)):
+        words = entry.replace("\\\n", " ").split("--hash=")
+        requirement = Requirement(words[0].strip())
+        entries, hashes = found.get(canonicalize_name(requirement.name), ([], 0))
+        found[canonicalize_name(requirement.name)] = ([*entries, requirement], hashes + len(words) - 1)
+    return found
+
+
+def test_the_lock_has_every_pin_of_pyproject():
+    extras = PROJECT["project"]["optional-dependencies"]
+    wanted = pins(extras["reproduce"]) | pins(extras["test"])
+    lock = locked()
+    assert {name: [str(one.specifier) for one in lock[canonicalize_name(name)][0]] for name in wanted} == {
+        name: [f"=={version}"] for name, version in wanted.items()}, "say `make lock`"
+
+
+def test_the_lock_has_a_hash_for_everything():
+    assert [name for name, (_, hashes) in locked().items() if not hashes] == []
+
+
+def test_the_lock_is_complete():
+    """Whatever an installed package asks for here is locked too, and in a version that satisfies it."""
+    lock, seen = locked(), set()
+    extras = PROJECT["project"]["optional-dependencies"]
+    ahead = [Requirement(line) for line in extras["reproduce"] + extras["test"]]
+    while ahead:
+        wanted = ahead.pop()
+        name, known = canonicalize_name(wanted.name), (canonicalize_name(wanted.name), *sorted(wanted.extras))
+        if known in seen:
+            continue
+        seen.add(known)
+        entries = [one for one in lock.get(name, ([], 0))[0] if one.marker is None or one.marker.evaluate()]
+        assert len(entries) == 1, f"{name} is {'missing from' if not entries else 'twice in'} requirements.lock; say `make lock`"
+        (pinned,) = entries[0].specifier
+        assert wanted.specifier.contains(pinned.version, prereleases=True), f"{name}: {wanted} is wanted, {pinned.version} is locked; say `make lock`"
+        for line in importlib.metadata.requires(name) or []:
+            inner = Requirement(line)
+            if inner.marker is None or any(inner.marker.evaluate(default_environment() | {"extra": extra}) for extra in ("", *wanted.extras)):
+                ahead.append(Requirement(f"{inner.name}{'[' + ','.join(inner.extras) + ']' if inner.extras else ''}{inner.specifier}"))
 
 
 # ----------------------------------------------------------------------------------------------------------------- packages

@@ -16,6 +16,11 @@ def top_k(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike, k: Sequence[in
     Ties count against the label (every class that scores as much as the label ranks before it), so that a constant
     prediction is right for no k < C, whatever the order of the classes; `torch.topk` would let the order decide. NaN at the
     label is wrong, NaN elsewhere ranks before the label. ValueError for other shapes, labels out of range, k < 1 or k > C.
+
+    Example:
+        >>> right = top_k([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2]], [1, 1], k=(1, 2))
+        >>> {k: value.tolist() for k, value in right.items()}
+        {1: [True, False], 2: [True, True]}
     """
     logits, labels = torch.as_tensor(logits).detach(), torch.as_tensor(labels)
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:

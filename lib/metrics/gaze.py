@@ -16,6 +16,10 @@ def error_cm(prediction_cm: Tensor | ArrayLike, target_cm: Tensor | ArrayLike) -
 
     Both (N, 2), cm, camera at the origin, x right, y up (any one frame of reference will do). Returns (N,) float64, NaN where
     a coordinate is NaN. ValueError for other shapes.
+
+    Example:
+        >>> error_cm([[3.0, 4.0], [0.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]).tolist()
+        [5.0, 1.0]
     """
     prediction, target = _points(prediction_cm, "prediction_cm"), _points(target_cm, "target_cm")
     if prediction.shape != target.shape:
@@ -36,6 +40,11 @@ def dot_error_cm(
     GazeCapture numbers the dots of each recording from 0. Returns (dots,) float64, in ascending order of the ids.
     ValueError for other shapes, and where targets of one id lie further than `tolerance_cm` from their mean: then the ids do
     not tell recordings apart, and averaging would mix different dots. (Infinity switches that off.)
+
+    Example:
+        >>> predictions, dot = [[1.0, 0.0], [-1.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]  # two frames that look at one dot
+        >>> error_cm(predictions, dot).mean().item(), dot_error_cm(predictions, dot, [7, 7]).tolist()
+        (1.0, [0.0])
     """
     prediction, target = _points(prediction_cm, "prediction_cm"), _points(target_cm, "target_cm")
     ids = torch.as_tensor(dot_ids).to(prediction.device)

@@ -27,6 +27,13 @@ def carry_points(grid: Tensor, points: Tensor, *, back: bool = True) -> Tensor:
     """Points of the zoomed picture in the original one (`back`), or of the original in the zoomed one: (B, N, 2), NaN where there is none.
 
     Differentiable in grid and points, both ways: forward is the inverse of the grid, differentiated implicitly.
+
+    Example:
+        >>> grid = identity_grid(9, like=torch.zeros(1)) / 2  # the middle half of the image, twice as large
+        >>> carry_points(grid, torch.tensor([[[0.5, 1.0]]])).tolist()
+        [[[0.25, 0.5]]]
+        >>> carry_points(grid, torch.tensor([[[0.25, 0.5], [0.75, 0.5]]]), back=False).tolist()
+        [[[0.5, 1.0], [nan, nan]]]
     """
     _check(grid, points, 2, "points")
     points = points.to(torch.promote_types(points.dtype, torch.float32))
@@ -36,7 +43,13 @@ def carry_points(grid: Tensor, points: Tensor, *, back: bool = True) -> Tensor:
 
 
 def sample(maps: Tensor, points: Tensor, *, outside: float = math.nan) -> Tensor:
-    """Maps (B, C, h, w) at `points` (B, N, 2), bilinear: (B, C, N), `outside` where a point is not in [-1, 1] or NaN."""
+    """Maps (B, C, h, w) at `points` (B, N, 2), bilinear: (B, C, N), `outside` where a point is not in [-1, 1] or NaN.
+
+    Example:
+        >>> maps = identity_grid(3, like=torch.zeros(1)).permute(0, 3, 1, 2)  # (1, 2, 3, 3): each pixel's own x and y
+        >>> sample(maps, torch.tensor([[[0.25, -0.5]]]))[0, :, 0].tolist()
+        [0.25, -0.5]
+    """
     dtype = torch.promote_types(torch.promote_types(maps.dtype, points.dtype), torch.float32)
     points = points.to(dtype)
     inside = (points.detach().abs() <= 1 + 1e-6).all(-1)  # False for NaN
@@ -47,7 +60,14 @@ def sample(maps: Tensor, points: Tensor, *, outside: float = math.nan) -> Tensor
 
 
 def inverted(grid: Tensor, points: Tensor) -> Tensor:
-    """`inverse(grid, points=points)`, float64, with a gradient: one Newton step from the answer, its Jacobian a constant."""
+    """`inverse(grid, points=points)`, float64, with a gradient: one Newton step from the answer, its Jacobian a constant.
+
+    Example:
+        >>> points = torch.tensor([[[0.25, 0.0]]], requires_grad=True)
+        >>> inverted(identity_grid(9, like=points) / 2, points).sum().backward()
+        >>> [round(slope, 3) for slope in points.grad[0, 0].tolist()]  # enlarged twice, a point moves twice as far
+        [2.0, 2.0]
+    """
     place = inverse(grid.detach(), points=points.detach())
     if not torch.is_grad_enabled() or not (grid.requires_grad or points.requires_grad):
         return place
@@ -84,6 +104,13 @@ def carry_boxes(grid: Tensor, boxes: Tensor, *, back: bool = True, samples: int 
     Going back, a side becomes a polyline with its corners at the grid's lines: the hull is exact. Going forward it becomes a curve, of
     which `samples` points a side are taken, and the grid's own points inside the box: exact to about a side / samples^2, to a side / samples
     where the grid has a sharp bend. What of the box lies outside the zoomed picture is not in the hull.
+
+    Example:
+        >>> grid = identity_grid(9, like=torch.zeros(1)) / 2
+        >>> carry_boxes(grid, torch.tensor([[[-1.0, -1.0, 1.0, 1.0]]])).tolist()  # the whole zoomed picture
+        [[[-0.5, -0.5, 0.5, 0.5]]]
+        >>> carry_boxes(grid, torch.tensor([[[0.25, 0.25, 0.4, 0.9]]]), back=False)[0, 0, 3].item()  # as far as it is shown
+        1.0
     """
     outline = carry_polygons(grid, boxes, back=back, samples=samples)  # (B, N, K, 2)
     low, high = outline.nan_to_num(nan=math.inf).amin(2), outline.nan_to_num(nan=-math.inf).amax(2)
@@ -95,7 +122,13 @@ def carry_boxes(grid: Tensor, boxes: Tensor, *, back: bool = True, samples: int 
 
 
 def carry_polygons(grid: Tensor, boxes: Tensor, *, back: bool = True, samples: int = 64) -> Tensor:
-    """The boxes as they really look there: outlines (B, N, K, 2), clockwise from the upper left corner; NaN where not shown."""
+    """The boxes as they really look there: outlines (B, N, K, 2), clockwise from the upper left corner; NaN where not shown.
+
+    Example:
+        >>> grid = identity_grid(9, like=torch.zeros(1)) / 2
+        >>> carry_polygons(grid, torch.tensor([[[-1.0, -1.0, 1.0, 1.0]]]))[0, 0, 0].tolist()
+        [-0.5, -0.5]
+    """
     _check(grid, boxes, 4, "boxes")
     boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32))
     outline = _outlines(boxes, grid, samples if not back else None)
@@ -132,6 +165,12 @@ def unzoom(maps: Tensor, grid: Tensor, size: int | tuple[int, int], *, fill: flo
     Where the zoom enlarged, an original pixel is the mean of the zoomed pixels that fall on it (a box of its footprint, up to 8 samples an
     axis); where it shrank, or at one to one, it is a bilinear sample: the identity returns the maps. Weights sum to 1. Integer maps are labels:
     nearest. What the grid never showed is `fill`, False in the mask. Differentiable in maps and, like `carry_points`, in the grid.
+
+    Example:
+        >>> grid = identity_grid(5, like=torch.zeros(1)) / 2  # shows 3x3 of the 5x5 pixels
+        >>> maps, shown = unzoom(torch.ones(1, 1, 5, 5), grid, 5)
+        >>> [round(value, 3) for value in maps[0, 0, 2].tolist()], int(shown.sum())
+        ([0.0, 1.0, 1.0, 1.0, 0.0], 9)
     """
     if maps.dim() != 4 or grid.dim() != 4 or grid.shape[-1] != 2 or grid.shape[0] not in (1, maps.shape[0]):
         raise ValueError(f"maps {tuple(maps.shape)} and grid {tuple(grid.shape)} do not fit, expected (B, C, h, w) and (B or 1, h', w', 2)")
@@ -192,6 +231,11 @@ def zoom_labels(labels: Tensor, grid: Tensor, *, unknown: int = -100) -> Tensor:
     """Integer targets (B, H, W) or (B, C, H, W) as the zoomed picture shows them, nearest; beyond the border the border's.
 
     `unknown`, what cross entropy ignores, where the grid is NaN. Images and other float targets go through `resample(image, grid, oversample=...)`.
+
+    Example:
+        >>> labels = torch.tensor([[[0, 0, 0, 0], [0, 1, 2, 0], [0, 3, 4, 0], [0, 0, 0, 0]]])
+        >>> zoom_labels(labels, identity_grid(2, like=torch.zeros(1)) / 3).tolist()
+        [[[1, 2], [3, 4]]]
     """
     maps = labels[:, None] if labels.dim() == 3 else labels
     if maps.is_floating_point() or maps.dim() != 4 or grid.shape[0] not in (1, len(maps)):
@@ -208,6 +252,13 @@ class DenseSampler(nn.Module):
     network: (B, C, h, w) -> maps (B, K, h', w') of any stride. sampler: a `SpatialSampler`, e.g. `SaliencyZoom`. size: of the output (height,
     width), by default the image's. fill: where the zoom never looked. normalize: (mean, std) of what the network sees. The gradient of a loss on
     the output reaches the sampler both through what the network saw and through where its maps were put.
+
+    Example:
+        >>> from lib.models.sampler import SaliencyZoom
+        >>> zoom = SaliencyZoom(nn.Conv2d(3, 4, 3), task_size=32, view_size=16)
+        >>> model = DenseSampler(nn.Conv2d(3, 5, 3, stride=2), zoom)  # 5 classes, at half of the zoomed resolution
+        >>> model(torch.rand(1, 3, 60, 80)).shape  # at the original's
+        torch.Size([1, 5, 60, 80])
     """
 
     def __init__(self, network: nn.Module, sampler: SpatialSampler, *, size: int | tuple[int, int] | None = None, fill: float = 0.0,

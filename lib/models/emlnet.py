@@ -112,6 +112,12 @@ class Encoder(EMLEncoder):
     readout_kernel: 3 or 1. upsampling: "nearest" or "bilinear". normalize: by ImageNet's mean and deviation, in forward.
     `readouts(images)` gives the five one-channel maps that the decoder takes. 23,543,231 parameters with 3x3 readouts. The
     paper's input is SALICON's 480x640. Source: the released resnet.py, see the module's docstring.
+
+    Example:
+        >>> with torch.device("meta"):  # without the memory
+        ...     encoder = Encoder()
+        >>> sum(weight.numel() for weight in encoder.parameters())
+        23543231
     """
 
     def __init__(self, *, readout_kernel: int = 3, upsampling: str = "nearest", normalize: bool = False) -> None:
@@ -148,6 +154,11 @@ class SmallEncoder(EMLEncoder):
     Strides, readouts and options as `Encoder`; GroupNorm everywhere, so that a map does not depend on the batch it is in.
     Each readout is therefore normalised within its image, as all parts of the loss but MSE do with the prediction.
     channels: of the five layers, multiples of 8. 302,183 parameters.
+
+    Example:
+        >>> encoder, images = SmallEncoder(), torch.randint(256, (1, 3, 96, 128), dtype=torch.uint8)
+        >>> encoder(images).shape, [tuple(readout.shape[2:]) for readout in encoder.readouts(images)]
+        (torch.Size([1, 1, 96, 128]), [(48, 64), (24, 32), (12, 16), (6, 8), (3, 4)])
     """
 
     smallest = 64
@@ -180,6 +191,13 @@ class Decoder(RowNetwork):
     gradient, and evaluation mode whatever train() says, so that their batch statistics stay. Each readout (five of a, then
     five of b) goes through its own 3x3 convolution, BatchNorm and ReLU at its own size, and grows to the images'; one more
     convolution, BatchNorm and sigmoid combine the ten. 213 parameters are trained. The state dict holds the encoders, too.
+
+    Example:
+        >>> decoder = Decoder(SmallEncoder(), SmallEncoder())
+        >>> sum(weight.numel() for weight in decoder.parameters() if weight.requires_grad)
+        213
+        >>> decoder(torch.rand(2, 3, 96, 128)).shape
+        torch.Size([2, 1, 96, 128])
     """
 
     inputs = ("view",)  # the parts of a batch that forward takes

@@ -28,6 +28,11 @@ def inverse(grid: Tensor, size: int | tuple[int, int] | None = None, *, points: 
 
     Returns float64, of the points' or the raster's shape, exact to rounding; no gradient. A grid that folds has several
     answers; one of them is given. Raises ValueError for other shapes.
+
+    Example:
+        >>> grid = torch.nn.functional.affine_grid(torch.tensor([[[0.5, 0, 0], [0, 0.5, 0]]]), [1, 1, 9, 9], align_corners=True)
+        >>> inverse(grid, points=torch.tensor([[[0.25, 0.0], [0.75, 0.0]]])).tolist()  # it shows the middle half of the image
+        [[[0.5, 0.0], [nan, nan]]]
     """
     if grid.dim() != 4 or grid.shape[-1] != 2 or min(grid.shape[1:3]) < 2:
         raise ValueError(f"grid has shape {tuple(grid.shape)}, expected (B, h, w, 2), h and w at least 2")

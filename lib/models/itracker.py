@@ -88,6 +88,11 @@ class ITracker(nn.Module):
     other rows. The eyes share their tower; left is the subject's left. 6,286,274 parameters. Attributes are named
     as in the released checkpoint, not as in this package. Raises ValueError for inputs of another shape.
     Source: Krafka et al. 2016, section 4.1, and the authors' PyTorch port.
+
+    Example:
+        >>> network, crops = ITracker().eval(), torch.rand(3, 1, 3, 224, 224)
+        >>> network(*crops, torch.zeros(1, 625)).shape
+        torch.Size([1, 2])
     """
 
     def __init__(self, *, sigmoid: bool = False, size: int = 224, features: Callable[[], nn.Sequential] = _released_features,
@@ -123,6 +128,11 @@ class SmallITracker(ITracker):
 
     Crops are `size` px, 24 or more. 729,106 parameters and about 800 samples/s, forward and backward, at the defaults on one
     CPU core. GroupNorm in the towers, as in the demo's other networks; `width` must be a multiple of 8.
+
+    Example:
+        >>> crops = torch.rand(3, 1, 3, 48, 48)
+        >>> SmallITracker()(*crops, torch.zeros(1, 25, 25)).shape
+        torch.Size([1, 2])
     """
 
     def __init__(self, *, size: int = 48, width: int = 24, sigmoid: bool = False) -> None:
@@ -142,6 +152,12 @@ class ITrackerOnFrames(RowNetwork):
     other rows, or cm with sigmoid=False. small: `SmallITracker` of `crop_size`, else `ITracker`, whose crop_size is 224.
     normalize: (mean, std) of the crops, by default what the other rows' task networks see; the port subtracts mean images.
     `outside` as in `crop_boxes`. Raises ValueError for another crop_size of the full network.
+
+    Example:
+        >>> face, eye, grid = torch.tensor([[60, 20, 90, 90]]), torch.tensor([[75, 45, 20, 20]]), torch.tensor([[8, 3, 11, 11]])
+        >>> network = ITrackerOnFrames(crop_size=48, small=True)
+        >>> network(torch.rand(1, 3, 200, 200), face, eye, eye + 30, grid).shape
+        torch.Size([1, 2])
     """
 
     inputs = ("image", "face", "left_eye", "right_eye", "face_grid")  # the parts of a batch that forward takes
@@ -207,6 +223,11 @@ def crop_boxes(image: Tensor, boxes: Tensor, size: int, *, oversample: int = 2, 
     The port first widens boxes of whole pixels: the face's by (x - 1, y - 1, w + 1, h + 1), the eyes' by y - 1, for
     likeness with the MATLAB code. Do that to `boxes` where its crops are wanted. Eye boxes in the data set are relative to
     the face's: add its x and y.
+
+    Example:
+        >>> image = torch.arange(16.0).view(1, 1, 4, 4)
+        >>> crop_boxes(image, torch.tensor([[1, 1, 2, 2]]), 2, oversample=1)[0, 0].tolist()  # a slice
+        [[5.0, 6.0], [9.0, 10.0]]
     """
     if image.ndim != 4 or boxes.shape != (image.shape[0], 4):
         raise ValueError(f"expected images (B, C, H, W) and boxes (B, 4), got {tuple(image.shape)} and {tuple(boxes.shape)}")
@@ -249,6 +270,11 @@ def face_grid_mask(grid_xywh: Tensor, *, released: bool = False) -> Tensor:
     x and y count from 1, as in faceGrid.json and in the port's labelFaceGrid; what lies off the grid is clamped to its
     edge cells, as in the authors' faceGridFromParams.m. released=True is the PyTorch port's mask, one cell further
     right and down and cut off at the edge: for its checkpoint. Raises ValueError for another shape.
+
+    Example:
+        >>> mask = face_grid_mask(torch.tensor([[1, 1, 3, 2]])).view(25, 25)
+        >>> mask.sum().item(), mask[:3, :4].tolist()
+        (6.0, [[1.0, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
     """
     if grid_xywh.ndim != 2 or grid_xywh.shape[1] != 4:
         raise ValueError(f"expected face grids (B, 4), got {tuple(grid_xywh.shape)}")

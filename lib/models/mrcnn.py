@@ -52,7 +52,12 @@ LEAST_SIGMA = 1e-3  # added to the softplus, which rounds to zero far below; at 
 
 
 def lattice(square: int) -> Tensor:
-    """Centres of the lattice along one axis of a square, (50,) int64, in px: stride * i + stride // 2. ValueError for another side."""
+    """Centres of the lattice along one axis of a square, (50,) int64, in px: stride * i + stride // 2. ValueError for another side.
+
+    Example:
+        >>> lattice(400)[:3].tolist(), lattice(400)[-1].item()
+        ([4, 12, 20], 396)
+    """
     if square not in STRIDES:
         raise ValueError(f"a square has a side of 400, 250 or 150 px, not {square!r}")
     return STRIDES[square] * torch.arange(POINTS) + STRIDES[square] // 2
@@ -60,7 +65,14 @@ def lattice(square: int) -> Tensor:
 
 @torch.no_grad()
 def max_norm_(weight: Tensor, bound: float) -> None:
-    """Shrink, in place, the filters of `weight` (filters, ...) whose L2 norm is above `bound` to that norm; others stay, bit for bit."""
+    """Shrink, in place, the filters of `weight` (filters, ...) whose L2 norm is above `bound` to that norm; others stay, bit for bit.
+
+    Example:
+        >>> weight = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
+        >>> max_norm_(weight, 2.5)
+        >>> weight.tolist()
+        [[1.5, 2.0], [0.0, 1.0]]
+    """
     norm = torch.linalg.vector_norm(weight.flatten(1), dim=1)  # (filters,), over all input channels
     weight.mul_((bound / norm).clamp(max=1).view(-1, *[1] * (weight.ndim - 1)))  # a norm of zero: inf, clamped
 
@@ -76,6 +88,10 @@ class LearnedBlur(nn.Module):
 
     size: of the kernel in px, odd. sigma: its first value, where the kernel reaches from -1 to 1; in px it is
     sigma * (size - 1) / 2. The kernel sums to 1, whatever sigma is. One parameter.
+
+    Example:
+        >>> LearnedBlur(5, 0.5)(torch.ones(1, 3, 48, 48)).shape
+        torch.Size([1, 3, 44, 44])
     """
 
     def __init__(self, size: int, sigma: float) -> None:
@@ -147,6 +163,11 @@ class MrCNN(RowNetwork):
     share_streams: one set of convolutions and branch layer for all streams. blur: a learned blur before each stream's conv1, one
     parameter each. max_norm: bound on the L2 norm of conv1's filters, kept by `after_step`, or None. normalize: mean and
     deviation of RGB in [0, 1]. Raises ValueError, one line, for options that make no network.
+
+    Example:
+        >>> network = MrCNN(squares=(150,), widths=(8, 8, 8), hidden=16).eval()
+        >>> network(torch.rand(2, 3, 48, 48)).shape, network(torch.rand(1, 3, 150, 150)).shape  # two patches; a whole square
+        (torch.Size([2]), torch.Size([1, 1, 50, 50]))
     """
 
     def __init__(self, *, squares: Sequence[int] = SQUARES, widths: Sequence[int] = (96, 160, 288), hidden: int = 512,

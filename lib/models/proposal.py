@@ -58,6 +58,10 @@ def crop_boxes(size: tuple[int, int], crop: int, views: int = 5) -> Tensor:
 
     The corners and the centre are squares of `crop` pixels, as torchvision's FiveCrop cuts them; the sixth view is the whole
     image. Raises ValueError for other numbers of views, and where the crop does not fit.
+
+    Example:
+        >>> crop_boxes((336, 336), 224)[[0, 4]].tolist()  # upper left, and centre
+        [[0, 0, 224, 224], [56, 56, 224, 224]]
     """
     height, width = size
     if views not in (5, 6):
@@ -73,6 +77,10 @@ def five_crops(images: Tensor, size: int, *, views: int = 5) -> Tensor:
     """images (B, C, H, W) -> (B, V, C, size, size) of the same dtype: corners, centre, with 6 views also the whole image.
 
     The whole image is resized to the square, anti-aliased, its aspect ratio lost, as in the release's later history.
+
+    Example:
+        >>> five_crops(torch.rand(2, 3, 96, 96), 64, views=6).shape
+        torch.Size([2, 6, 3, 64, 64])
     """
     boxes = crop_boxes(tuple(images.shape[-2:]), size, views)[:5].tolist()
     crops = [images[..., y:y + size, x:x + size] for x, y, _, _ in boxes]
@@ -103,6 +111,11 @@ class ScoringHead(nn.Module):
     Three 3x3 convolutions of stride 2 without padding, 1-8-16-32 channels, each with normalisation and ReLU6, and one linear
     layer over all that is left: 6,289, 7,569, 13,201 and 29,329 parameters at 32, 64, 128 and 224 px. norm: "batch" as
     released, or "group" (8 channels a group), which does not mix crops of a batch.
+
+    Example:
+        >>> head = ScoringHead(64)
+        >>> head(torch.rand(10, 1, 64, 64)).shape, sum(weight.numel() for weight in head.parameters())
+        (torch.Size([10]), 7569)
     """
 
     def __init__(self, down_size: int, *, norm: str = "batch"):
@@ -210,9 +223,7 @@ class FixedSampler(CropSampler):
 class CroppedNetwork(RowNetwork):
     """A classifier behind a `CropSampler`: logits (B, classes) for images (B, 3, H, W), uint8 or float in [0, 1].
 
-    output = model(image)
-    output, maps = model(image, return_maps=True)        # maps.weights, maps.scores, maps.image, maps.boxes
-
+    `return_maps=True` gives the `Proposal` too, see `RegionProposal`.
     normalize: (mean, std) of what the classifier sees, None as released; the head always sees [0, 1].
     """
 
@@ -240,6 +251,12 @@ class RegionProposal(CroppedNetwork):
     default where the choice is soft) blends without noise, "argmax" (by default where it is hard) takes the highest score,
     "sample" draws as in training: the release, whose accuracy therefore changes from one evaluation to the next.
     Noise comes from torch's global generator. normalize: see `CroppedNetwork`.
+
+    Example:
+        >>> model = RegionProposal(small_classifier(), ScoringHead(32), crop_size=64).eval()
+        >>> output, maps = model(torch.rand(2, 3, 96, 96), return_maps=True)
+        >>> output.shape, maps.weights.shape, maps.image.shape
+        (torch.Size([2, 10]), torch.Size([2, 5]), torch.Size([2, 3, 64, 64]))
     """
 
     def __init__(self, classifier: nn.Module, head: ScoringHead, *, crop_size: int, views: int = 5, choice: str = "soft",
@@ -260,6 +277,11 @@ class FixedChoice(CroppedNetwork):
     "centre": the centre crop. "full": the whole image, squashed to the crop's size. "mean": all views blended alike.
     "random": a view drawn uniformly, in evaluation too. "object": the view that shows most of the object, the first of
     equals; the batch's "coverage" (B, V) tells, so only data with boxes have this upper bound (`lib.data.imagenette`).
+
+    Example:
+        >>> output, maps = FixedChoice(small_classifier(), 64, kind="centre")(torch.rand(1, 3, 96, 96), return_maps=True)
+        >>> maps.weights.tolist()
+        [[0.0, 0.0, 0.0, 0.0, 1.0]]
     """
 
     def __init__(self, classifier: nn.Module, crop_size: int, *, kind: str = "centre", views: int = 5, normalize: tuple | None = None):
@@ -272,6 +294,11 @@ class CropOracle(FixedChoice):
     Trains as the random choice does. In evaluation it gives the logits of every view, (B, V, classes), which `per_crop` tells;
     `best_of_views` counts. It needs the label, so it is a bound and no method, and it also counts lucky guesses on views that
     show nothing. A trained classifier can be given to it. Source: validate_best.py of the release's later history.
+
+    Example:
+        >>> logits = CropOracle(small_classifier(), 64).eval()(torch.rand(2, 3, 96, 96))
+        >>> logits.shape, best_of_views(logits, torch.tensor([3, 7])).shape
+        (torch.Size([2, 5, 10]), torch.Size([2]))
     """
 
     per_crop = True
@@ -289,7 +316,13 @@ class CropOracle(FixedChoice):
 
 
 def best_of_views(logits: Tensor, label: Tensor) -> Tensor:
-    """logits (B, V, classes), label (B,) -> (B,) bool: whether the top class of any view is the label."""
+    """logits (B, V, classes), label (B,) -> (B,) bool: whether the top class of any view is the label.
+
+    Example:
+        >>> logits = torch.tensor([[[0.0, 1.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]])  # two images, two views, two classes
+        >>> best_of_views(logits, torch.tensor([0, 0])).tolist()
+        [True, False]
+    """
     return (logits.argmax(dim=2) == label[:, None]).any(dim=1)
 
 

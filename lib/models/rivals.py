@@ -24,6 +24,12 @@ class Uniform(SpatialSampler):
     """Plain resizing to the task size, the row that all others are measured against.
 
     antialias: average over each output pixel's area (how images are resized for networks); else bilinear point samples.
+
+    Example:
+        >>> stripes = torch.tensor([0.0, 1.0]).repeat(1, 1, 64, 32)  # (1, 1, 64, 64)
+        >>> view = Uniform(16)(stripes).image
+        >>> view.shape, round(view[0, 0, 8, 8].item(), 2)  # anti-aliased
+        (torch.Size([1, 1, 16, 16]), 0.5)
     """
 
     def __init__(self, task_size: int | tuple[int, int], *, antialias: bool = True, **options):
@@ -46,6 +52,13 @@ class AffineSTN(SpatialSampler):
     """Spatial transformer with the affine parametrisation: rotation, scale, shear and shift of the whole image.
 
     localisation: view (B, C, *view_size) -> (B, 6), zero at the start.
+
+    Example:
+        >>> localisation = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 6))
+        >>> half = torch.tensor([-0.5, 0, 0, 0, -0.5, 0])  # what is added to the identity: half of the image, twice as large
+        >>> localisation[1].weight.data, localisation[1].bias.data = torch.zeros(6, 768), half
+        >>> AffineSTN(localisation, 32, 16)(torch.rand(1, 3, 64, 64)).grid[0, 0, 0].tolist()
+        [-0.5, -0.5]
     """
 
     def __init__(self, localisation: nn.Module, task_size: int | tuple[int, int], view_size: int | tuple[int, int], **options):
@@ -64,6 +77,11 @@ class ThinPlateSTN(SpatialSampler):
 
     localisation: view (B, C, *view_size) -> (B, 2 * points**2), zero at the start. Nothing keeps the warp from folding;
     `lib.models.sampler.folds` counts where it does.
+
+    Example:
+        >>> localisation = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2 * 4**2))
+        >>> ThinPlateSTN(localisation, 32, 16)(torch.rand(1, 3, 64, 64)).grid.shape
+        torch.Size([1, 32, 32, 2])
     """
 
     def __init__(self, localisation: nn.Module, task_size: int | tuple[int, int], view_size: int | tuple[int, int], *,
@@ -87,6 +105,12 @@ def thin_plate_basis(control: Tensor, points: Tensor) -> Tensor:
 
     The thin-plate spline (Bookstein 1989) is linear in the displaced control points: kernel r^2 log r plus an affine part,
     so the linear system is solved once.
+
+    Example:
+        >>> control = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
+        >>> shifted = thin_plate_basis(control, torch.zeros(1, 2)) @ (control + 0.5)
+        >>> [round(at, 3) for at in shifted[0].tolist()]  # the middle goes where all corners go
+        [0.5, 0.5]
     """
     def kernel(a: Tensor, b: Tensor) -> Tensor:
         squared = (a[:, None] - b[None]).square().sum(-1)
@@ -101,7 +125,13 @@ def thin_plate_basis(control: Tensor, points: Tensor) -> Tensor:
 
 
 class GridEstimator(SpatialSampler):
-    """A saliency network whose head gives the grid itself, as a residual to the identity, instead of a saliency map."""
+    """A saliency network whose head gives the grid itself, as a residual to the identity, instead of a saliency map.
+
+    Example:
+        >>> sampled = GridEstimator(nn.Conv2d(3, 8, 3), 32, 16)(torch.rand(1, 3, 64, 64))
+        >>> torch.equal(sampled.grid, identity_grid(32, like=sampled.grid))  # before training
+        True
+    """
 
     def __init__(self, network: nn.Module, task_size: int | tuple[int, int], view_size: int | tuple[int, int], *,
                  map_size: int = 31, channels: int = 3, **options):
@@ -124,6 +154,13 @@ class Oracle(SpatialSampler):
 
     It takes a heat map (B, 1, *map_size) of the annotation in the place of the low-resolution view. A map that is zero
     everywhere says that nothing is known: its picture is NaN, not the plain one.
+
+    Example:
+        >>> annotation = torch.full((1, 1, 31, 31), 0.1)
+        >>> annotation[:, :, 20:25, 20:25] = 1
+        >>> image, grid, saliency = Oracle(64)(torch.rand(1, 3, 90, 120), annotation)
+        >>> image.shape, bool((grid[0, 32, 32] > 0.1).all())  # the middle looks right and down
+        (torch.Size([1, 3, 64, 64]), True)
     """
 
     looks_at = "annotation"

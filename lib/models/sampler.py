@@ -57,7 +57,12 @@ def pair(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def identity_grid(size: int | tuple[int, int], *, like: Tensor) -> Tensor:
-    """The grid that samples uniformly, (1, h, w, 2), on `like`'s device, float32 at least."""
+    """The grid that samples uniformly, (1, h, w, 2), on `like`'s device, float32 at least.
+
+    Example:
+        >>> identity_grid((2, 3), like=torch.zeros(1))[0, 0].tolist()  # the top row
+        [[-1.0, -1.0], [0.0, -1.0], [1.0, -1.0]]
+    """
     dtype = torch.promote_types(like.dtype, torch.float32)
     height, width = pair(size)
     y = torch.linspace(-1, 1, height, dtype=dtype, device=like.device)
@@ -102,6 +107,13 @@ def saliency_grid(saliency: Tensor, *, sigma: float, padding: str = "replicate",
     Returns (B, H, W, 2), x first, `align_corners=True`, one point for each cell, in float32 at least. Uniform saliency
     gives the identity (replicate, reflect). Unclamped, the map is the gradient of a convex potential: it never folds.
     A map with a negative, infinite or NaN value gives NaN, in its own image of the batch alone.
+
+    Example:
+        >>> heat = torch.ones(1, 1, 31, 31)
+        >>> heat[..., 20:25, 20:25] = 20  # something to look at, right of the middle and below
+        >>> grid = saliency_grid(heat, sigma=RELEASED_SIGMA)
+        >>> [round(at, 2) for at in grid[0, 15, 15].tolist()]  # the middle of the output looks there
+        [0.15, 0.15]
     """
     if padding not in PADDING:
         raise ValueError(f"padding {padding!r} is not one of {', '.join(PADDING)}")
@@ -126,7 +138,12 @@ def saliency_grid(saliency: Tensor, *, sigma: float, padding: str = "replicate",
 
 
 def resize_grid(grid: Tensor, size: int | tuple[int, int], *, align_corners: bool = True) -> Tensor:
-    """`grid` (B, H, W, 2) interpolated bilinearly to `size`: (B, h, w, 2)."""
+    """`grid` (B, H, W, 2) interpolated bilinearly to `size`: (B, h, w, 2).
+
+    Example:
+        >>> resize_grid(identity_grid(31, like=torch.zeros(1)), (480, 640)).shape
+        torch.Size([1, 480, 640, 2])
+    """
     resized = F.interpolate(grid.permute(0, 3, 1, 2), pair(size), mode="bilinear", align_corners=align_corners)  # (B, 2, h, w)
     return resized.permute(0, 2, 3, 1)
 
@@ -137,6 +154,11 @@ def resample(image: Tensor, grid: Tensor, *, oversample: int = 1) -> Tensor:
     Bilinear, border padding, `align_corners=True`. A uint8 image comes out scaled to [0, 1]. A position that is not finite gives
     a NaN pixel. oversample: sample that many times as densely per axis and average, against aliasing where the grid is coarser
     than the image; the paper and the release do not (1).
+
+    Example:
+        >>> image = torch.tensor([[[[0, 255], [255, 0]]]], dtype=torch.uint8)
+        >>> resample(image, identity_grid(3, like=torch.zeros(1)))[0, 0].tolist()
+        [[0.0, 0.5, 1.0], [0.5, 0.5, 0.5], [1.0, 0.5, 0.0]]
     """
     if grid.dim() != 4 or grid.shape[-1] != 2 or grid.shape[0] not in (1, image.shape[0]):
         raise ValueError(f"grid has shape {tuple(grid.shape)}, expected ({image.shape[0]}, h, w, 2)")
@@ -165,6 +187,11 @@ def low_resolution(image: Tensor, size: int | tuple[int, int]) -> Tensor:
     """The anti-aliased low-resolution view of `image`: (B, C, h, w), float32 at least; uint8 is scaled to [0, 1].
 
     On a CPU uint8 images are resized as bytes: the view is rounded to grey levels (and is so 5 to 20 times as fast).
+
+    Example:
+        >>> stripes = torch.tensor([0.0, 1.0]).repeat(1, 1, 64, 32)  # (1, 1, 64, 64), finer than the view: their mean
+        >>> [round(grey, 2) for grey in low_resolution(stripes, 16)[0, 0, 8, 7:10].tolist()]
+        [0.5, 0.5, 0.5]
     """
     dtype = float_type(image)
     as_bytes = image.dtype == torch.uint8 and image.device.type == "cpu" and not torch.compiler.is_exporting()
@@ -177,6 +204,10 @@ def magnification(grid: Tensor) -> Tensor:
 
     The square root of the area ratio, from central differences of `grid` (B, h, w, 2), one-sided at the border. A fold
     counts by its area (`folds` finds it); a point where all pixels converge is infinite.
+
+    Example:
+        >>> magnification(identity_grid(9, like=torch.zeros(1)) / 2).unique().tolist()  # the middle half of the image
+        [2.0]
     """
     dy, dx = torch.gradient(grid, dim=(1, 2))  # (B, h, w, 2), per pixel
     area = (dx[..., 0] * dy[..., 1] - dx[..., 1] * dy[..., 0]).abs()
@@ -185,7 +216,13 @@ def magnification(grid: Tensor) -> Tensor:
 
 
 def folds(grid: Tensor) -> Tensor:
-    """Share of the cells of `grid` (B, h, w, 2) that are turned over or have no area: (B,), 0 for a proper zoom."""
+    """Share of the cells of `grid` (B, h, w, 2) that are turned over or have no area: (B,), 0 for a proper zoom.
+
+    Example:
+        >>> grid = identity_grid(3, like=torch.zeros(1))
+        >>> folds(grid).item(), folds(grid.flip(2)).item()  # as it is, and mirrored
+        (0.0, 1.0)
+    """
     right, down = grid[:, :, 1:] - grid[:, :, :-1], grid[:, 1:] - grid[:, :-1]
     corners = [(right[:, :-1], down[:, :, :-1]), (right[:, :-1], down[:, :, 1:]), (right[:, 1:], down[:, :, :-1]),
                (right[:, 1:], down[:, :, 1:])]  # the two edges that meet at each corner of a cell
@@ -205,6 +242,13 @@ def warp(image: Tensor, heatmap: Tensor, *, size: int | tuple[int, int] | None =
 
     Returns the zoomed image as a tensor of the image's own dtype and number of dimensions, anti-aliased where it shrinks.
     Integers (up to 2^50) are rounded, a bool is True from a half on.
+
+    Example:
+        >>> photo, heat = torch.zeros(3, 64, 64, dtype=torch.uint8), torch.full((64, 64), 0.1)
+        >>> photo[:, 40:48, 40:48], heat[40:48, 40:48] = 255, 1
+        >>> side = (warp(photo, heat)[0] > 127).sum().sqrt()  # of the white square, 8 pixels in the photo
+        >>> round(side.item())
+        12
     """
     image, heatmap = _tensor(image, "image"), _tensor(heatmap, "heat map")
     batch = image if image.dim() == 4 else image[None]
@@ -224,7 +268,13 @@ def warp(image: Tensor, heatmap: Tensor, *, size: int | tuple[int, int] | None =
 
 def warp_grid(heatmap: Tensor, *, strength: float = 1.0, sigma: float = RELEASED_SIGMA, padding: str = "replicate",
               map_size: int | tuple[int, int] = 31) -> Tensor:
-    """The grid of `warp`, one point per cell of the map: (B, *map_size, 2). Arguments as there."""
+    """The grid of `warp`, one point per cell of the map: (B, *map_size, 2). Arguments as there.
+
+    Example:
+        >>> grid = warp_grid(torch.rand(60, 80), strength=0)
+        >>> torch.allclose(grid, identity_grid(31, like=grid), atol=1e-5)
+        True
+    """
     heatmap = _tensor(heatmap, "heat map")
     if not 2 <= heatmap.dim() <= 4 or heatmap.dim() == 4 and heatmap.shape[1] != 1 or heatmap.dim() == 3 and heatmap.shape[-1] == 1:
         raise ValueError(f"the heat map has shape {tuple(heatmap.shape)}, expected (h, w), (B, h, w) or (B, 1, h, w), without channels")
@@ -262,6 +312,13 @@ class SpatialSampler(nn.Module):
 
     task_size: of the resampled image; view_size: of the low-resolution view; both int or (height, width).
     normalize: (mean, std) of the view's channels, where its network wants that (the image is handed on as it came).
+
+    Example:
+        >>> class Middle(SpatialSampler):
+        ...     def locate(self, view):
+        ...         return identity_grid(self.task_size, like=view) / 2, None
+        >>> Middle(task_size=32, view_size=16)(torch.rand(1, 3, 90, 120)).image.shape
+        torch.Size([1, 3, 32, 32])
     """
 
     looks_at = "view"  # which part of a batch goes in beside the image
@@ -291,6 +348,12 @@ class SaliencyZoom(SpatialSampler):
     saliency_network: any module that turns (B, 3, *view_size) into a feature map (B, C, h, w); C is found out.
     sigma, padding, clamp: see `saliency_grid`. map_size: cells of the saliency map. temperature divides the logits.
     channels: of the image. legacy: the release's resizings and clamp, and average pooling for the view.
+
+    Example:
+        >>> zoom = SaliencyZoom(nn.Conv2d(3, 8, 3), task_size=64, view_size=32)
+        >>> image, grid, saliency = zoom(torch.rand(2, 3, 90, 120))
+        >>> image.shape, saliency.shape
+        (torch.Size([2, 3, 64, 64]), torch.Size([2, 1, 31, 31]))
     """
 
     def __init__(self, saliency_network: nn.Module, task_size: int | tuple[int, int], view_size: int | tuple[int, int], *,
@@ -326,6 +389,12 @@ class SampledNetwork(nn.Module):
     normalize: (mean, std) per channel of what the task network sees. While `blur` is True and the model trains, the resampled
     image is scaled down and up again by a random factor (section 3.3: "It forces the saliency sampler to zoom deeper").
     The training loop says `set_blur(model, epoch < epochs // 3)`: assigning `blur` would do nothing on a wrapper around the model.
+
+    Example:
+        >>> zoom = SaliencyZoom(nn.Conv2d(3, 8, 3), task_size=64, view_size=32)
+        >>> model = SampledNetwork(zoom, nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 10)))
+        >>> model(torch.rand(2, 3, 90, 120)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, sampler: SpatialSampler, task_network: nn.Module, *, normalize: tuple | None = None):
@@ -343,7 +412,14 @@ class SampledNetwork(nn.Module):
 
 
 def set_blur(model: nn.Module, on: bool) -> None:
-    """Turn early blur on or off, in `model` itself or inside DataParallel, DistributedDataParallel, a compiled or larger model."""
+    """Turn early blur on or off, in `model` itself or inside DataParallel, DistributedDataParallel, a compiled or larger model.
+
+    Example:
+        >>> model = SampledNetwork(SaliencyZoom(nn.Conv2d(3, 8, 3), 64, 32), nn.Identity())
+        >>> set_blur(nn.Sequential(model), True)
+        >>> model.blur
+        True
+    """
     networks = [module for module in model.modules() if isinstance(module, SampledNetwork)]
     if not networks:
         raise ValueError(f"{type(model).__name__} holds no SampledNetwork, so nothing to blur; build the model with SaliencySampler")
@@ -354,12 +430,15 @@ def set_blur(model: nn.Module, on: bool) -> None:
 class SaliencySampler(SampledNetwork):
     """The paper's model: `task_network(zoomed image)`, both networks trained together. Calling it gives the task's output.
 
-    model = SaliencySampler(resnet101(), saliency_network_resnet18(), 224, 224)
-    output = model(image)                                # (B, C, H, W) at any resolution
-    output, maps = model(image, return_maps=True)        # maps.image, maps.grid, maps.saliency
-
     Sizes are int or (height, width). normalize: (mean, std) for both networks, when images are not normalised before.
     Options: sigma, padding, clamp, map_size, temperature, oversample, channels, legacy (see `SaliencyZoom`).
+
+    Example:
+        >>> task, saliency_network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 10)), nn.Conv2d(3, 8, 3)
+        >>> model = SaliencySampler(task, saliency_network, 64, 32)  # or resnet101(), saliency_network_resnet18(), 224, 224
+        >>> output, maps = model(torch.rand(2, 3, 300, 400), return_maps=True)  # at any resolution
+        >>> output.shape, maps.image.shape, maps.grid.shape
+        (torch.Size([2, 10]), torch.Size([2, 3, 64, 64]), torch.Size([2, 64, 64, 2]))
     """
 
     def __init__(self, task_network: nn.Module, saliency_network: nn.Module, task_input_size: int | tuple[int, int],
@@ -404,7 +483,13 @@ def feature_channels(network: nn.Module, shape: tuple[int, int, int]) -> int:
 
 
 def random_blur(image: Tensor, *, smallest: float = 64 / 224) -> Tensor:
-    """`image` (B, C, h, w) scaled down by a random factor and up again; the release draws 64 to 224 of 224 pixels."""
+    """`image` (B, C, h, w) scaled down by a random factor and up again; the release draws 64 to 224 of 224 pixels.
+
+    Example:
+        >>> image = torch.rand(1, 3, 32, 32)
+        >>> random_blur(image).shape, torch.allclose(random_blur(image, smallest=1), image)
+        (torch.Size([1, 3, 32, 32]), True)
+    """
     factor = smallest + (1 - smallest) * torch.rand(()).item()  # from torch's generator, so that seeds and resuming cover it
     small = [max(1, round(side * factor)) for side in image.shape[-2:]]
     return F.interpolate(F.adaptive_avg_pool2d(image, small), image.shape[-2:], mode="bilinear", align_corners=True)

@@ -43,6 +43,12 @@ def bristol_agreement(saliency_map: Maps, density_map: Maps, *, simpson: str = "
     SciPy 1.11 and later (Cartwright's correction of the last interval), or "scipy-1.10", that of earlier ones, the mean of
     a trapezoid at either end; about 3e-4 apart. Returns float64 (B,) or 0-d. ValueError for sizes that differ, a blurred map
     beyond [0, 1], or another `simpson`.
+
+    Example:
+        >>> blurred = torch.zeros(20, 20)
+        >>> blurred[9:11, 9:11] = 1
+        >>> [round(bristol_agreement(saliency, blurred).item(), 3) for saliency in (blurred, torch.ones(20, 20))]  # itself, and a constant
+        [0.95, 0.941]
     """
     weights = simpson_weights(THRESHOLDS, simpson)
     saliency_map, density_map = match(saliency_map, density_map, "density_map")
@@ -83,6 +89,11 @@ def simpson_weights(points: int, rule: str = "scipy-1.11") -> Tensor:
 
     The parabolas need an odd number of samples. "scipy-1.11": the last interval is the parabola through the last three samples
     (Cartwright 2017). "scipy-1.10": the mean of a trapezoid at the end and one at the beginning. ValueError for other rules.
+
+    Example:
+        >>> samples = torch.linspace(0, 1, 20, dtype=torch.float64)  # the integral of x^2 from 0 to 1
+        >>> round((samples**2 @ simpson_weights(20)).item() / 19, 6)
+        0.333333
     """
     if rule not in ("scipy-1.10", "scipy-1.11"):
         raise ValueError(f"simpson must be 'scipy-1.11' or 'scipy-1.10', got {rule!r}")

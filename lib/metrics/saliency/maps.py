@@ -46,6 +46,10 @@ def fixation_map(xy: Maps, size: tuple[int, int]) -> Tensor:
 
     `xy`: (n, 2) integers, 0-based pixels, x first; `size`: (height, width). Returns (height, width) int16, on the device of
     `xy`. ValueError for coordinates that are not integers or lie outside the image, and for counts above 32767.
+
+    Example:
+        >>> fixation_map([[1, 0], [2, 1], [2, 1]], (2, 3)).tolist()  # x first
+        [[0, 1, 0], [0, 0, 2]]
     """
     xy, (height, width) = _coordinates([xy]), size
     outside = ((xy < 0) | (xy >= xy.new_tensor([width, height]))).any(1)
@@ -67,6 +71,11 @@ def shuffled_map(fixations: Sequence[Maps], sizes: Sequence[tuple[int, int]], in
     map int16 of the size of image `index`, the other images' coordinates stretched to it and rounded down, as pysaliency
     does, but in integers (its x * (W / w) may fall one pixel short). The image's own pixels are not excluded, nor are they
     in MIT and pysaliency. ValueError where `others` names `index` itself.
+
+    Example:
+        >>> seen = [[[0, 0]], [[1, 1]], [[3, 3]]]  # of three images; the last one is twice as large
+        >>> shuffled_map(seen, [(2, 2), (2, 2), (4, 4)], 0).tolist()
+        [[0, 0], [0, 2]]
     """
     if len(fixations) != len(sizes):
         raise ValueError(f"fixations of {len(fixations)} images, but {len(sizes)} sizes")
@@ -91,6 +100,11 @@ def density_map(fixations: Maps, *, sigma: float) -> Tensor:
     `fixations`: count map (H, W) or (B, H, W), or any weights, such as durations; `sigma`: pixels. Returns float64 of the same
     shape. The Gaussian is cut at 4 sigma and sums to 1; outside the image there is nothing, so that mass is lost at the
     border: `scipy.ndimage.gaussian_filter(..., mode="constant")`. Not normalised: no metric here depends on the scale.
+
+    Example:
+        >>> density = density_map(fixation_map([[20, 20]], (41, 41)), sigma=5)
+        >>> round(density.sum().item(), 3), divmod(density.argmax().item(), 41)
+        (1.0, (20, 20))
     """
     if not sigma > 0:
         raise ValueError(f"sigma must be above 0 pixels, got {sigma}")

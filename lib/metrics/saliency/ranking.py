@@ -35,6 +35,11 @@ def auc(saliency_map: Maps, fixations: Maps, *, negatives: Literal["unfixated", 
     `saliency_map`, `fixations` (a count map): (H, W) or (B, H, W), in any units: only the order of values matters.
     `negatives`: "all" takes every pixel, the fixated ones too, as pysaliency's `AUC(nonfixations="uniform")`. `duplicates`:
     a pixel counts as often as it was fixated. Returns (B,) or 0-d, 0.5 is chance. ValueError for sizes that differ.
+
+    Example:
+        >>> saliency = [[0.1, 0.9], [0.3, 0.6]]
+        >>> auc(saliency, [[0, 1], [0, 0]]).item(), round(auc(saliency, [[0, 0], [1, 0]]).item(), 3)  # above 3 and above 1 of 3 others
+        (1.0, 0.333)
     """
     _one_of(negatives=(negatives, ("unfixated", "all")))
 
@@ -69,6 +74,12 @@ def auc_judd(
                   on 8-bit maps is far too low
     Without ties the first and the last are the same, and the same as MIT's. `duplicates`: a pixel counts as often as it was
     fixated (pysaliency). Returns (B,) or 0-d. ValueError for sizes that differ.
+
+    Example:
+        >>> saliency, fixations = torch.arange(100.0).view(10, 10), torch.zeros(10, 10, dtype=torch.int16)
+        >>> fixations[7] = 1  # 10 pixels
+        >>> round(auc(saliency, fixations).item(), 3), round(auc_judd(saliency, fixations).item(), 3)
+        (0.778, 0.789)
     """
     _one_of(ties=(ties, ("group", "jitter", "order")))
 
@@ -93,6 +104,12 @@ def auc_borji(saliency_map: Maps, fixations: Maps, *, splits: int = 100, step: f
 
     `saliency_map`, `fixations` (a count map): (H, W) or (B, H, W). `duplicates`: a pixel counts as often as it was fixated.
     Returns (B,) or 0-d. ValueError for sizes that differ, `splits` < 1, `step` outside (0, 1].
+
+    Example:
+        >>> saliency, fixations = torch.arange(100.0).view(10, 10), torch.zeros(10, 10, dtype=torch.int16)
+        >>> fixations[7] = 1
+        >>> (auc_borji(saliency, fixations) > auc_borji(saliency**8, fixations) + 0.1).item()  # the same order of pixels
+        True
     """
     _check_steps(splits, step)
 
@@ -125,6 +142,13 @@ def auc_shuffled(
     `auc_borji`; MIT pools 10 other images, and the draw becomes slow where hundreds are pooled. `duplicates`: a fixated
     pixel counts as often as it was fixated. Returns (B,) or 0-d, NaN also where there are no negatives. ValueError for sizes
     that differ, `splits` < 1, `step` outside (0, 1].
+
+    Example:
+        >>> from lib.metrics.saliency import density_map, fixation_map
+        >>> here, elsewhere = fixation_map([[4, 4], [3, 4]], (9, 9)), fixation_map([[4, 4], [4, 5]], (9, 9))  # x first
+        >>> middle = density_map(fixation_map([[4, 4]], (9, 9)), sigma=2)  # says nothing about this image
+        >>> round(auc(middle, here).item(), 2), round(auc_shuffled(middle, here, elsewhere).item(), 2)
+        (0.99, 0.5)
     """
     rounds = 1 if splits is None else splits
     _check_steps(rounds, step)

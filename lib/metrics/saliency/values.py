@@ -25,6 +25,10 @@ def nss(saliency_map: Maps, fixations: Maps, *, duplicates: bool = False, ddof: 
     `saliency_map`, `fixations` (a count map): (H, W) or (B, H, W). `duplicates`: a pixel counts as often as it was fixated.
     `ddof`: 1 divides by N - 1 as MATLAB's `std`, 0 by N; a relative difference of 1/(2N). Both switched is the mean of
     pysaliency's `NSS`. Returns (B,) or 0-d in standard deviations, 0 is chance. ValueError for sizes that differ.
+
+    Example:
+        >>> nss([[0.0, 0.0], [2.0, 2.0]], [[0, 0], [0, 1]], ddof=0).item()  # the mean is 1, the standard deviation 1
+        1.0
     """
     saliency_map, fixations = match(saliency_map, fixations, "fixations")
     saliency_map = as_float(saliency_map)
@@ -56,6 +60,12 @@ def information_gain(
     each map's minimum before it is made to sum to 1. `epsilon` is added inside both logarithms. With `min_max=False,
     epsilon=0, duplicates=True` it is pysaliency's `Model.information_gain` of two densities. Returns (B,) or 0-d in bits per
     fixation; infinite where `epsilon=0` and a density is 0. ValueError for sizes that differ.
+
+    Example:
+        >>> saliency, uniform = torch.tensor([[1.0, 1.0], [1.0, 5.0]]), torch.ones(2, 2)
+        >>> gain = information_gain(saliency, [[0, 0], [0, 1]], uniform, min_max=False)
+        >>> round(gain.item(), 3)  # five eighths where the baseline has two: log2(2.5)
+        1.322
     """
     saliency_map, fixations = match(saliency_map, fixations, "fixations")
     _, baseline = match(saliency_map, baseline, "baseline", shared=True)
@@ -81,6 +91,11 @@ def cc(saliency_map: Maps, density: Maps) -> Tensor:
 
     `saliency_map`, `density`: (H, W) or (B, H, W); MIT and pysaliency agree. Returns (B,) or 0-d in [-1, 1]; 0 for a constant
     prediction, NaN for a constant density. ValueError for sizes that differ.
+
+    Example:
+        >>> density = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
+        >>> round(cc(5 * density + 7, density).item(), 3), cc(torch.ones(2, 2), density).item()
+        (1.0, 0.0)
     """
     saliency_map, density = match(saliency_map, density, "density")
 
@@ -99,6 +114,10 @@ def sim(saliency_map: Maps, density: Maps, *, min_max: bool = True) -> Tensor:
     `saliency_map`, `density`: (H, W) or (B, H, W). `min_max`: subtract each map's minimum before it is made to sum to 1, as
     MIT does so that a map gains nothing by being above 0 everywhere; `False` is pysaliency, which does so only for a
     negative minimum. Returns (B,) or 0-d in [0, 1]. ValueError for sizes that differ.
+
+    Example:
+        >>> sim([[0.0, 1.0], [1.0, 2.0]], [[0.0, 1.0], [2.0, 1.0]]).item()
+        0.75
     """
     saliency_map, density = match(saliency_map, density, "density")
 
@@ -117,6 +136,10 @@ def kl_divergence(saliency_map: Maps, density: Maps, *, epsilon: float = EPSILON
     pixel. The defaults are MIT's and pysaliency's `MIT_KLDiv`; `epsilon=0, floor=1e-20` is pysaliency's
     `image_based_kl_divergence`. Returns (B,) or 0-d, 0 is best, infinite where `epsilon=0` and a prediction is 0 where the
     density is not. ValueError for sizes that differ.
+
+    Example:
+        >>> round(kl_divergence(torch.ones(2, 2), [[1.0, 0.0], [0.0, 0.0]]).item(), 3)  # one of four: ln 4
+        1.386
     """
     saliency_map, density = match(saliency_map, density, "density")
 

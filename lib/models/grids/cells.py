@@ -33,6 +33,13 @@ def cell_grid(saliency: Tensor, *, zoom: float = 1.5, rigidity: float = 1.0, bou
     Returns (B, H, W, 2), x first, `align_corners=True`, float32 at least (float64 inside), pinned at the border, a product grid that never
     folds (with a bound). Uniform saliency gives the identity. Differentiable almost everywhere: the sizes are the solution of a linear
     system once it is known which of them are at the limit.
+
+    Example:
+        >>> saliency = torch.full((1, 9, 9), 0.01)
+        >>> saliency[:, 3:6, 3:6] = 1  # the cells in the middle want to be 1.5 times as large
+        >>> x = cell_grid(saliency, zoom=1.5)[0, 0, :, 0]
+        >>> round(2 / 8 / (x[5] - x[4]).item(), 2)
+        1.5
     """
     if not zoom > 0 or not rigidity > 0:
         raise ValueError(f"zoom is {zoom} and rigidity {rigidity}, expected both positive")

@@ -23,6 +23,12 @@ def marginal_grid(saliency: Tensor, *, power: float = 1.0, bound: float | None =
     Returns (B, H, W, 2), x first, `align_corners=True`, float32 at least (float64 inside). Pinned at the border, strictly increasing along
     both axes, so that it never folds; uniform saliency gives the identity. A millionth of the mass is spread evenly, so that the
     inverse has a derivative where the map is zero. Differentiable. Ghosts at the crossings as in `separable_grid`.
+
+    Example:
+        >>> saliency = torch.ones(1, 5, 5)
+        >>> saliency[:, :, 3:] = 7  # most of the mass lies right of the middle: most of the grid, too
+        >>> [round(x, 2) for x in marginal_grid(saliency)[0, 0, :, 0].tolist()]
+        [-1.0, 0.25, 0.54, 0.77, 1.0]
     """
     check_bound(bound)
     if not power > 0:
@@ -63,6 +69,10 @@ def tasn_grid(saliency: Tensor, *, dense: float = 4.0, iters: int = 1) -> Tensor
     (B, 1, H, W) or (B, H, W) -> (B, H, W, 2). Not the identity at uniform saliency: it lies one cell to the upper left of it, and the first
     row and column one cell outside the image. A flat marginal flattens the other one too. Theirs has no gradient. Magnification along
     an axis is bounded by about `dense`.
+
+    Example:
+        >>> tasn_grid(torch.ones(1, 5, 5))[0, 0, :, 0].tolist()  # a uniform map: one cell off, the first outside the image
+        [-1.5, -1.0, -0.5, 0.0, 0.5]
     """
     mass = as_mass(saliency).double()
     x, y = mass.amax(1), mass.amax(2)
@@ -90,6 +100,12 @@ def attwarp_grid(saliency: Tensor, *, power: float = 0.5, undo: bool = False) ->
 
     (B, 1, H, W) or (B, H, W) -> (B, H, W, 2), shifted by up to half a pixel against the equal cells that are meant. undo: raise each
     marginal to 1 / power ("apply inverse"). The map's scale matters a little, through the 1e-9; here its peak is 1.
+
+    Example:
+        >>> saliency = torch.ones(1, 5, 5)
+        >>> saliency[:, :, 3:] = 16
+        >>> [round(x, 3) for x in attwarp_grid(saliency)[0, 0, :, 0].tolist()]  # the last position lies outside the image
+        [-1.0, 0.1, 0.675, 0.95, 1.225]
     """
     mass = as_mass(saliency).double()
     biased = mass**power + 1e-9

@@ -28,6 +28,13 @@ def separable_grid(saliency: Tensor, *, sigma: float, padding: str = "reflect", 
     Returns (B, H, W, 2), x first, `align_corners=True`, float32 at least. Rows and columns stay straight, and it never folds
     where the map is positive: a Gaussian, truncated or not, keeps the order of its weighted means. Two salient places make
     two ghosts where their rows and columns cross. Equal to `saliency_grid` for a map that is an outer product.
+
+    Example:
+        >>> from lib.models.sampler import saliency_grid
+        >>> rows, columns = torch.rand(1, 9, 1) + 0.1, torch.rand(1, 1, 9) + 0.1
+        >>> grid = separable_grid(rows * columns, sigma=2)  # a map that is a product: the attraction in the plane, too
+        >>> torch.allclose(grid, saliency_grid(rows * columns, sigma=2, padding="reflect"), atol=1e-5)
+        True
     """
     mass = as_mass(saliency)
     reach = min(mass.shape[1:]) - 1 if reach is None else reach
@@ -80,6 +87,11 @@ def boxes_saliency(boxes: Tensor, size: int | tuple[int, int], *, image_size: in
     an axis is bandwidth times the box's side (the side, not its square). Each Gaussian is normalised over the cells and
     weighs `amplitude`. present: (B, N) bool, which of the boxes count (default: all). background: what each box adds to every
     cell, by default 1 / (2 reach + 1)^2 with their reach min(size) - 1. No box: uniform.
+
+    Example:
+        >>> saliency = boxes_saliency(torch.tensor([[[0.2, 0.2, 0.6, 0.6]]]), 31, image_size=600)
+        >>> round(saliency.sum().item(), 3), divmod(saliency.argmax().item(), 31)  # row and column of the box's centre
+        (1.0, (21, 21))
     """
     height, width = pair(size)
     if boxes.dim() != 3 or boxes.shape[-1] != 4:
@@ -109,7 +121,12 @@ def _axis_gauss(pixels: int, cells: int, centre: Tensor, variance: Tensor) -> Te
 
 
 class BoxSaliency(nn.Module):
-    """`boxes_saliency` with a bandwidth and an amplitude that learn: |1 + parameter| x initial + 0.1 each, as FOVEA has them."""
+    """`boxes_saliency` with a bandwidth and an amplitude that learn: |1 + parameter| x initial + 0.1 each, as FOVEA has them.
+
+    Example:
+        >>> BoxSaliency(31, image_size=600)(torch.tensor([[[0.2, 0.2, 0.6, 0.6]]])).shape
+        torch.Size([1, 1, 31, 31])
+    """
 
     def __init__(self, size: int | tuple[int, int], image_size: int | tuple[int, int], *, amplitude: float = 1.0, bandwidth: float = 64.0):
         super().__init__()
@@ -127,6 +144,11 @@ def composite_saliency(fixed: Tensor, adaptive: Tensor, *, weight: float = 0.5) 
     """FOVEA's composite: (1 - weight) of the data set's fixed map and `weight` of this picture's, each of them summing to 1.
 
     fixed (1 or B, 1, H, W), adaptive (B, 1, H, W). LZU is weight 0.
+
+    Example:
+        >>> here = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
+        >>> composite_saliency(torch.ones(1, 1, 2, 2), here)[0, 0].tolist()  # half even, half here
+        [[0.625, 0.125], [0.125, 0.125]]
     """
     if not 0 <= weight <= 1:
         raise ValueError(f"weight is {weight}, expected a share of the adaptive map from 0 to 1")
