@@ -33,7 +33,7 @@ from lib.data.saliency_store import FullSize, Selection
 from lib.files.maps import ARRAYS, PICTURES, fineness, map_kind, read_map_file
 from lib.files.pictures import EXIF, picture_header
 from lib.files.pictures import turned as turn
-from lib.results.statistics import bootstrap
+from lib.results.statistics import summarise
 from lib.files import replace_atomically
 from lib.training.saliency import against_maps, at_fixations, enlarge
 
@@ -204,7 +204,7 @@ def _prediction(full: FullSize, position: int, path: Path, resize: str | None, e
 
 
 def report(scores: Scores, *, dataset: str, expected: int, twin: bool, turned_photographs: int = 0, exif: str = "stored") -> str:
-    """The means with 95 % bootstrap intervals over images, and what they are over."""
+    """The means with 95 % intervals over images, and what they are over."""
     frame = scores.frame
     lines = [f"{'SYNTHETIC TWIN of ' if twin else ''}{dataset}: {len(frame)} maps of {expected} images"
              + (f", {scores.resized} resized to their photograph" if scores.resized else "")
@@ -216,7 +216,7 @@ def report(scores: Scores, *, dataset: str, expected: int, twin: bool, turned_ph
         lines.append(f"warning: {turned_photographs} of the photographs carry an EXIF orientation; maps are taken as made of the {exif} pixels"
                      + (", give --exif upright if they were made of upright pictures" if exif == "stored" else ""))
     for name, label in NAMES.items():
-        interval = bootstrap(frame[name].to_numpy())
+        interval = summarise([frame[name].to_numpy()], over="images")
         without = int(frame[name].isna().sum())
         lines.append(f"{label:10} {interval.text(3)}" + (f"   (undefined for {without})" if without else ""))
     return "\n".join(lines)

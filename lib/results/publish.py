@@ -4,6 +4,7 @@
     tables/                                                         as `python -m lib report` wrote them
     notebooks/                                                      executed, their pictures as JPEG: tracked files must stay small
     figures/                                                        those of `FIGURES`, with 256 colours
+    noise.json                                                      by how much trainings differ (lib/results/noise.py)
     weights/                                                        those of `WEIGHTS`, with SHA256SUMS
 
 What was there before goes. Smoke runs are left out.
@@ -22,6 +23,8 @@ from pathlib import Path
 import nbformat
 from PIL import Image
 
+from lib import claims
+from lib.results import noise
 from lib.results.records import ROOT
 from lib.results.store import MEANINGLESS, Item, Stored, read_folder
 
@@ -115,6 +118,7 @@ def publish(results: Path, reference: Path = REFERENCE) -> Stored:
     put_weights(stored, reference / "weights")
     put_figures(results / "figures", reference / "figures")
     put_notebooks(results / "notebooks", reference / "notebooks")
+    noise.write(claims.reference_noise(claims.ledger(), stored.groups), reference / noise.FILE.name)
     shutil.copytree(results / "tables", reference / "tables", ignore=shutil.ignore_patterns("*smoke*"))
     return stored
 
