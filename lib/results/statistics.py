@@ -22,6 +22,7 @@ import numpy as np
 from scipy import optimize, special
 
 LEVEL = 0.95
+MOST_ALIKE = 4.0  # degrees of freedom; the reference's rows have 2.4, of two of its three seeds 4, 2 and 240
 OWN, REFERENCE, NONE, FIXED = "own", "reference", "none", "fixed"  # where an estimate's training noise is from
 METHOD = ("± is half of a 95 % interval, Student's t, over test samples (whole clusters of them where a subject gives many) and over trainings, both together; "
           "a run of one seed takes the noise of training from the reference's seeds. Differences between rows are paired, sample by sample.")
@@ -197,8 +198,8 @@ def total(components: Iterable[Component]) -> Component:
 def priors(families: Sequence[Sequence[Component]], df: float | None = None) -> list[Component | None]:
     """What the variances of each family are like: the pooled variance, on d0 degrees of freedom, the same for all; None for fewer than two.
 
-    d0 says how alike the rows of a family are, by the moments of log s^2 (Smyth 2004, section 6.2); it is never more than what it is estimated
-    from. df: d0, where it is known from elsewhere. Variances of 0 tell nothing. A deviation: where Smyth has the middle of the
+    d0 says how alike the rows of a family are, by the moments of log s^2 (Smyth 2004, section 6.2); never more than `MOST_ALIKE`, since two or
+    three seeds may say anything. df: d0, where it is known from elsewhere. Variances of 0 tell nothing. A deviation: where Smyth has the middle of the
     logarithms there is the pooled variance, which is larger. Left out one by one and compared with the others, the reference's three
     seeds lie outside their 95 % interval in 4.4 % of cells with it, and in 8.4 % without.
     """
@@ -208,7 +209,7 @@ def priors(families: Sequence[Sequence[Component]], df: float | None = None) -> 
         logs = [np.array([np.log(one.variance) - special.digamma(one.df / 2) + np.log(one.df / 2) for one in family]) for family in used]
         excess = sum(((found - found.mean()) ** 2).sum() for found in logs) / sum(len(found) - 1 for found in logs)
         excess -= np.mean([special.polygamma(1, one.df / 2) for family in used for one in family])
-        df = min(2 * _inverse_trigamma(excess), float(sum(one.df for family in used for one in family)))
+        df = min(2 * _inverse_trigamma(excess), MOST_ALIKE)
     return [_pooled(family, df) if len(family) > 1 else None for family in known]
 
 
@@ -217,7 +218,7 @@ def _pooled(family: Sequence[Component], df: float) -> Component:
 
 
 def _inverse_trigamma(value: float) -> float:
-    """x with trigamma(x) = value; no variances differ more than x = 0.25 says, and none less than 1e6."""
+    """x with trigamma(x) = value, from 0.25 to 1e6."""
     def off(x: float) -> float:
         return float(special.polygamma(1, x)) - value
 
