@@ -262,8 +262,9 @@ def _summed(parts: Sequence[Estimate]) -> Estimate:
 
 def summarise(per_seed: Sequence[np.ndarray], clusters: np.ndarray | None = None, *, over: str, noise: Noise | None = None) -> Interval:
     """The interval of the mean of values (n,) for each seed; without one where there are no two samples, or clusters of them."""
+    sample = Sample(np.stack(per_seed), clusters, noise)
     try:
-        found = estimate([Sample(np.stack(per_seed), clusters, noise)])
+        found = estimate([sample])
     except ValueError:
         return Interval(np.nan, np.nan, np.nan, 0, over)
     return replace(found.interval, over=found.varies(over))
