@@ -83,12 +83,20 @@ class Judged:
     cells: list[Cell]
 
     @cached_property
+    def count(self) -> int:
+        return sum(cell.judged for cell in self.cells)
+
+    @cached_property
     def networks(self) -> list[list[Cell]]:
-        found: list[list[Cell]] = []
+        rows: dict[tuple, list[Cell]] = {}
         for cell in (cell for cell in self.cells if cell.judged and cell.trainings):
-            alike = [one for one in found if any(cell.group == other.group and cell.trainings & other.trainings for other in one)]
-            found = [one for one in found if one not in alike] + [[cell, *(other for one in alike for other in one)]]
-        return found
+            rows.setdefault((cell.group, cell.trainings), []).append(cell)
+        found: list[tuple[Group, frozenset[str], list[Cell]]] = []
+        for (group, trainings), cells in rows.items():
+            alike = [one for one in found if one[0] == group and one[1] & trainings]
+            joined = (group, trainings.union(*(one[1] for one in alike)), cells + [cell for one in alike for cell in one[2]])
+            found = [one for one in found if not any(one is other for other in alike)] + [joined]
+        return [cells for *_, cells in found]
 
     @cached_property
     def levels(self) -> dict[int, float]:
@@ -110,7 +118,7 @@ class Judged:
             return NOT_JUDGED
         if cell.same or cell.within(self.levels.get(id(cell), 1 - LEVEL)):
             return IDENTICAL if cell.same else AGREES
-        return OUTSIDE if cell.within(EACH / sum(one.judged for one in self.cells)) else DISAGREES
+        return OUTSIDE if cell.within(EACH / self.count) else DISAGREES
 
     @property
     def bad(self) -> list[Cell]:
@@ -256,7 +264,7 @@ def _not_run(names: list[str], reference: Stored, here: Stored) -> list[str]:
 
 def verdicts(judged: Judged) -> tuple[str, bool]:
     """The last lines: all cells agree, or those that do not; and whether all do. Where none was compared, they do not."""
-    count, same = sum(cell.judged for cell in judged.cells), sum(cell.same for cell in judged.cells)
+    count, same = judged.count, sum(cell.same for cell in judged.cells)
     networks = f"{judged.outside} of {len(judged.networks)} networks outside their 95 % interval, where honest runs have at most {judged.most}"
     if not count:
         return "Nothing was compared: the two folders have no row in common on the same data set and kind of device.", False
