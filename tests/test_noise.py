@@ -45,8 +45,8 @@ def test_every_shown_mean_has_its_noise(groups):
                 values = [column.samples(item.values) for item in found.values()]
                 if len(found) < 2 or any(one is None or not np.isfinite(one).any() for one in values):
                     continue
-                assert known.of(name, column.name).seeds.variance ** 0.5 == pytest.approx(np.std([np.nanmean(one) for one in values], ddof=1), rel=1e-4, abs=1e-9)
-                assert known.of(name, column.name).seeds.df == len(found) - 1
+                told, sd = known.of(name, column.name).seeds, np.std([np.nanmean(one) for one in values], ddof=1)
+                assert told.variance**0.5 == pytest.approx(sd, rel=1e-4, abs=1e-9) and told.df == len(found) - 1
                 other = rows.get(table.reference_of(name), {})
                 if name != table.reference_of(name) and found.keys() == other.keys():
                     assert known.of(difference(name, table.reference_of(name)), column.name).seeds is not None

@@ -192,7 +192,8 @@ def test_every_interval_says_what_it_is_over_and_of_how_many(folder):
     for one in collect(folder).tables:
         for shown in filter(None, (one.main(), one.comparisons())):
             cells = [cell for line in shown.lines for cell in line[1:] if "±" in cell.text]
-            assert cells and all(re.fullmatch(r"\d+ [a-z]+( \(\d+ [a-z]+\))?, (1 seed(, pictures only)?|\d seeds( alike)?)", cell.note) for cell in cells)
+            form = re.compile(r"\d+ [a-z]+( \(\d+ [a-z]+\))?, (1 seed(, pictures only)?|\d seeds( alike)?)")
+            assert cells and all(form.fullmatch(cell.note) for cell in cells)
             notes.setdefault(one.table.name, set()).update(cell.note for cell in cells)
     assert notes == {"salicon": {"40 images, 1 seed, pictures only"},
                      "gazecapture": {"4 subjects (20 frames), 3 seeds", "4 subjects (20 frames), 1 seed, pictures only"}}

@@ -18,7 +18,7 @@ from lib.models import zoomed
 from lib.models.baselines import TrainMean
 from lib.models.network import declared
 from lib.models.sampler import identity_grid
-from lib.results import cells, grids
+from lib.results import grids
 from lib.results.statistics import OWN, summarise
 from lib.runs import engine
 from lib.runs.engine import Run, settings

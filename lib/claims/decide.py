@@ -190,7 +190,8 @@ def ledger_numbers(found: Iterable[Verdict]) -> pd.DataFrame:
 def _numbers(one: Verdict, claim: Claim) -> dict:
     group, found = one.group or Group("", "", "", "", None), one.found
     interval = found.interval if found else None
-    estimated = ("estimate", "estimate_low", "estimate_high", "n", "sample_unit", "clusters", "seeds", "training_noise", "p", "p_holm", "seeds_to_decide")
+    estimated = ("estimate", "estimate_low", "estimate_high", "n", "sample_unit", "clusters", "seeds", "training_noise", "p", "p_holm",
+                 "seeds_to_decide")
     values = (interval.mean, interval.low, interval.high, found.n, one.unit, found.clusters, found.seeds, found.trainings, one.p,
               one.p_holm, one.needed) if found else (None,) * len(estimated)
     return {"verdict": one.verdict, "key": claim.key, "claim": claim.sentence, "source": claim.source, "table": claim.table, "kind": claim.kind,

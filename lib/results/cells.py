@@ -16,6 +16,9 @@ from lib.results.store import Item, Rows
 from lib.tables.table import Column, Row, Table
 
 
+UNKNOWN = Known()
+
+
 @dataclass(frozen=True)
 class Value:
     """A mean with its 95 % interval, and what that is over."""
@@ -63,14 +66,14 @@ class Cell:
         return None if self.paper is None or self.ours is None else self.ours.interval.mean - self.paper
 
 
-def cell(table: Table, rows: Rows, name: str, column: Column, known: Known = Known()) -> Cell:
+def cell(table: Table, rows: Rows, name: str, column: Column, known: Known = UNKNOWN) -> Cell:
     row, other = table.row(name), table.reference_of(name)
     paper, base = row.published.get(column.name), table.row(table.reference).published.get(column.name)
     paper_versus = None if paper is None or base is None or name == table.reference else paper - base
     return Cell(row, column, own(table, rows, name, column, known), versus(table, rows, name, other, column, known), paper, paper_versus)
 
 
-def own(table: Table, rows: Rows, name: str, column: Column, known: Known = Known()) -> Value | None:
+def own(table: Table, rows: Rows, name: str, column: Column, known: Known = UNKNOWN) -> Value | None:
     """Row `name` in `column`; None where it was not run or has no such value."""
     found = rows.get(name, {})
     per_seed = {seed: column.samples(item.values) for seed, item in found.items()}
@@ -79,7 +82,7 @@ def own(table: Table, rows: Rows, name: str, column: Column, known: Known = Know
     return value and replace(value, interval=value.interval.within(least * column.scale, most * column.scale))
 
 
-def versus(table: Table, rows: Rows, name: str, other: str, column: Column, known: Known = Known()) -> Value | None:
+def versus(table: Table, rows: Rows, name: str, other: str, column: Column, known: Known = UNKNOWN) -> Value | None:
     """Row `name` minus row `other`, sample by sample, over the seeds that both have; None where there is none."""
     ours, theirs = rows.get(name, {}), rows.get(other, {})
     both = {seed: (column.samples(ours[seed].values), column.samples(theirs[seed].values)) for seed in sorted(ours.keys() & theirs.keys())}

@@ -34,9 +34,10 @@ from lib.results.statistics import LEVEL, METHOD, Component, quantile, total
 from lib.results.store import Group, Item, Rows, Stored, read_folder
 from lib.tables.table import Column, Table
 
-RULE = ("Would the reference's experiments, run again, give this? A mean is expected within t * sd * sqrt(1/seeds here + 1/seeds there) of the reference's, with "
-        "sd the noise of training that the reference's seeds show: \"allowed\" at 95 % for each network. One network in twenty lies outside by chance; a run disagrees "
-        "where more do, or where one cell lies outside an interval that is widened for all cells (at 5 % for both rules together).")
+RULE = ("Would the reference's experiments, run again, give this? A mean is expected within t * sd * sqrt(1/seeds here + 1/seeds there) of the "
+        "reference's, with sd the noise of training that its seeds show: \"allowed\" at 95 % for each network. One network in twenty lies "
+        "outside by chance; a run disagrees where more do, or where one cell lies outside an interval that is widened for all cells "
+        "(at 5 % for both rules together).")
 ROUNDING = 1e-4  # of the value, or of its spread over the samples, where nothing is trained
 IDENTICAL, AGREES, OUTSIDE, DISAGREES, NOT_JUDGED = "identical", "agrees", "outside", "DISAGREES", NOTHING
 EACH = (1 - LEVEL) / 2  # of honest runs, by which each of the two rules errs at most
@@ -133,7 +134,8 @@ class Judged:
         means = [side.interval.text(digits) if side else NOTHING for side in sides]
         difference = f"{cell.difference:+.{digits}f}" if all(sides) else NOTHING
         limit = f"{cell.allowed(self.levels.get(id(cell), 1 - LEVEL)):.{digits}f}" if cell.expected else NOTHING
-        return [cell.row, cell.column.name, *(" | ".join(dict.fromkeys(both)) for both in (samples, seeds)), *means, difference, limit, self.verdict(cell)]
+        counts = (" | ".join(dict.fromkeys(both)) for both in (samples, seeds))
+        return [cell.row, cell.column.name, *counts, *means, difference, limit, self.verdict(cell)]
 
 
 def _list(seeds: tuple[int, ...]) -> str:
@@ -188,8 +190,10 @@ class Section:
         if not self.reference:
             return ["Here only: the reference has nothing of this group. Not judged."]
         alone = (("In the reference only", self.reference.keys() - self.here.keys()), ("Here only", self.here.keys() - self.reference.keys()))
-        unknown = [] if any(cell.expected for cell in self.cells) else ["The reference has one seed: what another training gives is not known. Not judged."]
-        return [self._data(), *unknown, *(f"{title}: {', '.join(row.name for row in self.table.rows if row.name in rows)}." for title, rows in alone if rows)]
+        unknown = [] if any(cell.expected for cell in self.cells) else [
+            "The reference has one seed: what another training gives is not known. Not judged."]
+        named = ((title, ", ".join(row.name for row in self.table.rows if row.name in rows)) for title, rows in alone if rows)
+        return [self._data(), *unknown, *(f"{title}: {names}." for title, names in named)]
 
     def _data(self) -> str:
         """Whether both sides saw the same data, by their fingerprints."""

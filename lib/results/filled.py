@@ -71,7 +71,8 @@ class Filled:
         tests = ", ".join(dict.fromkeys(f"{'' if self.table.row(record.row).variant == 'main' else 'for the control '}{record.n} test {record.unit}"
                                         for record in self.records))
         count = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}{' (not all rows have all of them)' * bool(self.fewer)}"
-        over = dict.fromkeys(value.found.varies(self.table.over) for one in self.cells.values() if (value := one.ours) and np.isfinite(value.interval.half))
+        shown = [one.ours for one in self.cells.values() if one.ours and np.isfinite(one.ours.interval.half)]
+        over = {value.found.varies(self.table.over) for value in shown}
         parts = ["Preset smoke: THESE NUMBERS MEAN NOTHING, they show that everything runs."] if self.group.preset == MEANINGLESS else []
         parts.append(f"{self.table.paper}. Data: {self.group.data}, {tests}; preset {self.group.preset}, {self.group.device}, {count}.")
         parts += ["The data are synthetic: values are not comparable with the paper's, only their order and signs."] if self.group.is_twin else []
@@ -168,7 +169,8 @@ class Filled:
     def _numbers(self, one: Cell, ours: Value, versus: Value | None) -> dict:
         return {"row": one.row.name, "label": one.row.label, "variant": one.row.variant, "column": one.column.name, "quantity": one.column.axis,
                 "lower_is_better": one.column.lower_is_better, "paper": one.paper, **_bounds("ours", ours), **_bounds("versus_reference", versus),
-                "paper_versus_reference": one.paper_versus, "n": ours.interval.n, "interval_over": ours.found.varies(ours.interval.over), "samples": ours.samples,
+                "paper_versus_reference": one.paper_versus, "n": ours.interval.n,
+                "interval_over": ours.found.varies(ours.interval.over), "samples": ours.samples,
                 "unit": ours.unit, "seeds": len(ours.seeds), "versus_reference_n": versus.interval.n if versus else 0,
                 "versus_reference_over": versus.found.varies(versus.interval.over) if versus else "", "dataset": self.group.dataset,
                 "is_twin": self.group.is_twin, "preset": self.group.preset, "device": self.group.device}

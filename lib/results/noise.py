@@ -25,8 +25,8 @@ from lib.results.store import Group, Rows, sharing
 from lib.tables.table import Column, Table
 
 FILE = ROOT / "results" / "reference" / "noise.json"
-ABOUT = ("Standard deviation between trainings of each row, difference of rows and claim, by column (of a claim: by contrast): [its own, degrees of freedom, "
-         "that of rows like it, degrees of freedom]. Written by `python -m lib.results.publish`; lib/results/noise.py says what it is for.")
+ABOUT = ("Standard deviation between trainings of each row, difference of rows and claim, by column (of a claim: by contrast): [its own, degrees of "
+         "freedom, that of rows like it, degrees of freedom]. Written by `python -m lib.results.publish`; lib/results/noise.py says what it is for.")
 NOTHING = Noise()
 
 Place = tuple[str, str, str]  # the table whose records these are, data set, preset
@@ -148,7 +148,8 @@ def _date(commits: tuple[str, ...]) -> str:
 def write(found: dict[Place, Known], path: Path = FILE) -> None:
     """One line for each row, difference and claim."""
     def block(where: Place, one: Known) -> str:
-        lines = [f"  {json.dumps(what)}: {json.dumps({column: _plain(noise) for column, noise in columns.items()})}" for what, columns in one.noise.items()]
+        plain = {what: {column: _plain(noise) for column, noise in columns.items()} for what, columns in one.noise.items()}
+        lines = [f"  {json.dumps(what)}: {json.dumps(columns)}" for what, columns in plain.items()]
         head = {"table": where[0], "dataset": where[1], "preset": where[2], "commits": one.commits, "date": one.date, "seeds": one.seeds,
                 "prior_df": one.prior_df, "verdicts": one.verdicts}
         return json.dumps(head)[:-1] + ', "noise": {\n' + ",\n".join(lines) + "}}"
@@ -171,9 +172,14 @@ def committed() -> dict[Place, Known]:
 @functools.cache
 def _read(path: Path, _: int) -> dict[Place, Known]:
     try:
-        return {(one["table"], one["dataset"], one["preset"]): Known(
-            {what: {column: Noise(*(Component(sd**2, df) for sd, df in zip(numbers[::2], numbers[1::2], strict=True))) for column, numbers in columns.items()}
-             for what, columns in one["noise"].items()}, one["verdicts"], tuple(one["seeds"]), tuple(one["commits"]), one["date"], one["prior_df"])
-            for one in json.loads(path.read_text(encoding="utf-8"))["groups"]}
+        return {(one["table"], one["dataset"], one["preset"]): _parsed(one) for one in json.loads(path.read_text(encoding="utf-8"))["groups"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: not a file of training noise ({error}); `git checkout` it, or write it anew with python -m lib.results.publish") from None
+        raise ValueError(f"{path}: not a file of training noise ({error}); check it out again, or write it with lib.results.publish") from None
+
+
+def _parsed(one: dict) -> Known:
+    def noise(numbers: list[float]) -> Noise:
+        return Noise(*(Component(sd**2, df) for sd, df in zip(numbers[::2], numbers[1::2], strict=True)))
+
+    return Known({what: {column: noise(numbers) for column, numbers in columns.items()} for what, columns in one["noise"].items()},
+                 one["verdicts"], tuple(one["seeds"]), tuple(one["commits"]), one["date"], one["prior_df"])

@@ -24,8 +24,9 @@ from scipy import optimize, special
 LEVEL = 0.95
 MOST_ALIKE = 4.0  # degrees of freedom; the reference's rows have 2.4, of two of its three seeds 4, 2 and 240
 OWN, REFERENCE, NONE, FIXED = "own", "reference", "none", "fixed"  # where an estimate's training noise is from
-METHOD = ("± is half of a 95 % interval, Student's t, over test samples (whole clusters of them where a subject gives many) and over trainings, both together; "
-          "a run of one seed takes the noise of training from the reference's seeds. Differences between rows are paired, sample by sample.")
+METHOD = ("± is half of a 95 % interval, Student's t, over test samples (whole clusters of them where a subject gives many) and over trainings, "
+          "both together; a run of one seed takes the noise of training from the reference's seeds. Differences between rows are paired, "
+          "sample by sample.")
 
 
 @dataclass(frozen=True)
@@ -199,8 +200,8 @@ def priors(families: Sequence[Sequence[Component]], df: float | None = None) -> 
     """What the variances of each family are like: the pooled variance, on d0 degrees of freedom, the same for all; None for fewer than two.
 
     d0 says how alike the rows of a family are, by the moments of log s^2 (Smyth 2004, section 6.2); never more than `MOST_ALIKE`, since two or
-    three seeds may say anything. df: d0, where it is known from elsewhere. Variances of 0 tell nothing. A deviation: where Smyth has the middle of the
-    logarithms there is the pooled variance, which is larger. Left out one by one and compared with the others, the reference's three
+    three seeds may say anything. df: d0, where it is known from elsewhere. Variances of 0 tell nothing. A deviation: where Smyth has the
+    middle of the logarithms there is the pooled variance, which is larger. Left out one by one and compared with the others, the reference's three
     seeds lie outside their 95 % interval in 4.4 % of cells with it, and in 8.4 % without.
     """
     known = [[one for one in family if one.variance > 0] for family in families]
