@@ -133,9 +133,9 @@ def fetch(arguments: argparse.Namespace) -> None:
 
 
 def predict_arguments(parser: argparse.ArgumentParser) -> None:
-    from lib import predict as predicting
+    from lib import options
 
-    predicting.add_arguments(parser)
+    options.predict_arguments(parser)
 
 
 def predict(arguments: argparse.Namespace) -> int:
@@ -145,9 +145,9 @@ def predict(arguments: argparse.Namespace) -> int:
 
 
 def score_arguments(parser: argparse.ArgumentParser) -> None:
-    from lib import score as scoring
+    from lib import options
 
-    scoring.add_arguments(parser)
+    options.score_arguments(parser)
 
 
 def score(arguments: argparse.Namespace) -> int:
@@ -157,9 +157,9 @@ def score(arguments: argparse.Namespace) -> int:
 
 
 def zoom_arguments(parser: argparse.ArgumentParser) -> None:
-    from lib import zoom as zooming
+    from lib import options
 
-    zooming.add_arguments(parser)
+    options.zoom_arguments(parser)
 
 
 def zoom(arguments: argparse.Namespace) -> int:

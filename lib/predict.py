@@ -22,7 +22,6 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,15 +31,15 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from lib.files.pictures import EXIF, picture_size, read_picture
+from lib.files.pictures import picture_size, read_picture
 from lib.models.emlnet_weights import GUIDE, RELEASED, WEIGHTS, load_emlnet
 from lib.models.mrcnn import MrCNN
 from lib.models.mrcnn_weights import load_mrcnn
+from lib.options import BLUR
 from lib.files import ROOT
 from lib.files import replace_atomically
 
 TRAINED = ROOT / "results" / "reference" / "weights"
-BLUR = 5.0  # pixels of a map that is 480 high
 LARGE = 1 << 24  # pixels from which a JPEG is decoded at a fraction of its size
 REMEDY = "give a photograph as JPEG, PNG, TIFF or WebP, or save it again"
 
@@ -202,21 +201,6 @@ def _save_array(path: Path, array: NDArray) -> None:
 # The command line
 
 
-class Model(NamedTuple):
-    """A model of the command: its options, and how it becomes a function from photograph to map."""
-
-    summary: str
-    add_options: Callable[[argparse.ArgumentParser], None]
-    build: Callable[[argparse.Namespace], Callable[[Path], NDArray]]
-
-
-def _emlnet_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--encoder", action="append", type=Path, default=[], metavar="WEIGHTS", help="one encoder, or twice for two")
-    parser.add_argument("--decoder", type=Path, metavar="WEIGHTS", help="combines two encoders")
-    parser.add_argument("--size", type=_size, help="height,width of the network's input (480,640; small encoders 120,160)")
-    parser.add_argument("--blur", type=float, default=BLUR, help="sigma in pixels of a map 480 high (default 5), 0 for none")
-
-
 def _emlnet(arguments: argparse.Namespace) -> Callable[[Path], NDArray]:
     encoders, decoder = arguments.encoder, arguments.decoder
     if not encoders and decoder is None:
@@ -236,33 +220,13 @@ def _trained_here(name: str, instead: str) -> Path:
     return path
 
 
-def _mrcnn_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="safetensors of a row of the table mrcnn (default: those of the repository)")
-    parser.add_argument("--squares", type=_sides, help="what one or two streams look at, 400,150 say; three streams need none")
-    parser.add_argument("--blur", type=float, default=0.0, help="sigma in cells of the 50x50 map (default 0: none)")
-
-
 def _mrcnn(arguments: argparse.Namespace) -> Callable[[Path], NDArray]:
     weights = arguments.weights or _trained_here("mrcnn", "give --weights, a file that `python -m lib table mrcnn` left in results/runs")
     model = load_mrcnn(weights, arguments.squares).to(choose_device(arguments.device))
     return lambda photo: mrcnn_map(model, photo, blur=arguments.blur, exif=arguments.exif)
 
 
-MODELS = {"emlnet": Model("EML-NET: one encoder, or two and their decoder", _emlnet_options, _emlnet),
-          "mrcnn": Model("Mr-CNN: weights that were trained here", _mrcnn_options, _mrcnn)}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the command `predict`, one sub-command for each of MODELS; `main` runs it."""
-    models = parser.add_subparsers(dest="model", required=True)
-    for name, model in MODELS.items():
-        options = models.add_parser(name, help=model.summary)
-        options.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
-        options.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder for the maps (default: the current one)")
-        options.add_argument("--exif", choices=EXIF, default="upright",
-                             help="turn photographs upright (default), or leave them stored as `score` and data sets have them")
-        options.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
-        model.add_options(options)
+MODELS: dict[str, Callable[[argparse.Namespace], Callable[[Path], NDArray]]] = {"emlnet": _emlnet, "mrcnn": _mrcnn}  # their options: `lib.options`
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -273,7 +237,7 @@ def main(arguments: argparse.Namespace) -> int:
     stems = [arguments.out / f"{photo.stem}_smap" for photo in arguments.photos]
     if twice := sorted({str(stem) for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"several photographs would be written to {twice[0]}.png; predict them into different folders")
-    predict, failed = MODELS[arguments.model].build(arguments), False
+    predict, failed = MODELS[arguments.model](arguments), False
     for photo, stem in zip(arguments.photos, stems, strict=True):
         try:
             print(*save_map(stem, predict(photo)))
@@ -281,22 +245,3 @@ def main(arguments: argparse.Namespace) -> int:
             print(f"error: {error}", file=sys.stderr)
             failed = True
     return int(failed)
-
-
-def _size(text: str) -> tuple[int, int]:
-    """ "480,640" or "480x640" as (480, 640)."""
-    try:
-        height, width = map(int, text.replace("x", ",").split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write height,width such as 480,640") from None
-    if min(height, width) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: both must be positive, such as 480,640")
-    return height, width
-
-
-def _sides(text: str) -> tuple[int, ...]:
-    """ "400,150" as (400, 150); which squares there are is the model's business."""
-    try:
-        return tuple(map(int, text.split(",")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} are no squares; write their sides such as 400,150") from None

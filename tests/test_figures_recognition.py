@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from lib.figures import recognition, recognition_numbers
-from lib.results.statistics import bootstrap
+from lib.results.statistics import mean
 from lib.runs.engine import Run
 from lib.training.loop import run_network
 
@@ -161,7 +161,7 @@ def test_looks_shows_the_recorded_means_and_leaves_out_rows_that_only_resize(run
     for ax, key in zip(figure.axes, recognition_numbers.LOOKS, strict=False):
         drawn = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
         for name in ("sampler", "oracle"):
-            assert np.isclose(drawn, bootstrap(run.results[name][0].values[key]).mean).any(), (name, key)
+            assert np.isclose(drawn, mean(run.results[name][0].values[key])).any(), (name, key)
 
 
 def test_shares_leave_out_pictures_without_a_box():

@@ -11,6 +11,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from lib.data import osie, osie_verify
+from lib.data.fetch import published_checksums
 from lib.data.saliency import SaliencyData
 
 savemat = pytest.importorskip("scipy.io").savemat
@@ -177,5 +178,5 @@ def test_the_real_data():
         assert len(everything) == osie.FIXATIONS
     elif len(data) == 500:
         assert len(everything) == 69_876
-    published, stimuli = osie.published_checksums(), root / "data" / "stimuli"
+    published, stimuli = published_checksums(), root / "data" / "stimuli"
     assert all(osie_verify.sha256(stimuli / data.name(i)) == published[f"stimuli/{data.name(i)}"] for i in range(0, len(data), 25))

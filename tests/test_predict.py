@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from lib import predict
+from lib import options, predict
 from lib.files import pictures
 from lib.models.emlnet import Decoder, SmallEncoder
 from lib.predict import predict_emlnet, read_photo, saliency_map, save_map
@@ -219,7 +219,7 @@ def test_saved_maps_are_stretched_and_rounded_and_kept_as_they_are(tmp_path):
 
 def run(*words: object) -> int:
     parser = argparse.ArgumentParser()
-    predict.add_arguments(parser)
+    options.predict_arguments(parser)
     return predict.main(parser.parse_args([*map(str, words)]))
 
 

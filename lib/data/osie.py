@@ -43,7 +43,6 @@ MOST = 60  # fixations of one observer on one picture: 3 seconds of 50 ms each; 
 REMEDY = "python -m lib fetch osie DIR gets the published files"
 FIXATIONS_MD5 = "8efdf6fe66f38b6e70f854c7ff45aa70"  # of the published fixations.mat
 BLUR = 24  # pixels, one degree of visual angle
-CHECKSUMS = Path(__file__).with_name("osie_sha256.txt")  # format of sha256sum, names relative to ROOT/data
 PUBLISHED = tuple(f"{number}.jpg" for number in range(1001, 1001 + IMAGES))
 
 
@@ -127,11 +126,6 @@ class OSIE(Photographs):
     def fingerprint(self) -> str:
         """16 hex digits over the stimuli's names and sizes, and the bytes of fixations.mat."""
         return digest(self._paths, [self._mat])
-
-
-def published_checksums() -> dict[str, str]:
-    """{name relative to ROOT/data: SHA-256} of the 700 stimuli and of fixations.mat, as published."""
-    return {name: sha for sha, name in (line.split() for line in CHECKSUMS.read_text().splitlines())}
 
 
 def _read_fixations(path: Path) -> dict[str, NDArray[np.float64]]:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lib.data.files import TWIN_FILE, one_line, read_json
-from lib.data.osie import FIXATIONS, IMAGES, MOST, OSIE, SIZE, published_checksums
+from lib.data.fetch import published_checksums
+from lib.data.osie import FIXATIONS, IMAGES, MOST, OSIE, SIZE
 from lib.data.points import Plausibility
 from lib.data.report import Report
 from lib.data.saliency import Findings, check_photographs, tell_implausible, tell_unseen

@@ -12,13 +12,14 @@ import pandas as pd
 
 from lib.results.cells import Cell, Value, cell, versus
 from lib.results.grids import NOTHING, Grid, Mark, Text, grid, latex, markdown, minus
+from lib.results.noise import Known, known
 from lib.results.records import Record
+from lib.results.statistics import METHOD, REFERENCE
 from lib.results.store import MEANINGLESS, Group, Rows
 from lib.tables.table import Column, Table
 from lib.training.checkpoint import replace_atomically
 
-LEGEND = ("± is half of a 95 % interval, and beside it stands what it is over, and how many: for one seed a bootstrap over test samples, or over "
-          "whole clusters of them (subjects); for several seeds Student's t over the seeds. Differences between rows are paired, sample by sample.")
+LEGEND = f"{METHOD} Beside it stands how many of them there are."
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,24 @@ class Filled:
         tests = ", ".join(dict.fromkeys(f"{'' if self.table.row(record.row).variant == 'main' else 'for the control '}{record.n} test {record.unit}"
                                         for record in self.records))
         count = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}{' (not all rows have all of them)' * bool(self.fewer)}"
-        over = sorted({value.over for one in self.cells.values() if (value := one.ours) and np.isfinite(value.interval.half)}, reverse=True)
+        shown = [one.ours for one in self.cells.values() if one.ours and np.isfinite(one.ours.interval.half)]
+        over = {value.found.varies(self.table.over) for value in shown}
         parts = ["Preset smoke: THESE NUMBERS MEAN NOTHING, they show that everything runs."] if self.group.preset == MEANINGLESS else []
         parts.append(f"{self.table.paper}. Data: {self.group.data}, {tests}; preset {self.group.preset}, {self.group.device}, {count}.")
         parts += ["The data are synthetic: values are not comparable with the paper's, only their order and signs."] if self.group.is_twin else []
-        parts += [f"±: 95 % {', '.join(over)}."] if over else []
+        parts += [f"±: 95 %, over {'; '.join(sorted(over))}."] if over else []
+        parts += [f"The noise of training is that of the reference's seeds {', '.join(map(str, self.known.seeds))}."] if self.borrows else []
         return " ".join(parts)
+
+    @cached_property
+    def known(self) -> Known:
+        """What is known of the noise of training."""
+        return known(self.group, self.rows)
+
+    @property
+    def borrows(self) -> bool:
+        """Whether a row of one seed takes the reference's noise."""
+        return any(one.ours and one.ours.found.trainings == REFERENCE for one in self.cells.values())
 
     def warnings(self) -> list[str]:
         """Results of different code or versions in one table."""
@@ -95,7 +108,7 @@ class Filled:
     @cached_property
     def cells(self) -> dict[tuple[str, str], Cell]:
         """By row and column, in the table's order."""
-        return {(row.name, column.name): cell(self.table, self.rows, row.name, column)
+        return {(row.name, column.name): cell(self.table, self.rows, row.name, column, self.known)
                 for row in self.table.rows if row.name in self.rows for column in self.table.columns}
 
     @property
@@ -129,7 +142,7 @@ class Filled:
     def pairs(self) -> dict[tuple[str, str], list[Value | None]]:
         """The differences of `comparisons`, one for each column."""
         chosen = [] if self.compared else [(row.name, self.table.reference) for row in self.table.rows if row.name in self.rows]
-        found = {pair: [versus(self.table, self.rows, *pair, column) for column in self.table.columns]
+        found = {pair: [versus(self.table, self.rows, *pair, column, self.known) for column in self.table.columns]
                  for pair in dict.fromkeys([*chosen, *self.table.comparisons])}
         return {pair: values for pair, values in found.items() if any(values)}
 
@@ -156,9 +169,10 @@ class Filled:
     def _numbers(self, one: Cell, ours: Value, versus: Value | None) -> dict:
         return {"row": one.row.name, "label": one.row.label, "variant": one.row.variant, "column": one.column.name, "quantity": one.column.axis,
                 "lower_is_better": one.column.lower_is_better, "paper": one.paper, **_bounds("ours", ours), **_bounds("versus_reference", versus),
-                "paper_versus_reference": one.paper_versus, "n": ours.interval.n, "interval_over": ours.interval.over, "samples": ours.samples,
+                "paper_versus_reference": one.paper_versus, "n": ours.interval.n,
+                "interval_over": ours.found.varies(ours.interval.over), "samples": ours.samples,
                 "unit": ours.unit, "seeds": len(ours.seeds), "versus_reference_n": versus.interval.n if versus else 0,
-                "versus_reference_over": versus.interval.over if versus else "", "dataset": self.group.dataset,
+                "versus_reference_over": versus.found.varies(versus.interval.over) if versus else "", "dataset": self.group.dataset,
                 "is_twin": self.group.is_twin, "preset": self.group.preset, "device": self.group.device}
 
     # --- as files -------------------------------------------------------------------------------------------------------

@@ -194,6 +194,16 @@ class Table:
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
 
+    def reference_of(self, name: str) -> str:
+        """The row that row `name` is compared with: the table's reference, within the control the control's."""
+        row = self.row(name)
+        return self.reference if row.variant == "main" else f"{row.variant}_{self.reference}"
+
+    def trainings(self, name: str) -> frozenset[str]:
+        """The rows whose training shows in row `name`: itself if it is trained, and those that it needs."""
+        row = self.row(name)
+        return frozenset([name] if row.trained else []).union(*map(self.trainings, row.needs))
+
     def rows_of(self, preset: str, dataset: str) -> list[Row]:
         """The rows that a preset and data set have: only twins have a negative control, or know the answer."""
         rows = [row for row in self.rows if row.presets is None or preset in row.presets]
