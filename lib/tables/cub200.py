@@ -15,10 +15,10 @@ from lib.tables.table import Quoted, Row, Table, Twin
 PRESETS = r.presets(task="resnet50", real_classes=200, twin_classes=16, epochs=14)
 
 ROWS = (
-    Row(name="plain", label="Plain ResNet-50, 227 px", network=zoomed.plain, published={"top-1": 81.6}),
-    Row(name="cam", label="ResNet-50 + CAM crop, two passes", network=zoomed.cam, recipe=None, needs=("plain",)),
-    Row(name="sampler", label="ResNet-50 + Saliency Sampler, 227 px", network=zoomed.sampler, published={"top-1": 84.5}),
-    Row(name="oracle", label="ResNet-50 + oracle grid at the box", network=zoomed.oracle),
+    Row(name="plain", label="Plain network", network=zoomed.plain, published={"top-1": 81.6}),
+    Row(name="cam", label="CAM crop, two passes", network=zoomed.cam, recipe=None, needs=("plain",)),
+    Row(name="sampler", label="Saliency sampler", network=zoomed.sampler, published={"top-1": 84.5}),
+    Row(name="oracle", label="Oracle grid at the box", network=zoomed.oracle),
     *r.CONTROLS,
 )
 
