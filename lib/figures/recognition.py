@@ -84,8 +84,8 @@ def sampled(run: Run, name: str, positions: Sequence[int]) -> list[Sampled]:
     made = []
     for i in positions:
         picture, view = task.stores["test"].fetch(np.array([i]))
-        annotation = task.columns["test"]["annotation"][i:i + 1]
-        made.append(sampler(picture, annotation if sampler.looks_at == "annotation" else view))
+        annotation = task.columns["test"].get(sampler.looks_at)  # an oracle's; what the others look at is no column
+        made.append(sampler(picture, view if annotation is None else annotation[i:i + 1]))
     return made
 
 
