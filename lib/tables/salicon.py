@@ -137,8 +137,8 @@ def selections(source: Source, split: str) -> dict[str, Selection]:
     SALICON has no public test fixations: its published validation split is ours to test on, and every tenth image of its
     training split ours to choose by; so of its published examples. The other sets publish no split, see `unpublished_split`.
     """
-    if source.dataset in ("twin", "salicon", "salicon_examples"):
-        train, test = examples(source.root) if source.dataset == "salicon_examples" else (SALICON(source.root, split=part) for part in ("train", "val"))
+    if source.dataset in ("twin", "salicon"):
+        train, test = examples(source.root) or [SALICON(source.root, split=part) for part in ("train", "val")]
         held = [i for i in range(len(train)) if i % 10 == 9]
         return {"train": Selection(train, [i for i in range(len(train)) if i % 10 != 9]), "val": Selection(train, held),
                 "test": Selection(test, range(len(test)))}
@@ -146,12 +146,10 @@ def selections(source: Source, split: str) -> dict[str, Selection]:
     return {part: Selection(data, indices) for part, indices in unpublished_split(data, split).items()}
 
 
-def examples(root: Path) -> tuple[SALICON2014, SALICON2014]:
-    """The two files of examples of 2014, of training and of validation photographs, in two folders of `root`."""
+def examples(root: Path) -> list[SALICON2014]:
+    """SALICON's examples of 2014, of training and of validation photographs, from two folders of `root`; none where there is the data set itself."""
     found = [sorted(root.glob(f"*/fixations_{part}2014*examples.json")) for part in ("train", "val")]
-    if any(len(paths) != 1 for paths in found):
-        raise FileNotFoundError(f"{root}: expected one */fixations_train2014examples.json and one */fixations_val2014*examples.json, each with its photographs")
-    return SALICON2014(found[0][0]), SALICON2014(found[1][0])
+    return [SALICON2014(paths[0]) for paths in found] if all(found) and not (root / "images").exists() else []
 
 
 @opens("pictures", "views", "truth", "saliency", values=("saliency values",))
@@ -165,7 +163,7 @@ def open_saliency(source: Source, *, size: tuple[int, int], split: str = "") -> 
 TABLE = Table(
     name="salicon", title="EML-NET: saliency prediction", paper="EML-NET, arXiv 1805.01047, and its released code", rows=ROWS,
     reference="centre_bias", columns=COLUMNS, presets=PRESETS, open=open_saliency, twin=Twin(module=twin, name="salicon"),
-    datasets=("twin", "salicon", "osie", "mit1003", "salicon_examples"),
+    datasets=("twin", "salicon", "osie", "mit1003"),
     comparisons=(("encoder_a", "mse"), ("encoder_b", "encoder_a"), ("decoder", "encoder_a"), ("decoder", "encoder_b"), ("released", "decoder"),
                  ("mse", "ceiling"), ("encoder_a", "ceiling"), ("decoder", "ceiling"), ("encoder_a", "small"), ("decoder", "observers")),
     quoted=QUOTED)

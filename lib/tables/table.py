@@ -187,6 +187,7 @@ class Table:
     over: str = "images"
     comparisons: tuple[tuple[str, str], ...] = ()  # pairs of rows that the claims are about: the first minus the second
     quoted: tuple[Quoted, ...] = ()
+    fit: Callable[[Any, Path | None], Any] | None = None  # of a preset and the data's folder (None: the twin's): the preset as these data need it
     caveats: dict[str, str] = field(default_factory=dict)  # preset -> what must stand with its numbers on real data
     records: str | None = None  # the table whose records are read and written, where two tables share rows
 
