@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from bench_compare import verdict
 from PIL import Image
 
 from lib import __main__ as cli
 from lib import compare, tables
 from lib.data.synthetic import cub200 as twin
 from lib.results.records import Item, Record
-from tests.bench_compare import verdict
 
 TABLE = tables.get("compare")
 
