@@ -43,6 +43,10 @@ class Difference:
     spread: float
 
     @property
+    def name(self) -> str:
+        return self.label[0].lower() + self.label[1:]
+
+    @property
     def decided(self) -> int:
         """1 or -1 where it is above or below 0 beyond doubt, else 0."""
         return int(np.sign(self.found.mean)) if self.p < LEVEL else 0
@@ -66,19 +70,24 @@ class Verdict:
     @property
     def text(self) -> str:
         lines = [f"Verdict: the sampler {self.verdict}." if self.verdict != UNDECIDED else "Verdict: undecided. These pictures are too few to tell."]
-        lines += [f"  sampler minus {one.label[0].lower()}{one.label[1:]}: {one.found.interval.text(1, sign=True)} points of top-1 "
-                  f"(95 %, {self.tested} test pictures, {one.found.seeds} seed{'s' * (one.found.seeds > 1)}), p {one.p:.3f}" for one in self.differences]
+        lines += [self._told(one) for one in self.differences]
         if not all(one.decided for one in self.differences):
             lines += [self._takes(one) for one in self.differences if not one.decided]
         if not all(one.found.trainings for one in self.differences):
             lines.append("  One seed knows nothing of what another training would give: --seeds 3 does.")
         return "\n".join(lines)
 
+    def _told(self, one: Difference) -> str:
+        seeds = f"{one.found.seeds} seed{'s' * (one.found.seeds > 1)}"
+        return (f"  sampler minus {one.name}: {one.found.interval.text(1, sign=True)} points of top-1 (95 %, {self.tested} test pictures, {seeds}), "
+                f"p {one.p:.3f}")
+
     def _takes(self, one: Difference) -> str:
         share = self.tested / self.pictures
         wanted = {points: one.takes(points) for points in sorted({WORTH, round(abs(one.found.mean), 1)}) if points >= 0.5}
-        told = ", ".join(f"{rounded(count / share):,} pictures ({rounded(count):,} to test on) for a difference of {points:g} points" for points, count in wanted.items())
-        return f"  To tell it from the {one.label[0].lower()}{one.label[1:]} it would take about {told}."
+        told = [f"{rounded(count / share):,} pictures ({rounded(count):,} to test on) for a difference of {points:g} points"
+                for points, count in wanted.items()]
+        return f"  To tell it from the {one.name} it would take about {', '.join(told)}."
 
 
 def rounded(count: float) -> int:
@@ -103,7 +112,8 @@ def decide(run: Run) -> Verdict:
     samples = [sample(contrast(less("sampler", other), {"top1": 100.0}), rows) for other in others]
     found = [estimate([one]) for one in samples]
     p = [p_value(one) if one.error > 0 else 1.0 for one in found]
-    differences = tuple(Difference(other=other, label=run.table.row(other).label, found=one, p=float(adjusted), spread=float(data.per_seed.mean(0).std(ddof=1)))
+    differences = tuple(Difference(other=other, label=run.table.row(other).label, found=one, p=float(adjusted),
+                                   spread=float(data.per_seed.mean(0).std(ddof=1)))
                         for other, one, adjusted, data in zip(others, found, holm(p), samples, strict=True))
     data = run.opened().task.data
     return Verdict(verdict=_word(differences), differences=differences, pictures=sum(map(len, data.values())), tested=len(data["test"]))
@@ -122,7 +132,7 @@ def _word(differences: tuple[Difference, ...]) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command `compare`; `main` runs it."""
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="class folders, or a CSV with the columns path,label[,split]")
-    parser.add_argument("--preset", default="photos", help="photos (112 px, the default), photos-224, demo or smoke (small networks from random values)")
+    parser.add_argument("--preset", default="photos", help="photos (112 px, the default), photos-224; demo or smoke: small networks")
     parser.add_argument("--rows", help="further rows, separated by commas: " + ", ".join(("stn_affine", "stn_tps", "grid_estimator", "cam")))
     parser.add_argument("--seeds", default="2", help="how many (5), a range (3-9), or a list (2,5) (default: 2)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")

@@ -45,7 +45,8 @@ def main(runs: int) -> int:
         for seed in range(runs):
             found = verdict(folder, pictures, seed, preset="demo")
             false += found.verdict != compare.UNDECIDED
-            print(f"run {seed}: {found.verdict}; " + ", ".join(f"{one.found.interval.text(1, sign=True)}, p {one.p:.3f}" for one in found.differences), flush=True)
+            told = [f"{one.found.interval.text(1, sign=True)}, p {one.p:.3f}" for one in found.differences]
+            print(f"run {seed}: {found.verdict}; {', '.join(told)}", flush=True)
     print(f"{false} of {runs} verdicts are false")
     return int(false > 0)
 

@@ -31,8 +31,8 @@ from lib.training.saliency import SaliencyTask
 
 TABLE = tables.get("cub200")
 PHOTOS = cub200.PRESETS["photos"]
-TINY = dataclasses.replace(PHOTOS, task_size=32, view_size=32, canvas=Square(64, "squash"), test_canvas=Square(64, "squash"), outputs=16, classes="all",
-                           twin="smoke", recipe=dataclasses.replace(PHOTOS.recipe, epochs=0))
+TINY = dataclasses.replace(PHOTOS, task_size=32, view_size=32, canvas=Square(64, "squash"), test_canvas=Square(64, "squash"), outputs=16,
+                           classes="all", twin="smoke", recipe=dataclasses.replace(PHOTOS.recipe, epochs=0))
 
 
 # --- Table 4 ------------------------------------------------------------------------------------------------------------

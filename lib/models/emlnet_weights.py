@@ -154,7 +154,8 @@ def _encoder(state: State, source: StrPath) -> EMLEncoder:
     if "features.conv_stem.weight" in state:
         return _fill(_build(_lite0, state, source), state, source)
     if not all(any(name.startswith(part) for name in state) for part in TRUNK):
-        raise ValueError(f"{source}: no EML-NET encoder; missing: {', '.join(TRUNK)}*, stem.0.weight or features.conv_stem.weight; found: {_names(state)}")
+        raise ValueError(f"{source}: no EML-NET encoder; missing: {', '.join(TRUNK)}*, stem.0.weight or features.conv_stem.weight; "
+                         f"found: {_names(state)}")
     trunk = {name: value for name, value in state.items() if name.startswith(TRUNK) or name == "settings"}
     rest = {name: value for name, value in state.items() if name not in trunk and not name.startswith("fc.")}
     if not any(name.startswith("readout_layers.") for name in rest):

@@ -45,7 +45,8 @@ def recipe_of(recipe: Recipe) -> dict[str, Any]:
 def preparation(table: Table, preset: Any, *, test: bool) -> dict[str, Any]:
     """How the data are prepared: the arguments of the table's `open`, those of the test data or those of all; not what is at its default."""
     usual = {one.name: one.default for one in inspect.signature(table.open).parameters.values()}
-    found = {name: value for name, value in arguments(table.open, preset, {}).items() if usual[name] is inspect.Parameter.empty or value != usual[name]}
+    found = {name: value for name, value in arguments(table.open, preset, {}).items()
+             if usual[name] is inspect.Parameter.empty or value != usual[name]}
     return {name: value for name, value in sorted(plain(found, f"table {table.name}").items()) if name.startswith(TEST_ONLY) == test}
 
 

@@ -101,7 +101,8 @@ def open_crops(source: Source, *, split: str = "") -> Opened:
     else:
         task = PatchTask(selections(source, split), sampling=Sampling(), **known)
     test = task.chosen["test"]
-    return Opened(task=task, is_twin=test.data.is_twin, n=len(test), unit="images", notes=(f"crops: {task.patch_summary}", *without_points(task), *said_of(test.data)))
+    return Opened(task=task, is_twin=test.data.is_twin, n=len(test), unit="images",
+                  notes=(f"crops: {task.patch_summary}", *without_points(task), *said_of(test.data)))
 
 
 TABLE = Table(

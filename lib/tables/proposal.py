@@ -10,7 +10,8 @@ The release: timm's defaults, SGD with momentum 0.9, learning rate 0.05, batches
 epochs, no augmentation; images not normalised, 1000 outputs for ten classes, Gumbel noise in evaluation too. `paper` keeps
 sizes and recipe. `photos` is for imagenette's photographs as they are resized to 224: pretrained lite0 on crops of 96 px from 144, which
 trains in minutes on a CPU; `photos-resnet18` has the release's ResNet-18 from random values there, on crops of 64 px. Neither recipe was
-tuned: the first are steps enough for a pretrained network, the second what two cores can do. `demo` has crops of 64 px from pictures of 96 (1.5 times the crop, as 336 and 224), a small classifier and
+tuned: the first are steps enough for a pretrained network, the second what two cores can do. `demo` has crops of 64 px from pictures of
+96 (1.5 times the crop, as 336 and 224), a small classifier and
 AdamW. The four sizes are those of the release scaled by 64/224 as far as three unpadded convolutions allow.
 """
 
@@ -49,7 +50,8 @@ class Preset:
 
 
 PHOTOS = ("photos", "photos-resnet18")
-SEEN = "lite0, with ImageNet's weights, has seen nearly all of these photographs: imagenette's are ImageNet's training pictures but for 134 of its val."
+SEEN = ("lite0, with ImageNet's weights, has seen nearly all of these photographs: imagenette's are ImageNet's training pictures but for 134 "
+        "of its val.")
 SMALL = {"task": "small_classifier", "trunk": "small", "layers": 14}
 PRESETS = {
     "smoke": Preset(**SMALL, crop_size=64, sizes=(16, 24, 40, 64), twin="smoke", control="smoke", norm="group",
@@ -58,8 +60,10 @@ PRESETS = {
                    recipe=Recipe(epochs=5, batch_size=16, schedule="wsd")),
     "paper": Preset(task="scratch_resnet18", trunk="scratch_resnet18", layers=10, crop_size=224, sizes=(32, 64, 128, 224), twin="demo", control="control", norm="batch",
                     recipe=Recipe(epochs=20, batch_size=128, optimiser="sgd", lr=0.05, weight_decay=2e-5, schedule="cosine", autocast=True)),
-    "photos": Preset(task="lite0", trunk="lite0", layers=14, crop_size=96, sizes=(15, 27, 55, 96), twin="demo", control="control", norm="group",
-                     recipe=Recipe(epochs=3, batch_size=16, lr=1e-3, clip_norm=1.0, rates=(("classifier.fc.", 3.0), ("task_network.fc.", 3.0))),
+    "photos": Preset(task="lite0", trunk="lite0_contrast", layers=14, crop_size=96, sizes=(15, 27, 55, 96), twin="demo", control="control",
+                     norm="group",
+                     recipe=Recipe(epochs=3, batch_size=16, lr=1e-3, clip_norm=1.0,
+                                   rates=(("classifier.fc.", 3.0), ("task_network.fc.", 3.0), ("sampler.saliency_network.", 0.1))),
                      test_judge="lite0"),
     "photos-resnet18": Preset(task="scratch_resnet18", trunk="scratch_resnet18", layers=10, crop_size=64, sizes=(16, 24, 40, 64), twin="demo",
                               control="control", norm="group", recipe=Recipe(epochs=10, batch_size=32, lr=1e-3, clip_norm=1.0), test_judge="lite0"),
@@ -162,8 +166,8 @@ TABLE = Table(
     columns=(Column(name="top-1", metric="top1", quantity="top-1 accuracy", unit="%", lower_is_better=False, digits=1, scale=100),
              Column(name="object shown", metric="shown", quantity="chosen crop shows it", unit="%", lower_is_better=False, digits=1, scale=100),
              Column(name="by chance", metric="shown_by_chance", quantity="crops that show it", unit="%", lower_is_better=None, digits=1, scale=100),
-             Column(name="surest", metric="surest", quantity="chosen crop is the one that lite0 is surest of", unit="%", lower_is_better=False, digits=1,
-                    scale=100, presets=PHOTOS),
+             Column(name="surest", metric="surest", quantity="chosen crop is the one that lite0 is surest of", unit="%", lower_is_better=False,
+                    digits=1, scale=100, presets=PHOTOS),
              Column(name="surest by chance", metric="surest_by_chance", quantity="a crop drawn at random is", unit="%", lower_is_better=None, digits=1,
                     scale=100, presets=PHOTOS),
              Column(name="entropy", metric="entropy", quantity="entropy of the weights", unit="bits", lower_is_better=None)),

@@ -87,7 +87,10 @@ FINE_TUNED = Recipe(epochs=12, batch_size=16, lr=1e-3, clip_norm=1.0, rates=(("t
 
 
 def photos(*, outputs: int, classes: str | tuple[str | int, ...] = "all", recipe: Recipe = FINE_TUNED) -> dict[str, Preset]:
-    """Real photographs in minutes on a CPU: pretrained EfficientNet-lite0 at 112 or 224 px behind squares of 448, its first stages as saliency network."""
+    """Real photographs in minutes on a CPU: pretrained EfficientNet-lite0 at 112 or 224 px behind squares of 448.
+
+    Its first stages are the saliency network (`lib.models.zoomed.trunk_of`), of a view of 112 px.
+    """
     square = Square(448, "squash")
     return {name: Preset(task="lite0", inception="lite0", trunk="lite0_contrast", outputs=outputs, canvas=square, test_canvas=square, task_size=size,
                          view_size=112, inception_size=size, recipe=recipe, twin="demo", control="control", flip=True, classes=classes)

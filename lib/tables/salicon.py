@@ -8,7 +8,8 @@ the published test rows stand apart, quoted.
 Training as released: SGD with momentum 0.9, weight decay 1e-4 on everything, batches of 8, ten epochs, the learning rate
 divided by ten every five; its flag says 0.1, of which the combined loss uses a tenth (0.01) and `--mse` all. Images of
 480x640 in [0, 1], no mean subtracted, half of them mirrored. Ours beside it: validation after every epoch, on images held
-out from training, and the epoch with the best NSS is kept. `photos` has encoders on lite0 with ImageNet's weights, its batch norms held, with bilinear readouts at 192x256; A and B differ in
+out from training, and the epoch with the best NSS is kept. `photos` has encoders on lite0 with ImageNet's weights,
+its batch norms held, with bilinear readouts at 192x256; A and B differ in
 the readouts' first values alone. `demo` has small networks, 120x160 pixels, more epochs and learning
 rates of its own, chosen for each loss alike.
 """
@@ -68,7 +69,8 @@ PRESETS = {
                     mse=released(0.5, "mse", epochs=2), decoder=released(0.1, "eml", epochs=1)),
     "demo": Preset(family="small", size=(120, 160), twin="demo", recipe=released(0.01, "eml", epochs=24, schedule="wsd"),
                    mse=released(0.5, "mse", epochs=24, schedule="wsd"), decoder=released(0.1, "eml", epochs=5, schedule="wsd")),
-    "photos": Preset(family="lite0", size=(192, 256), twin="demo", recipe=tuned("eml"), mse=tuned("mse"), decoder=released(0.1, "eml", epochs=5, schedule="wsd"),
+    "photos": Preset(family="lite0", size=(192, 256), twin="demo", recipe=tuned("eml"), mse=tuned("mse"),
+                     decoder=released(0.1, "eml", epochs=5, schedule="wsd"),
                      small=released(0.01, "eml", epochs=24, schedule="wsd"), split=LISTED.stem),
     "paper": Preset(family="paper", size=(480, 640), twin="demo", recipe=released(0.01, "eml", autocast=True),
                     mse=released(0.1, "mse", autocast=True), decoder=released(0.01, "eml", autocast=True)),
