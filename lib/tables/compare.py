@@ -47,5 +47,5 @@ def open_pictures(source: Source, *, outputs: int, view_size: int, canvas: Squar
 
 TABLE = Table(
     name="compare", title="Your own pictures", paper="A question of this repository's, lib/compare.py", rows=ROWS, reference="plain",
-    columns=r.COLUMNS, presets=PRESETS, open=open_pictures, twin=Twin(module=twin, name="cub200", main={"details": "small"}), datasets=("twin", "pictures"), fit=fit,
-    comparisons=(("sampler", "plain"), ("sampler", "same_cost")))
+    columns=r.COLUMNS, presets=PRESETS, open=open_pictures, twin=Twin(module=twin, name="cub200", main={"details": "small"}),
+    datasets=("twin", "pictures"), fit=fit, comparisons=(("sampler", "plain"), ("sampler", "same_cost")))
