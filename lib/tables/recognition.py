@@ -80,10 +80,11 @@ def open_recognition(source: Source, *, loader: Any, outputs: int, view_size: in
 
 
 PHOTOS = ("photos", "photos-224")
-# Chosen on validation pictures alone: two thirds of the ten species' 300 training photographs, the others to choose by (1 fold, seed 0, 10 epochs):
-# plain 59 % (cross-entropy 1.36); the sampler from random values on three stages 47 and 49 %, head 1.2 to 1.5 times (rates 1 and 0.1, its
-# last layer 10 times that); from the contrast of five stages, rate 0.1: 59 % (1.31), head 2.1 times, where the annotated box begins at 1.4.
-FINE_TUNED = Recipe(epochs=12, batch_size=16, lr=1e-3, clip_norm=1.0, rates=(("task_network.fc.", 3.0), ("sampler.", 0.1)))
+# Chosen without a look at test pictures: trained on two thirds of the ten species' 300 training photographs, 100 to choose by; 10 epochs.
+# Fold 0, seed 0: plain 59 % (cross-entropy 1.36); the sampler from random values on three stages, its last layer at rate 10, the others at 1:
+# 47 % (1.51), head enlarged 1.5 times; at 0.1, twice oversampled: 49 % (1.51), 1.2 times. From the contrast of five stages, all at 0.1: 59 %
+# (1.31), 2.1 times (1.9 before training). Fourteen epochs (fold 1, seed 1): 62 %, but cross-entropy 2.1: it knows the pictures by heart.
+FINE_TUNED = Recipe(epochs=10, batch_size=16, lr=1e-3, clip_norm=1.0, rates=(("task_network.fc.", 3.0), ("sampler.", 0.1)))
 
 
 def photos(*, outputs: int, classes: str | tuple[str | int, ...] = "all", recipe: Recipe = FINE_TUNED) -> dict[str, Preset]:
