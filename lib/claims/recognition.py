@@ -126,7 +126,7 @@ TABLE_4_CLAIMS = (
     looks("cub_head_most", "It is the head that the sampler enlarges, more than the bird as a whole.", {"sampler": 1.0},
           {"head_magnification": 1.0, "box_magnification": -1.0}, "magnification of the head minus that of the whole bird",
           source="Learning to Zoom, Figure 6", table="cub200", presets=PHOTOS),
-    better("cub_same_cost", "The sampler captures some of the benefit of resolution without its cost.", "sampler", "same_cost", table="cub200",
+    better("cub_same_cost", "On birds, too, the sampler captures some of the benefit of resolution.", "sampler", "same_cost", table="cub200",
            source="Learning to Zoom, section 3", presets=PHOTOS),
 )
 
