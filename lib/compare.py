@@ -148,14 +148,17 @@ def main(arguments: argparse.Namespace) -> None:
     print("\n".join(["", *run.opened().notes[1:], *written(run), decide(run).text]))
 
 
-def prepared(folder: Path | None, *, preset: str, rows: str | None = None, seeds: int | str = 2, device: str = "auto",
-             results_dir: str | Path = RESULTS, elsewhere: bool = False) -> Run:
-    """The table `compare` on a folder (None: on drawn pictures), its usual rows and those of `rows`; nothing is trained yet."""
+def prepared(folder: str | Path | None, *, preset: str, dataset: str | None = None, rows: str | None = None, seeds: int | str = 2,
+             device: str = "auto", results_dir: str | Path = RESULTS, elsewhere: bool = False) -> Run:
+    """The table `compare` on a folder (None: on drawn pictures), its usual rows and those of `rows`; nothing is trained yet.
+
+    dataset: "pictures" or "twin"; by default what the folder says.
+    """
     from lib.runs.engine import Run, settings
     from lib.tables.compare import USUAL
 
     table = get("compare")
-    where = {} if folder is None else {"dataset": "pictures", "data_dir": folder}
+    where = {"dataset": dataset or ("pictures" if folder else "twin"), "data_dir": folder}
     wanted = [*USUAL, *(rows.replace(",", " ").split() if rows else ())]
     return Run(table, settings(table, preset=preset, rows=wanted, seeds=seeds, device=device, results_dir=results_dir, elsewhere=elsewhere, **where))
 
