@@ -125,7 +125,8 @@ def scored(path: Path, data: SaliencyData, split: dict[str, np.ndarray], size: t
 def card(path: Path, parts: dict, scores: dict[str, dict[str, np.ndarray]], history: list[dict], chosen) -> str:
     """What the weights are, in Markdown."""
     best = max(history, key=lambda entry: entry["val"]) if history else {"epoch": 0, "val": float("nan")}
-    counted = "; ".join(f"{name}: {', '.join(f'{len(split[part])} {part}' for part in ('train', 'val', 'test'))}" for name, (_, split) in parts.items())
+    counted = "; ".join(f"{name}: {', '.join(f'{len(split[part])} {part}' for part in ('train', 'val', 'test'))}"
+                        for name, (_, split) in parts.items())
     head = f"| test photographs | {' | '.join(REPORTED)} |\n|---|{'---:|' * len(REPORTED)}"
     lines = [f"| {name} ({len(found['nss'])}) | {' | '.join(bootstrap(found[metric]).text(3) for metric in REPORTED)} |"
              for name, found in scores.items()]

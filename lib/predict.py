@@ -220,7 +220,8 @@ def _trained_here(name: str, instead: str) -> Path:
     path = TRAINED / {"emlnet": "emlnet-osie-decoder.safetensors", "mrcnn": "mrcnn-osie-three.safetensors"}[name]
     if not path.is_file():
         raise ValueError(f"no weights: {instead}")
-    print(f"{path.name}: a small network, trained here on 360 photographs of OSIE{WARNINGS.get(name, '')}; for better maps {instead}", file=sys.stderr)
+    warning = WARNINGS.get(name, "")
+    print(f"{path.name}: a small network, trained here on 360 photographs of OSIE{warning}; for better maps {instead}", file=sys.stderr)
     return path
 
 

@@ -394,7 +394,8 @@ def test_a_decoder_whose_order_is_unknown_is_refused(small_pair, tmp_path):
 
 @pytest.mark.parametrize("build", [lambda: SmallEncoder(channels=(8, 16, 24, 32, 40), readout_kernel=1),
                                    lambda: SmallEncoder(upsampling="bilinear", normalize=True),
-                                   lambda: Lite0Encoder(pretrained=False, readout_kernel=1, upsampling="bilinear")], ids=["narrow", "settings", "lite0"])
+                                   lambda: Lite0Encoder(pretrained=False, readout_kernel=1, upsampling="bilinear")],
+                         ids=["narrow", "settings", "lite0"])
 def test_saved_encoders_come_back_with_their_options(build, tmp_path):
     network, images = scrambled(build()), torch.rand(1, 3, 64, 80)
     save_weights(tmp_path / "row.safetensors", network)
