@@ -168,12 +168,25 @@ def zoom(arguments: argparse.Namespace) -> int:
     return zooming.main(arguments)
 
 
+def compare_arguments(parser: argparse.ArgumentParser) -> None:
+    from lib import compare as comparing
+
+    comparing.add_arguments(parser)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    from lib import compare as comparing
+
+    comparing.main(arguments)
+
+
 COMMANDS: dict[str, tuple[Callable, Callable, str]] = {
     "run": (run, run_arguments, "run notebooks in order with papermill, their rows on workers"),
     "table": (table, table_arguments, "compute a table's rows without a notebook"),
     "status": (status, status_arguments, "say which rows are done, stale (and why), interrupted or missing; opens no data"),
     "check": (check, check_arguments, "set own results beside the reference; exit status 1 if they do not agree"),
     "report": (report, report_arguments, "write all finished results as one HTML file, and as Markdown, CSV and LaTeX; opens no data"),
+    "compare": (compare, compare_arguments, "does the sampler help on a folder of your own pictures? a verdict, a table and figures"),
     "verify": (verify, verify_arguments, "check a data set on disk against its published layout"),
     "fetch": (fetch, fetch_arguments, "download a data set that is open to everybody"),
     "predict": (predict, predict_arguments, "saliency maps of photographs, from weights on disk"),

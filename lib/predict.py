@@ -18,6 +18,7 @@ Deviations from EML-NET's released eval_combined.py
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -40,6 +41,7 @@ from lib.files import ROOT
 from lib.files import replace_atomically
 
 TRAINED = ROOT / "results" / "reference" / "weights"
+LITE0 = TRAINED / "emlnet-lite0.safetensors"  # `lib.finetune` makes it; it needs the package timm
 LARGE = 1 << 24  # pixels from which a JPEG is decoded at a fraction of its size
 REMEDY = "give a photograph as JPEG, PNG, TIFF or WebP, or save it again"
 
@@ -212,12 +214,20 @@ def _emlnet(arguments: argparse.Namespace) -> Callable[[Path], NDArray]:
 
 
 def _trained_here(name: str, instead: str) -> Path:
-    """The small weights of the repository, with a word on them; ValueError, one line, where they are not (an installed copy lacks them)."""
+    """The weights of the repository, with a word on them; ValueError, one line, where they are not (an installed copy lacks them)."""
+    if name == "emlnet" and LITE0.is_file() and importlib.util.find_spec("timm"):
+        print(f"{LITE0.name}: EfficientNet-lite0, fine-tuned here on 640 photographs of OSIE and MIT1003; its card lies beside it", file=sys.stderr)
+        return LITE0
     path = TRAINED / {"emlnet": "emlnet-osie-decoder.safetensors", "mrcnn": "mrcnn-osie-three.safetensors"}[name]
     if not path.is_file():
         raise ValueError(f"no weights: {instead}")
-    print(f"{path.name}: a small network, trained here on 360 photographs of OSIE; for better maps {instead}", file=sys.stderr)
+    warning = WARNINGS.get(name, "")
+    print(f"{path.name}: a small network, trained here on 360 photographs of OSIE{warning}; for better maps {instead}", file=sys.stderr)
     return path
+
+
+# Scored on photographs of MIT1003 that nothing here was trained on: NSS.
+WARNINGS = {"mrcnn": "; on photographs of another data set it predicted less than a Gaussian in the middle does (NSS 1.02 against 1.21)"}
 
 
 def _mrcnn(arguments: argparse.Namespace) -> Callable[[Path], NDArray]:

@@ -228,6 +228,8 @@ def test_claims_name_rows_and_values_that_exist(claim):
         if table not in NAMES:
             continue
         assert set(one.rows) <= {row.name for row in get(table).rows}
+        if claim.presets is not None and "demo" not in claim.presets:
+            continue  # of rows that the reference has not
         stored = {row: _values_of(stored_in(table), row) for row in one.rows}
         for piece in one.pieces:
             assert all(set(piece.values) <= values for values in stored.values() if values is not None), piece

@@ -125,7 +125,7 @@ def test_disagreements_are_counted_and_shown(run):
     only_sampler, only_plain = recognition.disagreements(run, "sampler", "plain")
     assert only_sampler.tolist() == [3, 9, 15, 21, 27] and set(only_plain.tolist()) == {i for i in range(0, 32, 2) if i % 3}
     texts = check(recognition.right_and_wrong(run, count=2), 12)
-    assert "only RN + Saliency Sampler is right: 5 of 32" in texts and f"only Plain ResNet-101 (RN) is right: {len(only_plain)} of 32" in texts
+    assert "only Saliency sampler is right: 5 of 32" in texts and f"only Plain network is right: {len(only_plain)} of 32" in texts
     assert sum(text.startswith("right (") for text in texts) == 4, "one of the two views of each of four pictures"
     check(recognition.right_and_wrong(run, count=20), 6 * len(only_plain) - 3 * (len(only_plain) - 5))
 

@@ -127,8 +127,9 @@ def stored_in(table: str) -> str:
 
 
 def _everywhere(claim: Claim, groups: dict[Group, Rows], known: dict[noise.Place, noise.Known]) -> list[Verdict]:
-    places = [group for group in groups if group.table == stored_in(claim.table)]
-    return [_test(claim, group, groups, known) for group in places] or [Verdict(claim=claim, verdict=NOT_RUN, reason="its table was not run")]
+    places = [group for group in groups if group.table == stored_in(claim.table) and (claim.presets is None or group.preset in claim.presets)]
+    where = f" with preset {' or '.join(claim.presets)}" if claim.presets else ""
+    return [_test(claim, group, groups, known) for group in places] or [Verdict(claim=claim, verdict=NOT_RUN, reason=f"its table was not run{where}")]
 
 
 def _test(claim: Claim, group: Group, groups: dict[Group, Rows], known: dict[noise.Place, noise.Known]) -> Verdict:

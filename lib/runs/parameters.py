@@ -24,7 +24,7 @@ class Parameter:
 
 
 PARAMETERS = {one.name: one for one in (
-    Parameter("preset", "--preset", "demo", "smoke (seconds a row, its numbers mean nothing), demo, or paper"),
+    Parameter("preset", "--preset", "demo", "smoke (seconds a row, its numbers mean nothing), demo, photos (real photographs, pretrained lite0), or paper"),
     Parameter("dataset", "--dataset", "twin", "twin, or the name of the real data set; with --data"),
     Parameter("data_dir", "--data", "", "folder of the real data set; with --dataset"),
     Parameter("rows", "--rows", "", "names of rows, separated by commas; all of them by default"),

@@ -18,6 +18,7 @@ from torch.nn.functional import interpolate
 from lib.data.saliency_store import FullSize, GroundTruth, Selection
 from lib.data.store import ImageStore, Progress
 from lib.metrics import saliency as metrics
+from lib.models.saliency_baselines import AT_FIXATIONS
 from lib.training.loop import Batch
 from lib.training.processes import WHOLE, Share
 from lib.training.saliency_losses import emlnet_loss_parts, mse
@@ -101,7 +102,12 @@ class SaliencyTask:
         return LOSSES[loss](output[:, 0], batch["density"], batch["fixations"])
 
     def values(self, output: Tensor, batch: Batch, maps=None) -> dict[str, Tensor]:
-        """nss, cc, sim, kl (B,); for test images also auc, auc_judd, auc_shuffled and ig (bits, over the centre bias)."""
+        """nss, cc, sim, kl (B,); for test images also auc, auc_judd, auc_shuffled and ig (bits, over the centre bias).
+
+        output: maps (B, C, h, w), or scores (B, 5) of a row that makes no map, in the order of AT_FIXATIONS.
+        """
+        if output.ndim == 2:
+            return dict(zip(AT_FIXATIONS, output.unbind(1), strict=True))
         output = enlarge(output, tuple(batch["density"].shape[-2:]))
         at_points, shuffled, against_map = (output[:, i] for i in ((0, 0, 0) if output.shape[1] == 1 else (0, 1, 2)))
         if "others" not in batch:
