@@ -83,7 +83,7 @@ def execute(notebook: Path, output: Path, parameters: dict) -> None:
         os.replace(partial, kept)
         raise RuntimeError(f"{notebook.name}: cell {error.exec_count} failed with {error.ename}: {error.evalue} (see {kept})") from None
     except DeadKernelError:
-        raise RuntimeError(f"{notebook.name}: its kernel died, killed or out of memory; the same command goes on where it stopped") from None
+        raise RuntimeError(f"{notebook.name}: its kernel died, killed or out of memory; give the same command again, it goes on where it stopped") from None
     finally:
         partial.unlink(missing_ok=True)
 

@@ -137,7 +137,7 @@ def published_checksums() -> dict[str, str]:
 def _read_fixations(path: Path) -> dict[str, NDArray[np.float64]]:
     """{file name: (n, 4) of x, y as published, duration, subject}."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: not found; OSIE's root is the folder that holds data/eye and data/stimuli")
+        raise FileNotFoundError(f"{path}: not found; give OSIE's root, the folder that holds data/eye and data/stimuli")
     try:
         cells = read_mat(path, ["fixations"])["fixations"]
         named = [(str(cell["img"].item().item()), _read_subjects(cell["subjects"].item())) for cell in cells.ravel()]

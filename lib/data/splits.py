@@ -102,7 +102,7 @@ def _rows(path: Path) -> Sequence[list[str]]:
     except (OSError, ValueError, csv.Error) as error:
         raise ValueError(f"{path}: not readable as a CSV list of file names ({type(error).__name__}); write_split makes such a list") from None
     if not rows or [cell.strip() for cell in rows[0]] != HEADER:
-        raise ValueError(f"{path}: not a split; its first line must be {','.join(HEADER)}, as write_split makes it")
+        raise ValueError(f"{path}: not a split; write {','.join(HEADER)} as its first line, as write_split does")
     return rows[1:]
 
 
