@@ -65,7 +65,7 @@ def cases(folder: Path, *, only: list[str], seed: int, count: int) -> Iterator[t
             content = path.read_bytes()
             values = list(value_mutations(path, content, seed=seed, count=count - count // 2))
             damaged = values + list(mutations(content, seed=seed, count=count - len(values)))
-            for use in [use for use in one.uses if use == name or use.startswith(f"{name}, ")]:
+            for use in [use for use in one.uses if use == name or use.startswith(f"{name} | ")]:
                 for mutation, changed in damaged:
                     yield one, name, path, use, mutation, changed
 
@@ -146,7 +146,8 @@ def _outcome(use, out: Path, path: Path, printed: io.StringIO, complained: io.St
         return (*(_line(told[0], path) if told else (READ, "")), digest(printed.getvalue().replace(str(out), "")))
     if status and made[0] == "verify":  # a page: the file is named somewhere in it, and what to do
         found = _line(" ".join(printed.getvalue().splitlines()), path)[0]
-        return (REFUSED, problems[0], "") if problems and found == REFUSED else (found, printed.getvalue()[-600:], "")
+        counted = any("expected" in line for line in problems)  # that something is missing, and not where
+        return (REFUSED, problems[0], "") if problems and (counted or found == REFUSED) else (found, printed.getvalue()[-600:], "")
     if status:
         return (*max((_line(line, path) for line in errors), key=lambda one: CLASSES.index(one[0]), default=_line(printed.getvalue(), path)), "")
     files = [each for each in sorted(out.rglob("*")) if each.is_file() and each.suffix in (".npy", ".csv", ".tex")]

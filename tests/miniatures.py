@@ -152,7 +152,7 @@ def maps(folder: Path) -> Miniature:
 
     uses: dict[str, Callable[[Path], Any]] = {name: score(name) for name in files}
     for name in [name for name in files if name.startswith("MIT1003")]:
-        uses[f"{name}, verify"] = lambda out: ["verify", "mit1003", str(folder)]
+        uses[f"{name} | verify"] = lambda out: ["verify", "mit1003", str(folder)]
     return Miniature(folder, files, uses)
 
 
@@ -179,7 +179,7 @@ def osie(folder: Path) -> Miniature:
 
     return Miniature(folder, {".mat, OSIE": mat, "JSON, twin's mark": folder / "TWIN.json"},
                      {name: use for name in (".mat, OSIE", "JSON, twin's mark") for use in [load]}
-                     | {f"{name}, verify": lambda out: ["verify", "osie", str(folder)] for name in (".mat, OSIE", "JSON, twin's mark")})
+                     | {f"{name} | verify": lambda out: ["verify", "osie", str(folder)] for name in (".mat, OSIE", "JSON, twin's mark")})
 
 
 def salicon(folder: Path) -> Miniature:
@@ -204,7 +204,7 @@ def salicon(folder: Path) -> Miniature:
         return digest(*(values for i in range(len(data)) for values in (data.fixations(i), data.subjects(i), data.density(i))))
 
     files = {".mat, SALICON": folder / "fixations/val" / f"{stems[0]}.mat", "PNG, SALICON": folder / "maps/val" / f"{stems[0]}.png"}
-    return Miniature(folder, files, dict.fromkeys(files, load) | {f"{name}, verify": lambda out: ["verify", "salicon", str(folder)] for name in files})
+    return Miniature(folder, files, dict.fromkeys(files, load) | {f"{name} | verify": lambda out: ["verify", "salicon", str(folder)] for name in files})
 
 
 def salicon_json(folder: Path) -> Miniature:
@@ -265,7 +265,7 @@ def coursework(folder: Path) -> Miniature:
         crops, images = read_train(files[".pth.tar, crops"]), read_images(files[".pth.tar, photographs"])
         return digest(crops.batch(range(len(crops)))[0].numpy(), crops.y.numpy(), crops.files, *(image.image.numpy() for image in images))
 
-    return Miniature(made, files, dict.fromkeys(files, load) | {f"{name}, verify": lambda out: ["verify", "coursework", str(made)] for name in files})
+    return Miniature(made, files, dict.fromkeys(files, load) | {f"{name} | verify": lambda out: ["verify", "coursework", str(made)] for name in files})
 
 
 # --- recognition and gaze -----------------------------------------------------------------------------------------------
@@ -301,7 +301,7 @@ def inaturalist(folder: Path) -> Miniature:
 
     named = {"JSON, iNaturalist": files["train"], "JSON, iNaturalist's boxes": files["train boxes"], "JSON, iNaturalist's parts": files["parts"],
              "JSON, iNaturalist's mark": files["mark"]}
-    return Miniature(folder, named, dict.fromkeys(named, load) | {f"{name}, verify": lambda out: ["verify", "inaturalist", str(folder)] for name in named})
+    return Miniature(folder, named, dict.fromkeys(named, load) | {f"{name} | verify": lambda out: ["verify", "inaturalist", str(folder)] for name in named})
 
 
 def cub200(folder: Path) -> Miniature:
@@ -327,7 +327,7 @@ def cub200(folder: Path) -> Miniature:
         return digest(*(values for data in parts for values in (data.path.names, data.label, data.box, data.parts, data.classes)))
 
     files = {f"text, CUB's {Path(name).stem}": folder / name for name in rows}
-    return Miniature(folder, files, dict.fromkeys(files, load) | {f"{name}, verify": lambda out: ["verify", "cub200", str(folder)] for name in files})
+    return Miniature(folder, files, dict.fromkeys(files, load) | {f"{name} | verify": lambda out: ["verify", "cub200", str(folder)] for name in files})
 
 
 def gazecapture(folder: Path) -> Miniature:
@@ -345,7 +345,7 @@ def gazecapture(folder: Path) -> Miniature:
         return digest(data.subject, data.frame_name, data.device, data.orientation, data.camera_cm, data.face, data.left_eye, data.face_grid, data.size,
                       data.screen_points, data.screen_size_points, *(data.image(i) for i in range(len(data))))
 
-    return Miniature(folder, files, dict.fromkeys(files, load) | {f"{name}, verify": lambda out: ["verify", "gazecapture", str(folder)] for name in files})
+    return Miniature(folder, files, dict.fromkeys(files, load) | {f"{name} | verify": lambda out: ["verify", "gazecapture", str(folder)] for name in files})
 
 
 def imagenette(folder: Path) -> Miniature:
@@ -368,7 +368,7 @@ def imagenette(folder: Path) -> Miniature:
         data = Imagenette(folder, "test")
         return digest(data.name, data.label, data.box, *(data.image(i) for i in range(2)))
 
-    return Miniature(folder, files, dict.fromkeys(files, load) | {f"{name}, verify": lambda out: ["verify", "imagenette", str(folder)] for name in files})
+    return Miniature(folder, files, dict.fromkeys(files, load) | {f"{name} | verify": lambda out: ["verify", "imagenette", str(folder)] for name in files})
 
 
 def somebodys(folder: Path) -> Miniature:
@@ -417,8 +417,8 @@ def records(folder: Path) -> Miniature:
     uses: dict[str, Callable[[Path], Any]] = {}
     for name in files:
         uses[name] = lambda out: ["report", "--results", str(folder), "--out", str(out)]
-        uses[f"{name}, status"] = lambda out: ["status", "cub200", "--device", "cpu", "--results", str(folder)]
-        uses[f"{name}, check"] = lambda out: ["check", "cub200", "--results", str(folder), "--reference", str(folder.parent / "records' reference")]
+        uses[f"{name} | status"] = lambda out: ["status", "cub200", "--device", "cpu", "--results", str(folder)]
+        uses[f"{name} | check"] = lambda out: ["check", "cub200", "--results", str(folder), "--reference", str(folder.parent / "records' reference")]
     shutil.copytree(folder, folder.parent / "records' reference")
     return Miniature(folder, files, uses)
 

@@ -68,7 +68,7 @@ def read_scanpath(path: Path) -> NDArray[np.float64]:
             result[row] = np.nan
         if len(words) != 4 or not np.isfinite(result[row]).all():
             raise ValueError(f"{path}: line {number} is {' '.join(words)[:60]!r}, expected x y start end; {_REFETCH}")
-    if (result[:, 2] < 0).any() or (result[:, 3] < result[:, 2]).any() or (np.diff(result[:, 2]) < 0).any():
+    if (result[:, 2] < 0).any() or (result[:, 3] < result[:, 2]).any() or (np.diff(result[:, 2]) <= 0).any():
         raise ValueError(f"{path}: its times do not run forward; {_REFETCH}")
     return result
 

@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lib.data import gaze_geometry
-from lib.data.files import TWIN_FILE, image_size, read_json
-from lib.data.gazecapture_checks import DETECTIONS, as_numbers, misfits
+from lib.data.files import TWIN_FILE, image_size, is_file_name, numbers, read_json
+from lib.data.gazecapture_checks import DETECTIONS, misfits
 from lib.files.pictures import read_picture
 
 SPLITS = ("train", "val", "test")
@@ -73,7 +73,7 @@ def read_frame_names(folder: Path, info: dict[str, Any]) -> NDArray[np.str_]:
         raise ValueError(f"{path}: is not a list of file names; {_REFETCH}")
     if len(names) != info["TotalFrames"]:
         raise ValueError(f"{path}: lists {len(names)} frames, info.json counts {info['TotalFrames']}; {_REFETCH}")
-    if unfit := next((name for name in names if not name.isprintable() or "/" in name or name in ("", ".", "..")), None):
+    if (unfit := next((name for name in names if not is_file_name(name)), None)) is not None:
         raise ValueError(f"{path}: {unfit[:60]!r} is no name of a file; {_REFETCH}")
     if len(set(names)) < len(names):
         ordered = sorted(names)
@@ -95,9 +95,11 @@ def read_arrays(folder: Path, *, frames: int) -> Arrays:
                 length = len(content[key]) if isinstance(content[key], list) else "no list"
                 raise ValueError(f"{path}: {key} has {length} entries, frames.json has {frames}; {_REFETCH}")
         try:
-            read[name] = {key: as_numbers(content[key]) for key in keys}
+            read[name] = {key: numbers(content[key]) for key in keys}
         except ValueError as error:
             raise ValueError(f"{path}: {error}; {_REFETCH}") from None
+        if name in DETECTIONS and not np.isin(read[name]["IsValid"], (0, 1)).all():
+            raise ValueError(f"{path}: IsValid is {np.setdiff1d(read[name]['IsValid'], (0, 1))[0]:g}, neither 0 nor 1; {_REFETCH}")
     return read
 
 

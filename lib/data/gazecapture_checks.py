@@ -7,7 +7,6 @@ million frames. Boxes may reach outside their frame, as a face at its edge does;
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +14,6 @@ from numpy.typing import NDArray
 FAR_PX, FAR_CM = 10_000, 100  # frames are 640 pixels; the farthest point of any screen is 27 cm from its camera
 DETECTIONS = ("appleFace", "appleLeftEye", "appleRightEye", "faceGrid")
 Masks = Iterator[tuple[str, str, NDArray[np.bool_]]]  # file, what is wrong, (frames,) where
-
-
-def as_numbers(values: list[Any]) -> NDArray[np.float64]:
-    """JSON's numbers and nulls as float64, null as NaN. ValueError for text, even of digits, for true and false, and for what is no single value."""
-    if not set(map(type, values)) <= {int, float, type(None)}:
-        raise ValueError("an entry is not a number")
-    try:
-        return np.array(values, dtype=np.float64)
-    except OverflowError:
-        raise ValueError("an entry has too many digits for a number") from None
 
 
 def misfits(arrays: dict[str, dict[str, NDArray[np.float64]]], used: NDArray[np.bool_]) -> Masks:

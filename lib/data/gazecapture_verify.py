@@ -155,7 +155,7 @@ def _check_twin(root: Path, counts: dict[str, _Counts], report: Report) -> None:
         for split in SPLITS:
             for key, expected in twin["counts"][split].items():
                 report.compare(f"{split} {key.replace('_', ' ')}", getattr(counts[split], key), expected)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         report.add(f"{root / TWIN_FILE}: not a twin's description ({error!r}); write the twin again", problem=True)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.files import TWIN_FILE, one_line, read_json
-from lib.data.imagenette import BOXES_FILE, FOLDERS, PUBLISHED, class_files, find_root, resized_note
+from lib.data.imagenette import BOXES_FILE, FOLDERS, PUBLISHED, SPLITS, Imagenette, class_files, find_root, resized_note
 from lib.data.report import Report
 from lib.files.pictures import picture_header, read_picture
 
@@ -59,7 +59,9 @@ def _check_counts(root: Path, files: Files, report: Report) -> None:
             expected, boxes = {part: int(twin["counts"][part]) for part in PUBLISHED}, read_json(root / BOXES_FILE)
             report.add(f"synthetic twin, seed {twin['seed']}: compared with its own {TWIN_FILE}, not with the published counts")
             report.compare("boxes", len(boxes), sum(counts.values()))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            for split in SPLITS:
+                _ = Imagenette(root, split).box
+        except (OSError, ValueError, KeyError, TypeError, ArithmeticError) as error:
             report.add(f"{root / TWIN_FILE}: not a complete twin ({one_line(error)}); write the twin again", problem=True)
             return
     for part in PUBLISHED:

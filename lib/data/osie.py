@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lib.data.files import is_file_name
 from lib.data.points import ROUNDING, check_outside, inside_image, made_for, to_pixels
 from lib.data.saliency import Photographs, digest
 from lib.files.matlab import read_mat
@@ -148,7 +149,7 @@ def _read_fixations(path: Path) -> dict[str, NDArray[np.float64]]:
         names = [name for name, _ in named]
         raise ValueError(f"{path}: {next(name for name in names if names.count(name) > 1)!r} is in it twice; {REMEDY}")
     for name, rows in records.items():
-        if Path(name).name != name or not np.isfinite(rows).all():
+        if not is_file_name(name) or not np.isfinite(rows).all():
             raise ValueError(f"{path}: {name!r} is no file name or has fixations that are not finite; {REMEDY}")
         if (rows[:, 2] < 0).any():
             raise ValueError(f"{path}: {name!r} has a fixation of {rows[:, 2].min():g} ms; {REMEDY}")
