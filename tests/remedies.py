@@ -21,7 +21,7 @@ WHERE = re.compile(r"python -m lib \w+|data/[\w{}.]+\.md says|give_|lib/[\w/]+\.
 
 def has_remedy(message: str) -> bool:
     """Whether a message has a part, after a semicolon or a comma, that begins with something to do, or names a command or a page."""
-    parts = re.split(r"[;,:(]\s+|\bor\b\s+|\band\b\s+|\bthen\b\s+|\bplease\b\s+", message)[1:]
+    parts = re.split(r"[;,:(]\s+|\bor\b\s+|\band\b\s+|\bso\b\s+|\bthen\b\s+|\bplease\b\s+", message)[1:]
     return bool(WHERE.search(message)) or any(re.match(r"[A-Za-z]+", part) and re.match(r"[A-Za-z]+", part)[0].lower() in VERBS for part in parts)
 
 

@@ -304,7 +304,7 @@ BREAKAGE = {
     "00001.jpg: cannot be decoded": lambda root: truncate(root / "00003/frames/00001.jpg"),
     "screen.json: missing": lambda root: (root / "00003/screen.json").unlink(),
     "train subjects: 3, expected 4: 1 missing": lambda root: shutil.rmtree(root / "00003"),
-    "0.jpg for one: its XCam or YCam is not a number": lambda root: change(root / "00003/dotInfo.json", XCam=[None] * 4),
+    "for one: its XCam or YCam is not a number": lambda root: change(root / "00003/dotInfo.json", XCam=[None] * 4),
 }
 
 

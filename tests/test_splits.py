@@ -137,7 +137,7 @@ THREE = ["file,split", "i01.jpeg,train", "i02.jpeg,val", "i03.jpeg,test"]
     ([*THREE, ""], "line 5: has 0 columns"),
     (THREE[:3], "no photograph is left for test"),
     (["file,split"], "no photograph is left for train"),
-    (THREE[1:], "its first line must be file,split"),
+    (THREE[1:], "write file,split as its first line"),
     ([*THREE, '"i04.jpeg,train'], "not readable as a CSV list"),
 ])
 def test_a_list_that_must_not_pass(tmp_path, rows, said):
