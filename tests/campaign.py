@@ -124,7 +124,7 @@ def _use(use, out: Path, path: Path) -> tuple[str, str, str]:
 
 def _outcome(use, out: Path, path: Path, printed: io.StringIO, complained: io.StringIO) -> tuple[str, str, str]:
     from lib.__main__ import main
-    from miniatures import digest
+    from miniature_parts import digest
 
     try:
         made = use(out)
@@ -189,8 +189,20 @@ def campaign(*, only: list[str] = (), seed: int = 0, count: int = 20, tell=lambd
     ended = False
     while not ended:
         with tempfile.TemporaryDirectory() as folder:
-            words = [sys.executable, __file__, "--perform", folder, "--seed", str(seed), "--count", str(count), "--start", str(len(found)),
-                     "--only", ",".join(only)]
+            words = [
+                sys.executable,
+                __file__,
+                "--perform",
+                folder,
+                "--seed",
+                str(seed),
+                "--count",
+                str(count),
+                "--start",
+                str(len(found)),
+                "--only",
+                ",".join(only),
+            ]
             process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=HERE.parent, env=os.environ | {"OMP_NUM_THREADS": "1"})
             before = len(found)
             ended, why = _watch(process, found, tell)
@@ -250,8 +262,12 @@ def main() -> int:
     if arguments.folder:
         _perform_and_tell(arguments)
         return 0
-    found = campaign(only=arguments.only, seed=arguments.seed, count=arguments.count,
-                     tell=lambda case: arguments.show and print(f"{case.use} | {case.mutation} | {case.outcome} | {case.said[:300]}", flush=True))
+    found = campaign(
+        only=arguments.only,
+        seed=arguments.seed,
+        count=arguments.count,
+        tell=lambda case: arguments.show and print(f"{case.use} | {case.mutation} | {case.outcome} | {case.said[:300]}", flush=True),
+    )
     print(table(found))
     for case in failures(found):
         print(f"{case.number} {case.use} | {case.mutation} | {case.outcome}: {case.said[:400]}")

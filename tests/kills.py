@@ -39,9 +39,15 @@ class Toll:
     def __str__(self) -> str:
         hit = ", ".join(f"{kind} {count}" for kind, count in self.hit.items())
         lines = [f"{sum(self.hit.values())} kills: {hit}; {self.finished} batches came to their end"]
-        lines += [f"{what}: {len(found)}{''.join(f'{chr(10)}    {one}' for one in found[:10])}" for what, found in (
-            ("finished rows computed again", self.again), ("folders with other records than undisturbed", self.differing),
-            ("left over, files and processes", self.leftovers), ("batches that did not end in one line", self.badly))]
+        lines += [
+            f"{what}: {len(found)}{''.join(f'{chr(10)}    {one}' for one in found[:10])}"
+            for what, found in (
+                ("finished rows computed again", self.again),
+                ("folders with other records than undisturbed", self.differing),
+                ("left over, files and processes", self.leftovers),
+                ("batches that did not end in one line", self.badly),
+            )
+        ]
         return "\n".join(lines)
 
 

@@ -103,10 +103,22 @@ def _text(content: bytes, rng: random.Random) -> tuple[str, bytes]:
 # --- arrays -------------------------------------------------------------------------------------------------------------
 
 ARRAYS: dict[str, Callable[[np.ndarray], Any]] = {
-    "NaN": lambda a: _put(a, np.nan), "infinite": lambda a: _put(a, np.inf), "1e300": lambda a: _put(a, 1e300), "negative": lambda a: -a.astype(float) - 1,
-    "all zero": np.zeros_like, "empty": lambda a: a[:0], "complex": lambda a: a * 1j, "text": lambda a: a.astype(str), "bool": lambda a: a.astype(bool),
-    "one axis more": lambda a: a[None], "flat": np.ravel, "turned": lambda a: np.ascontiguousarray(a.T), "half": lambda a: a[: len(a) // 2],
-    "times 1e30": lambda a: a.astype(float) * 1e30, "int64": lambda a: a.astype(np.int64), "channels": lambda a: np.stack([a] * 3, -1),
+    "NaN": lambda a: _put(a, np.nan),
+    "infinite": lambda a: _put(a, np.inf),
+    "1e300": lambda a: _put(a, 1e300),
+    "negative": lambda a: -a.astype(float) - 1,
+    "all zero": np.zeros_like,
+    "empty": lambda a: a[:0],
+    "complex": lambda a: a * 1j,
+    "text": lambda a: a.astype(str),
+    "bool": lambda a: a.astype(bool),
+    "one axis more": lambda a: a[None],
+    "flat": np.ravel,
+    "turned": lambda a: np.ascontiguousarray(a.T),
+    "half": lambda a: a[: len(a) // 2],
+    "times 1e30": lambda a: a.astype(float) * 1e30,
+    "int64": lambda a: a.astype(np.int64),
+    "channels": lambda a: np.stack([a] * 3, -1),
 }
 
 
@@ -171,10 +183,19 @@ def _mat_leaves(holder: Any, key: Any, leaves: list) -> None:
 # --- weights, and lists of dictionaries ---------------------------------------------------------------------------------
 
 TENSORS: dict[str, Callable[[torch.Tensor], Any]] = {
-    "NaN": lambda t: torch.full_like(t, torch.nan) if t.is_floating_point() else t.float() * torch.nan, "zero": torch.zeros_like,
-    "times 1e30": lambda t: t.double() * 1e30, "0 to 255": lambda t: (t.double() + 3) * 40, "integers": lambda t: t.long(), "complex": lambda t: t * 1j,
-    "flat": lambda t: t.flatten(), "half of it": lambda t: t[: len(t) // 2] if t.ndim else t, "text": lambda t: "text", "none": lambda t: None,
-    "half precision": lambda t: t.half(), "sparse": lambda t: t.to_sparse(), "empty": lambda t: t.flatten()[:0],
+    "NaN": lambda t: torch.full_like(t, torch.nan) if t.is_floating_point() else t.float() * torch.nan,
+    "zero": torch.zeros_like,
+    "times 1e30": lambda t: t.double() * 1e30,
+    "0 to 255": lambda t: (t.double() + 3) * 40,
+    "integers": lambda t: t.long(),
+    "complex": lambda t: t * 1j,
+    "flat": lambda t: t.flatten(),
+    "half of it": lambda t: t[: len(t) // 2] if t.ndim else t,
+    "text": lambda t: "text",
+    "none": lambda t: None,
+    "half precision": lambda t: t.half(),
+    "sparse": lambda t: t.to_sparse(),
+    "empty": lambda t: t.flatten()[:0],
 }
 
 
@@ -217,5 +238,11 @@ def _torch(content: bytes, rng: random.Random) -> tuple[str, bytes]:
 
 
 FORMATS: tuple[tuple[tuple[str, ...], Callable[[bytes, random.Random], tuple[str, bytes]]], ...] = (
-    ((".json", ".ipynb"), _json), ((".txt", ".csv", "o1"), _text), ((".npy",), _npy), ((".npz",), _npz), ((".mat",), _mat),
-    ((".safetensors",), _safetensors), ((".pth.tar",), _torch))
+    ((".json", ".ipynb"), _json),
+    ((".txt", ".csv", "o1"), _text),
+    ((".npy",), _npy),
+    ((".npz",), _npz),
+    ((".mat",), _mat),
+    ((".safetensors",), _safetensors),
+    ((".pth.tar",), _torch),
+)

@@ -1,4 +1,4 @@
-"""What a refusal must have besides a name: something to do. Told by its form, WHAT IS WRONG; WHAT TO DO, and by the verb that the second part begins with.
+"""What a refusal must have besides a name: something to do, told by its form: WHAT IS WRONG; WHAT TO DO, and the verb that begins the second part.
 
 `VERBS` is a word list as a speller has one: a remedy with a verb that is not in it fails, and whoever writes it adds the verb. That
 way a sentence that only says more of what is wrong never passes for a remedy.
@@ -11,11 +11,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-VERBS = set("""
+VERBS = set(
+    """
 add ask build call change choose complete convert copy correct cut divide download draw fetch fill free get give install keep leave let look lower
 make mark mend move name normalise open pass pick predict put read reduce remove rename repeat replace restart round run save say see select
 set shrink sort split start stretch take train try turn unpack update use wait write zoom
-""".split())
+""".split()
+)
 WHERE = re.compile(r"python -m lib \w+|data/[\w{}.]+\.md says|give_|lib/[\w/]+\.md")  # a command that does it, or a page that says how
 
 

@@ -14,10 +14,38 @@ from mutate_values import FORMATS, value_mutations
 from remedies import has_remedy, refusals
 
 SLICE = ("osie", "scanpaths", "somebodys", "records", "cache", "archives")
-READS = ("lib/data", "lib/files", "lib/results", "lib/score.py", "lib/predict.py", "lib/zoom.py", "lib/batch.py", "lib/training/checkpoint.py",
-         "lib/models/emlnet_weights.py", "lib/models/mrcnn_weights.py", "lib/models/state_checks.py", "lib/models/itracker.py")
-CARRIES = ("answer", "REFETCH", "UNPACK", "REMEDY", "remedy", "GUIDE", "MINE", "FETCH", "LEAVE_OUT", "_GET", "{error", "{one_line(error)", "{_words(error)", "line",
-           "problem", "instead")  # what is filled in has the remedy
+READS = (
+    "lib/data",
+    "lib/files",
+    "lib/results",
+    "lib/score.py",
+    "lib/predict.py",
+    "lib/zoom.py",
+    "lib/batch.py",
+    "lib/training/checkpoint.py",
+    "lib/models/emlnet_weights.py",
+    "lib/models/mrcnn_weights.py",
+    "lib/models/state_checks.py",
+    "lib/models/itracker.py",
+)
+CARRIES = (
+    "answer",
+    "REFETCH",
+    "UNPACK",
+    "REMEDY",
+    "remedy",
+    "GUIDE",
+    "MINE",
+    "FETCH",
+    "LEAVE_OUT",
+    "_GET",
+    "{error",
+    "{one_line(error)",
+    "{_words(error)",
+    "line",
+    "problem",
+    "instead",
+)  # what is filled in has the remedy
 
 
 @pytest.mark.slow
@@ -49,9 +77,17 @@ def test_every_format_has_values_to_change():
 # --- remedies -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("message", "has"), [
-    ("x.jpg: missing; unpack the archive again", True), ("x.csv: line 3 has two columns; a line has three", False), ("x: is broken", False),
-    ("x.mat: of another size, or give --resize squash", True), ("x: no weights; python -m lib table mrcnn trains such", True), ("x: 3, expected 4", False)])
+@pytest.mark.parametrize(
+    ("message", "has"),
+    [
+        ("x.jpg: missing; unpack the archive again", True),
+        ("x.csv: line 3 has two columns; a line has three", False),
+        ("x: is broken", False),
+        ("x.mat: of another size, or give --resize squash", True),
+        ("x: no weights; python -m lib table mrcnn trains such", True),
+        ("x: 3, expected 4", False),
+    ],
+)
 def test_what_a_remedy_is(message, has):
     assert has_remedy(message) == has
 
@@ -65,6 +101,9 @@ def modules() -> list[Path]:
 @pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_refusal_of_a_file_says_what_to_do(path):
     """Those that begin with what is filled in: a path, a line, an entry. The others are parts of such a line, or about an argument."""
-    silent = [f"{line}: {text}" for line, text in refusals(path)
-              if re.match(r"\{.*?\}: ", text) and not has_remedy(text) and not any(word in text for word in CARRIES)]
+    silent = [
+        f"{line}: {text}"
+        for line, text in refusals(path)
+        if re.match(r"\{.*?\}: ", text) and not has_remedy(text) and not any(word in text for word in CARRIES)
+    ]
     assert silent == []

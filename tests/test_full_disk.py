@@ -44,7 +44,9 @@ NOISE = np.random.default_rng(0).random((60, 80))
 
 def record(folder: Path) -> None:
     values = {"top1": NOISE.ravel()}
-    made = Record(table="cub200", row="plain", seed=0, preset="demo", dataset="twin", is_twin=True, n=NOISE.size, unit="images", summary={"top1": 0.5})
+    made = Record(
+        table="cub200", row="plain", seed=0, preset="demo", dataset="twin", is_twin=True, n=NOISE.size, unit="images", summary={"top1": 0.5}
+    )
     RecordStore(folder, table="cub200", dataset="twin", preset="demo").save(made, "key", values)
 
 
@@ -70,7 +72,9 @@ WRITES = {
     "checkpoint": lambda folder: save_checkpoint(folder / "row.ckpt", {"epoch": 1, "model": network().state_dict()}),
     "weights": lambda folder: save_weights(folder / "row.safetensors", network()),
     "cache of pictures": store,
-    "cache of arrays": lambda folder: arrays(folder / "truth", lambda allocate: allocate("density", (60, 80), np.float64).__setitem__(slice(None), NOISE), version=1),
+    "cache of arrays": lambda folder: arrays(
+        folder / "truth", lambda allocate: allocate("density", (60, 80), np.float64).__setitem__(slice(None), NOISE), version=1
+    ),
     "twin": lambda folder: salicon.write(folder / "twin", train=0, val=1, test=0, observers=2, workers=1),
     "map": lambda folder: save_map(folder / "photo_smap", NOISE.astype(np.float32)),
     "table": lambda folder: replace_atomically(folder / "scores.csv", lambda path: path.write_text("1,2,3\n" * 2000)),
@@ -113,10 +117,18 @@ def test_the_room_of_a_mapped_array_is_taken_before_it_is_filled(tmp_path):
     assert (np.load(tmp_path / "a.npy") == 7).all()
 
 
-@pytest.mark.parametrize(("error", "remedy"), [
-    (OSError(errno.ENOSPC, "full"), "make room"), (OSError(errno.EDQUOT, "quota"), "make room"), (PermissionError(errno.EACCES, "no"), "another folder"),
-    (OSError(errno.EROFS, "read-only"), "another folder"), (OSError("4800 requested and 992 written"), "make room"),
-    (OSError("encoder error -2 when writing image file"), "make room"), (SafetensorError("I/O error: No space left on device (os error 28)"), "make room")])
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (OSError(errno.ENOSPC, "full"), "make room"),
+        (OSError(errno.EDQUOT, "quota"), "make room"),
+        (PermissionError(errno.EACCES, "no"), "another folder"),
+        (OSError(errno.EROFS, "read-only"), "another folder"),
+        (OSError("4800 requested and 992 written"), "make room"),
+        (OSError("encoder error -2 when writing image file"), "make room"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), "make room"),
+    ],
+)
 def test_whatever_the_disk_refuses_names_the_file_and_what_to_do(error, remedy, tmp_path):
     def write(path: Path) -> None:
         path.write_bytes(b"half")
@@ -136,13 +148,17 @@ def test_other_errors_are_left_as_they_are(tmp_path):
 
 def test_a_folder_below_a_file_or_without_permission_is_one_line(tmp_path, monkeypatch):
     """For root nothing is denied, so the refusal is the system's answer alone."""
+
     def denied(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "mkdir", denied)
-        for use in (lambda: replace_atomically(tmp_path / "a" / "b.json", lambda path: path.write_text("1")), lambda: locked(tmp_path / "a" / "b").__enter__(),
-                    lambda: arrays(tmp_path / "a" / "c", lambda allocate: None, version=1)):
+        for use in (
+            lambda: replace_atomically(tmp_path / "a" / "b.json", lambda path: path.write_text("1")),
+            lambda: locked(tmp_path / "a" / "b").__enter__(),
+            lambda: arrays(tmp_path / "a" / "c", lambda allocate: None, version=1),
+        ):
             with pytest.raises(OSError, match=f"{tmp_path}/a.*cannot be written .*another folder"):
                 use()
     assert everything(tmp_path) == {}

@@ -79,10 +79,9 @@ class Annotations:
     def __init__(self, path: Path) -> None:
         self.path, lists = path, _lists(path)
         try:
-            rows = np.stack([whole_numbers((image[key] for image in lists["images"]), f"an image's {key}") for key in ("id", "height", "width")], axis=1)
+            rows = _columns(lists["images"], "an image", ("id", "height", "width"))  # (N, 3)
             names = [image["file_name"] for image in lists["images"]]
-            pairs = np.stack([whole_numbers((one[key] for one in lists["annotations"]), f"an annotation's {key}") for key in ("image_id", "category_id")],
-                             axis=1)  # (A, 2)
+            pairs = _columns(lists["annotations"], "an annotation", ("image_id", "category_id"))  # (A, 2)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: an image or annotation is not as published ({one_line(error)}); {_REFETCH}") from None
         if not names:
@@ -123,6 +122,11 @@ class Annotations:
         label = np.zeros(len(self.names), dtype=np.int64)
         label[place] = species
         return label
+
+
+def _columns(entries: list[dict[str, Any]], what: str, keys: tuple[str, ...]) -> NDArray[np.int64]:
+    """(entries, keys) whole numbers."""
+    return np.stack([whole_numbers((entry[key] for entry in entries), f"{what}'s {key}") for key in keys], axis=1)
 
 
 def _lists(path: Path) -> dict[str, list[dict[str, Any]]]:
