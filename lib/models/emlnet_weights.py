@@ -136,11 +136,11 @@ def read_state(path: StrPath) -> State:
 
 
 def _read_torch(path: Path) -> object:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except UnicodeDecodeError:  # Python 2 wrote its strings as bytes
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="pickle_load_args")  # torch says it is ignored, but follows it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sparse tensors, which are refused; and pickle_load_args, which torch calls ignored, but follows
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except UnicodeDecodeError:  # Python 2 wrote its strings as bytes
             return torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")
 
 

@@ -16,6 +16,7 @@ What to know about the port, and deviations from it
 """
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -172,7 +173,9 @@ def load_released(path: str | os.PathLike[str]) -> ITracker:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file; {_GET}")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about sparse tensors, which are refused
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes the unpickler raise
         raise ValueError(f"{path}: not a torch file of plain tensors ({type(error).__name__}); {_GET}") from None
     state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, Mapping) else None

@@ -63,9 +63,9 @@ def _options(state: State, path: Path) -> dict:
         streams, rest = divmod(features, hidden)
     except (KeyError, IndexError, ValueError, ZeroDivisionError):  # an entry that is absent, of no or other axes, or empty
         raise ValueError(f"{path}: no Mr-CNN; missing: streams.0.conv1.weight, fusion.weight and so on; found: {_names(state)}; {MINE}") from None
-    if rest or not 1 <= streams <= len(SQUARES):
+    if rest or not 1 <= streams <= len(SQUARES) or not min(widths):
         raise ValueError(f"{path}: no Mr-CNN; fusion.weight is {hidden} x {features}, expected once, twice or three times as many columns "
-                         f"as rows; {MINE}")
+                         f"as rows, and no layer without weights; {MINE}")
     shared = streams > 1 and not any(name.startswith("streams.1.") for name in state)
     return {"streams": streams, "widths": widths, "hidden": hidden, "share_streams": shared,
             "blur": any(name.startswith("blurs.") for name in state)}
