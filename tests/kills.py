@@ -84,7 +84,9 @@ class Disturbed:
             time.sleep(self.rng.uniform(0.5, longest))
             kind, victim = "batch", psutil.Process(self.process.pid)
         below = started_by(self.process)
-        self.toll.hit[kind if victim.pid != self.process.pid else "batch"] += 1
+        hit = kind if victim.pid != self.process.pid else "batch"
+        self.toll.hit[hit] += 1
+        print(f"kill {sum(self.toll.hit.values())}: {hit}", flush=True)
         victim.kill()
         if victim.pid == self.process.pid:
             self.process.communicate()
