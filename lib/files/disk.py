@@ -148,10 +148,10 @@ def unlike(folder: Path, version: Any) -> str:
     """Why a folder that lies there is not what `built` would make, in words; empty if it is."""
     try:
         content = json.loads((folder / COMPLETE).read_text())
-        stored, files = content["version"], content["files"]
+        stored, files = content["version"], dict(content["files"])
     except FileNotFoundError:
         return "is not complete"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return f"its {COMPLETE} is not readable"
     if stored != version:
         return "another version made it"

@@ -82,7 +82,7 @@ def weights_header(path: Path) -> dict | None:
     try:
         with safe_open(path, "pt") as file:
             return json.loads((file.metadata() or {})["header"])
-    except (OSError, ValueError, KeyError, SafetensorError):
+    except (OSError, ValueError, KeyError, RecursionError, SafetensorError):
         return None
 
 
