@@ -115,6 +115,8 @@ def verify(arguments: argparse.Namespace) -> int:
         raise ValueError(f"there is no data set {arguments.name!r} to verify; there are {', '.join(VERIFIABLE)}")
     found = importlib.import_module(f"lib.data.{arguments.name}_verify").verify(arguments.folder)
     print("\n".join(found.lines))
+    if not found.ok:
+        print(f"\n{len(found.problems):,} problems; get again what is missing or damaged, data/{arguments.name}.md says where from")
     return 0 if found.ok else 1
 
 

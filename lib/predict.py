@@ -37,6 +37,7 @@ from lib.models.emlnet_weights import GUIDE, RELEASED, WEIGHTS, load_emlnet
 from lib.models.mrcnn import MrCNN
 from lib.models.mrcnn_weights import load_mrcnn
 from lib.options import BLUR
+from lib.runs.parameters import find_device
 from lib.files import ROOT
 from lib.files import replace_atomically
 
@@ -61,7 +62,7 @@ def predict_emlnet(photo: Photo, encoders: Sequence[str | Path], decoder: str | 
     module's docstring. The map is not stretched: its values are the network's. FileNotFoundError or ValueError, one line. For many
     photographs, load once and use `saliency_map`.
     """
-    return saliency_map(load_emlnet(encoders, decoder).to(choose_device(device)), photo, size=size, blur=blur, exif=exif)
+    return saliency_map(load_emlnet(encoders, decoder).to(find_device(device)), photo, size=size, blur=blur, exif=exif)
 
 
 def saliency_map(model: nn.Module, photo: Photo, *, size: tuple[int, int] | None = None, blur: float = BLUR,
@@ -93,7 +94,7 @@ def predict_mrcnn(photo: Photo, weights: str | Path, *, squares: Sequence[int] |
     the 50x50 probabilities, in their cells; the published recipe has none. The map is not stretched. FileNotFoundError or
     ValueError, one line. For many photographs, load once and use `mrcnn_map`.
     """
-    return mrcnn_map(load_mrcnn(weights, squares).to(choose_device(device)), photo, blur=blur, exif=exif)
+    return mrcnn_map(load_mrcnn(weights, squares).to(find_device(device)), photo, blur=blur, exif=exif)
 
 
 def mrcnn_map(model: MrCNN, photo: Photo, *, blur: float = 0.0, exif: str = "upright") -> NDArray[np.float32]:
@@ -123,18 +124,6 @@ def _enlarged(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.fl
     """(h, w) in [0, 1] -> (H, W), bilinear."""
     grown = F.interpolate(torch.from_numpy(maps)[None, None], size, mode="bilinear", antialias=True)
     return grown[0, 0].clamp(0, 1).numpy()
-
-
-def choose_device(name: str) -> torch.device:
-    """ "auto" is CUDA where there is one, else the CPU. ValueError for a device that torch does not see."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r}: torch sees no CUDA device here; use device 'cpu'")
-    try:
-        return torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device {name!r} is none that torch knows; use auto, cpu, cuda or cuda:N") from None
 
 
 # Photographs
@@ -209,7 +198,7 @@ def _emlnet(arguments: argparse.Namespace) -> Callable[[Path], NDArray]:
         *encoders, decoder = released = [WEIGHTS / name for name in RELEASED]
         if missing := [path.name for path in released if not path.is_file()]:
             encoders, decoder = [_trained_here("emlnet", f"give --encoder, or put {', '.join(missing)} into data/weights; {GUIDE}")], None
-    model = load_emlnet(encoders, decoder).to(choose_device(arguments.device))
+    model = load_emlnet(encoders, decoder).to(find_device(arguments.device))
     return lambda photo: saliency_map(model, photo, size=arguments.size, blur=arguments.blur, exif=arguments.exif)
 
 
@@ -232,7 +221,7 @@ WARNINGS = {"mrcnn": "; on photographs of another data set it predicted less tha
 
 def _mrcnn(arguments: argparse.Namespace) -> Callable[[Path], NDArray]:
     weights = arguments.weights or _trained_here("mrcnn", "give --weights, a file that `python -m lib table mrcnn` left in results/runs")
-    model = load_mrcnn(weights, arguments.squares).to(choose_device(arguments.device))
+    model = load_mrcnn(weights, arguments.squares).to(find_device(arguments.device))
     return lambda photo: mrcnn_map(model, photo, blur=arguments.blur, exif=arguments.exif)
 
 

@@ -124,8 +124,8 @@ def fitted(maps: Tensor, size: tuple[int, int], resize: str | None) -> Tensor:
     if abs(w * height / (h * width) - 1) <= SAME_SHAPE or resize == "squash":
         return enlarge(maps, size)
     if resize is None:
-        raise ValueError(f"is {w}x{h}, the photograph {width}x{height}: another shape; if the photograph was squashed to it give --resize squash, "
-                         "if bars were added --resize letterbox, if its middle was cut out --resize crop")
+        raise ValueError(f"is {w}x{h}, the photograph {width}x{height}: another shape; give --resize squash if the "
+                         "photograph was squashed to it, --resize letterbox if bars were added, --resize crop if its middle was cut out")
     if resize == "letterbox":
         scale = min(w / width, h / height)
         inner_h, inner_w = max(1, round(height * scale)), max(1, round(width * scale))

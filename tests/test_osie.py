@@ -95,7 +95,7 @@ def test_bad_inputs_give_one_line(tmp_path):
         assert "\n" not in str(error.value)
         return str(error.value)
 
-    assert "not found; OSIE's root is the folder that holds data/eye" in message(tmp_path / "nowhere", FileNotFoundError)
+    assert "not found; give OSIE's root, the folder that holds data/eye" in message(tmp_path / "nowhere", FileNotFoundError)
     assert "none of the 2 stimuli" in message(write(tmp_path / "a", TWO, stimuli=[]), FileNotFoundError)
     path = write(tmp_path / "b", TWO) / "data" / "eye" / "fixations.mat"
     for damage in (b"", b"no MATLAB file at all, though long enough to hold a header" * 9, path.read_bytes()[:300]):

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from lib import options, predict
 from lib.files import pictures
 from lib.models.emlnet import Decoder, SmallEncoder
+from lib.runs.parameters import find_device
 from lib.predict import predict_emlnet, read_photo, saliency_map, save_map
 from lib.training.checkpoint import save_weights
 
@@ -189,7 +190,7 @@ def _as_torch(path: Path) -> Path:
 
 def test_devices_that_are_not_there_are_refused(weights, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert predict.choose_device("auto") == torch.device("cpu")
+    assert find_device("auto") == torch.device("cpu")
     for name in ("cuda", "cuda:1", "gpu"):
         with pytest.raises(ValueError, match=f"device '{name}'") as error:
             predict_emlnet(picture(), [weights["a"]], device=name)

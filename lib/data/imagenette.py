@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lib.data.canvas import canvas
 from lib.data.class_folders import class_folders
-from lib.data.files import TWIN_FILE, image_size, one_line, read_json, read_rgb
+from lib.data.files import TWIN_FILE, image_size, numbers, one_line, read_json, read_rgb
 
 CLASSES = {
     "n01440764": "tench", "n02102040": "English springer", "n02979186": "cassette player", "n03000684": "chain saw", "n03028079": "church",
@@ -129,7 +129,10 @@ class Imagenette:
             return None
         try:
             boxes = read_json(path)
-            return np.array([boxes[name] for name in self.name.tolist()], dtype=np.float64).reshape(len(self), 4)
+            found = numbers(number for name in self.name.tolist() for number in boxes[name]).reshape(len(self), 4)
+            if not (np.isfinite(found).all() and (found[:, 2:] > 0).all() and (np.abs(found) < 10**6).all()):
+                raise ValueError("a box has no area, or is no number of pixels")
+            return found
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: does not hold a box [x, y, w, h] for each picture ({one_line(error)}); write the twin again") from None
 

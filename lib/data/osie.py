@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lib.data.files import is_file_name
 from lib.data.points import ROUNDING, check_outside, inside_image, made_for, to_pixels
 from lib.data.saliency import Photographs, digest
 from lib.files.matlab import read_mat
@@ -131,7 +132,7 @@ class OSIE(Photographs):
 def _read_fixations(path: Path) -> dict[str, NDArray[np.float64]]:
     """{file name: (n, 4) of x, y as published, duration, subject}."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: not found; OSIE's root is the folder that holds data/eye and data/stimuli")
+        raise FileNotFoundError(f"{path}: not found; give OSIE's root, the folder that holds data/eye and data/stimuli")
     try:
         cells = read_mat(path, ["fixations"])["fixations"]
         named = [(str(cell["img"].item().item()), _read_subjects(cell["subjects"].item())) for cell in cells.ravel()]
@@ -142,7 +143,7 @@ def _read_fixations(path: Path) -> dict[str, NDArray[np.float64]]:
         names = [name for name, _ in named]
         raise ValueError(f"{path}: {next(name for name in names if names.count(name) > 1)!r} is in it twice; {REMEDY}")
     for name, rows in records.items():
-        if Path(name).name != name or not np.isfinite(rows).all():
+        if not is_file_name(name) or not np.isfinite(rows).all():
             raise ValueError(f"{path}: {name!r} is no file name or has fixations that are not finite; {REMEDY}")
         if (rows[:, 2] < 0).any():
             raise ValueError(f"{path}: {name!r} has a fixation of {rows[:, 2].min():g} ms; {REMEDY}")

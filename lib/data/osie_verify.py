@@ -100,5 +100,5 @@ def _compare(data: OSIE, fixations: int, report: Report, *, twin: bool) -> None:
         report.add(f"synthetic twin: compared with its own {TWIN_FILE}, not with the published counts")
         report.compare("photographs", len(data), int(counts["images"]))
         report.compare("fixations", fixations, int(counts["fixations"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError) as error:
         report.add(f"{data.root / TWIN_FILE}: not a twin's description ({one_line(error)}); write the twin again", problem=True)

@@ -16,9 +16,10 @@ What to know about the port, and deviations from it
 """
 
 import os
-import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +28,10 @@ from torch import Tensor, nn
 from lib.models.backbones import IMAGENET_NORMALIZATION, check_images, small_alexnet_features
 from lib.models.network import RowNetwork, declared
 from lib.models.sampler import Normalize
+from lib.models.state_checks import check_learned, check_state, without_prefix
 
 GRID = 25  # cells per side of the face grid
+_GET = "take checkpoint.pth.tar from the pytorch folder of github.com/CSAILVision/GazeCapture"
 
 
 class _Tower(nn.Module):
@@ -183,21 +186,27 @@ def load_released(path: str | os.PathLike[str]) -> ITracker:
     Takes the checkpoint or its bare state dict, with or without DataParallel's `module.` prefix. Reads tensors only
     (`weights_only=True`). Raises FileNotFoundError; ValueError, one line, for a file that is no such checkpoint.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file; {_GET}")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a torch file of plain tensors ({type(error).__name__})") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about sparse tensors, which are refused
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file makes the unpickler raise
+        raise ValueError(f"{path}: not a torch file of plain tensors ({type(error).__name__}); {_GET}") from None
     state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, Mapping) else None
-    if not isinstance(state, Mapping):
-        raise ValueError(f"{path}: holds a {type(checkpoint).__name__}, not a state dict")
-    state = {str(name).removeprefix("module."): value for name, value in state.items()}
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path}: holds a {type(checkpoint).__name__}, not a state dict; {_GET}")
+    state = without_prefix(state, path)
     network = ITracker()
     own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     given = {name: tuple(getattr(value, "shape", ())) for name, value in state.items()}
     if own != given:
         reshaped = [name for name in own.keys() & given.keys() if own[name] != given[name]]
         raise ValueError(f"{path}: not iTracker's weights; missing: {_names(own.keys() - given.keys())}; unexpected: "
-                         f"{_names(given.keys() - own.keys())}; of another shape: {_names(reshaped)}")
+                         f"{_names(given.keys() - own.keys())}; of another shape: {_names(reshaped)}; {_GET}")
+    check_state(state, path)
+    check_learned(state, path)
     network.load_state_dict(state)
     return network
 

@@ -254,7 +254,7 @@ def report(names: list[str], *, preset: str = "demo", results_dir: str = "result
 
 def _read(folder: str, preset: str) -> Stored:
     if not resolve(folder).is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder")
+        raise FileNotFoundError(f"{folder}: no such folder; give the one that holds runs/")
     return read_folder(resolve(folder), preset=preset)
 
 
