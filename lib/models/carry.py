@@ -51,6 +51,11 @@ def inverted(grid: Tensor, points: Tensor) -> Tensor:
     place = inverse(grid.detach(), points=points.detach())
     if not torch.is_grad_enabled() or not (grid.requires_grad or points.requires_grad):
         return place
+    return newton_step(grid, points, place)
+
+
+def newton_step(grid: Tensor, points: Tensor, place: Tensor) -> Tensor:
+    """`place` (B, N, 2), which is the inverse of `grid` at `points`, with the gradient by both."""
     nudge = 0.5 * torch.tensor([2 / (grid.shape[2] - 1), 2 / (grid.shape[1] - 1)], dtype=place.dtype, device=place.device)
     low, high = (place - 1e-3 * nudge).clamp(-1, 1), (place + 1e-3 * nudge).clamp(-1, 1)
     columns = [_slope(grid.detach(), place, low, high, axis) for axis in (0, 1)]
@@ -135,9 +140,7 @@ def unzoom(maps: Tensor, grid: Tensor, size: int | tuple[int, int], *, fill: flo
     """
     if maps.dim() != 4 or grid.dim() != 4 or grid.shape[-1] != 2 or grid.shape[0] not in (1, maps.shape[0]):
         raise ValueError(f"maps {tuple(maps.shape)} and grid {tuple(grid.shape)} do not fit, expected (B, C, h, w) and (B or 1, h', w', 2)")
-    height, width = pair(size)
-    raster = identity_grid((height, width), like=grid).expand(len(grid), -1, -1, -1)
-    places = inverted(grid, raster.flatten(1, 2)).view(len(grid), height, width, 2)
+    places = _raster_places(grid, pair(size))
     shown = places.detach().isfinite().all(-1)  # (B, H, W)
     places = torch.where(shown[..., None], places, torch.zeros_like(places))
     if not maps.is_floating_point():
@@ -148,18 +151,45 @@ def unzoom(maps: Tensor, grid: Tensor, size: int | tuple[int, int], *, fill: flo
     return torch.where(shown[:, None], back, torch.full_like(back, fill)), shown[:, None].expand(len(maps), -1, -1, -1)
 
 
+def _raster_places(grid: Tensor, size: tuple[int, int]) -> Tensor:
+    """Where the zoom takes each pixel of the original (B, *size, 2), float64, with a gradient where the grid has one."""
+    place = inverse(grid.detach(), size)
+    if not torch.is_grad_enabled() or not grid.requires_grad:
+        return place
+    raster = identity_grid(size, like=place).expand(len(grid), -1, -1, -1).flatten(1, 2)
+    return newton_step(grid, raster, place.flatten(1, 2)).view_as(place)
+
+
 def _footprint_mean(maps: Tensor, places: Tensor, shown: Tensor) -> Tensor:
-    """The mean of `maps` over each pixel's footprint, a parallelogram around its place (B, H, W, 2)."""
-    along_x, along_y = (_slopes(places.detach(), shown, axis) for axis in (2, 1))  # (B, H, W, 2), per original pixel
+    """The mean of `maps` over each pixel's footprint, a parallelogram around its place (B, H, W, 2).
+
+    Bilinear samples reach over a zoomed pixel themselves, so they spread over the footprint less one. As many as a pixel's own footprint asks
+    for: pixels that ask for the same number are sampled together.
+    """
+    slopes = [_slopes(places.detach(), shown, axis) for axis in (2, 1)]  # (B, H, W, 2), per original pixel
     pixels = torch.tensor([maps.shape[3] - 1, maps.shape[2] - 1], dtype=places.dtype, device=places.device) / 2
-    lengths = [(side * pixels).norm(dim=-1, keepdim=True) for side in (along_x, along_y)]  # in zoomed pixels
-    along_x, along_y = (side * (1 - 1 / length.clamp(min=1)) for side, length in zip((along_x, along_y), lengths, strict=True))
-    counts = [min(MOST, max(1, math.ceil(length.amax().item()))) for length in lengths]
-    total = 0
-    for row in _offsets(counts[1]):
-        for column in _offsets(counts[0]):
-            total = total + resample(maps, places + column * along_x + row * along_y)
-    return total / (counts[0] * counts[1])
+    lengths = [(side * pixels).norm(dim=-1, keepdim=True) for side in slopes]  # in zoomed pixels
+    spread = [side * (1 - 1 / length.clamp(min=1)) for side, length in zip(slopes, lengths, strict=True)]
+    counts = [2 ** (length[..., 0] - 1e-3).clamp(1, MOST).log2().ceil().int() for length in lengths]  # (B, H, W), 1, 2, 4 or 8
+    if maps.shape[0] == len(places) and all((count == 1).all() for count in counts):
+        return resample(maps, places)
+    images = maps[None] if len(places) == 1 else maps[:, None]  # those of each grid
+    back = [_sampled_alike(*each) for each in zip(images, places.flatten(1, 2), *(part.flatten(1, 2) for part in (*spread, *counts)), strict=True)]
+    return torch.cat(back).unflatten(-1, places.shape[1:3])
+
+
+def _sampled_alike(maps: Tensor, places: Tensor, along_x: Tensor, along_y: Tensor, wide: Tensor, high: Tensor) -> Tensor:
+    """Means (B, C, N) of `wide` x `high` samples of `maps` (B, C, h, w) around each of `places` (N, 2)."""
+    kinds = (wide * (2 * MOST) + high).to(torch.int64)  # (N,)
+    parts, order = [], []
+    for kind in kinds.unique().tolist():
+        chosen = (kinds == kind).nonzero()[:, 0]
+        columns, rows = (torch.tensor(_offsets(count), dtype=places.dtype, device=places.device) for count in divmod(kind, 2 * MOST))
+        line = places[chosen, None] + columns[:, None] * along_x[chosen, None]  # (n, wide, 2)
+        sums = [resample(maps, (line + row * along_y[chosen, None])[None]).sum(-1) for row in rows]
+        parts.append(sum(sums) / (len(rows) * len(columns)))  # (B, C, n)
+        order.append(chosen)
+    return torch.cat(parts, dim=-1).index_select(-1, torch.cat(order).argsort())
 
 
 def _offsets(count: int) -> list[float]:
