@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from lib.models.sampler import Normalize, SpatialSampler, identity_grid, inverse, pair, resample
 
 MOST = 8  # samples of a zoomed map per axis that one original pixel takes at most
+AT_ONCE = 1 << 17  # samples that are taken together
 
 
 def carry_points(grid: Tensor, points: Tensor, *, back: bool = True) -> Tensor:
@@ -170,30 +171,31 @@ def _footprint_mean(maps: Tensor, places: Tensor, shown: Tensor) -> Tensor:
     pixels = torch.tensor([maps.shape[3] - 1, maps.shape[2] - 1], dtype=places.dtype, device=places.device) / 2
     lengths = [(side * pixels).norm(dim=-1, keepdim=True) for side in slopes]  # in zoomed pixels
     spread = [side * (1 - 1 / length.clamp(min=1)) for side, length in zip(slopes, lengths, strict=True)]
-    counts = [2 ** (length[..., 0] - 1e-3).clamp(1, MOST).log2().ceil().int() for length in lengths]  # (B, H, W), 1, 2, 4 or 8
-    if maps.shape[0] == len(places) and all((count == 1).all() for count in counts):
-        return resample(maps, places)
-    images = maps[None] if len(places) == 1 else maps[:, None]  # those of each grid
-    back = [_sampled_alike(*each) for each in zip(images, places.flatten(1, 2), *(part.flatten(1, 2) for part in (*spread, *counts)), strict=True)]
-    return torch.cat(back).unflatten(-1, places.shape[1:3])
+    wide, high = ((length[..., 0] - 1e-3).clamp(1, MOST).log2().ceil().int() for length in lengths)  # (B, H, W): 1, 2, 4 or 8 samples
+    back = resample(maps, places)
+    kinds = (wide * MOST + high).flatten(1)  # (B, H W)
+    if not kinds.any():
+        return back
+    images = back.flatten(2)[None] if len(places) == 1 else back.flatten(2)[:, None]  # those of each grid: (B, C, H W)
+    sources = maps[None] if len(places) == 1 else maps[:, None]
+    where = (part.flatten(1, 2) for part in (places, *spread))
+    return torch.cat([_finer(*each) for each in zip(images, sources, kinds, *where, strict=True)]).view_as(back)
 
 
-def _sampled_alike(maps: Tensor, places: Tensor, along_x: Tensor, along_y: Tensor, wide: Tensor, high: Tensor) -> Tensor:
-    """Means (B, C, N) of `wide` x `high` samples of `maps` (B, C, h, w) around each of `places` (N, 2)."""
-    kinds = (wide * (2 * MOST) + high).to(torch.int64)  # (N,)
-    parts, order = [], []
-    for kind in kinds.unique().tolist():
-        chosen = (kinds == kind).nonzero()[:, 0]
-        columns, rows = (torch.tensor(_offsets(count), dtype=places.dtype, device=places.device) for count in divmod(kind, 2 * MOST))
-        line = places[chosen, None] + columns[:, None] * along_x[chosen, None]  # (n, wide, 2)
-        sums = [resample(maps, (line + row * along_y[chosen, None])[None]).sum(-1) for row in rows]
-        parts.append(sum(sums) / (len(rows) * len(columns)))  # (B, C, n)
-        order.append(chosen)
-    return torch.cat(parts, dim=-1).index_select(-1, torch.cat(order).argsort())
+def _finer(back: Tensor, maps: Tensor, kinds: Tensor, places: Tensor, along_x: Tensor, along_y: Tensor) -> Tensor:
+    """`back` (B, C, N), where a place (N, 2) asks for more than one sample: the mean of 2^kind samples each way, from `maps` (B, C, h, w)."""
+    for kind in kinds[kinds > 0].unique().tolist():
+        columns, rows = (_offsets(2**part, like=places) for part in divmod(kind, MOST))
+        for chosen in (kinds == kind).nonzero()[:, 0].split(AT_ONCE // (len(columns) * len(rows))):
+            at, right, down = (part[chosen, None, None] for part in (places, along_x, along_y))  # (n, 1, 1, 2)
+            around = (at + columns[:, None] * right + rows[:, None, None] * down).flatten(1, 2)  # (n, rows columns, 2)
+            back = back.index_copy(-1, chosen, resample(maps, around[None].expand(len(maps), -1, -1, -1)).mean(-1))
+    return back
 
 
-def _offsets(count: int) -> list[float]:
-    return [(k + 0.5) / count - 0.5 for k in range(count)]
+def _offsets(count: int, *, like: Tensor) -> Tensor:
+    """Middles of `count` equal parts of the interval from -0.5 to 0.5."""
+    return (torch.arange(count, dtype=like.dtype, device=like.device) + 0.5) / count - 0.5
 
 
 def _slopes(places: Tensor, shown: Tensor, axis: int) -> Tensor:
