@@ -11,6 +11,7 @@ Which names a row depends on is said where its network, its data and its columns
 VERSIONS = {
     # networks
     "layer": 1,  # lib/models/sampler.py: saliency -> grid -> resampled image
+    "grids": 1,  # lib/models/grids/ and successors.py: other ways from the saliency to a grid
     "rivals": 1,  # spatial transformers, grid estimator, oracle
     "deformable": 1,
     "cam": 1,
@@ -33,7 +34,7 @@ VERSIONS = {
     # per-sample values
     "gaze values": 1,
     "classification values": 1,
-    "zoom values": 2,  # magnification of boxes, parts, details
+    "zoom values": 3,  # magnification of boxes, parts, details; distortion
     "saliency values": 1,
     "proposal values": 1,
     # synthetic twins
