@@ -8,7 +8,8 @@
 
 Deviations from the successors' systems: there the rest of the system differs, too. FOVEA's maps come from the boxes of the frame before, LZU trains
 no saliency, TASN's come from attention, ZoomTrack's from the tracker's last box, AttWarp's from a language model. Here all have the maps of one and the
-same network, or of the annotation, so that rows differ in the grid alone. A grid has the options of `lib.models.grids.GRIDS`.
+same network, or of the annotation, so that rows differ in the grid alone. A grid has the options of `lib.models.grids.GRIDS`;
+"balanced" is the transport without its last step, equal mass to the blur of one cell, at an eighth of the cost.
 """
 
 from functools import partial
@@ -16,21 +17,22 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from lib.models.grids import FOVEA_SIGMA, GRIDS, LZU_SIGMA, boxes_saliency, composite_saliency, separable_grid
+from lib.models.grids import FOVEA_SIGMA, GRIDS, LZU_SIGMA, boxes_saliency, composite_saliency, separable_grid, transport_grid
 from lib.models.network import declared
 from lib.models.rivals import Oracle
 from lib.models.sampler import SaliencyZoom, SpatialSampler, pair, resize_grid
 from lib.models.zoomed import ZoomedNetwork, behind, trunk_of
 
+ALL = GRIDS | {"balanced": partial(transport_grid, steps=0)}  # transport without its last step, the expensive one
 SIDE = 512  # px, of the picture in which FOVEA's bandwidth counts
 BANDWIDTH = 64.0  # FOVEA's
 
 
 def grid_named(name: str):
-    """The grid of `lib.models.grids.GRIDS` called `name`; ValueError, one line, that lists the right names."""
-    if name not in GRIDS:
-        raise ValueError(f"grid {name!r} is not one of {', '.join(GRIDS)}")
-    return GRIDS[name]
+    """The grid called `name`; ValueError, one line, that lists the right names."""
+    if name not in ALL:
+        raise ValueError(f"grid {name!r} is not one of {', '.join(ALL)}")
+    return ALL[name]
 
 
 class GridZoom(SaliencyZoom):

@@ -2,7 +2,8 @@
 
 import importlib
 
-NOTEBOOKS = {"01": "gazecapture", "02": "inaturalist", "03": "saliency_depth", "04": "cub200", "05": "salicon", "06": "mrcnn", "07": "proposal"}
+NOTEBOOKS = {"01": "gazecapture", "02": "inaturalist", "03": "saliency_depth", "04": "cub200", "05": "salicon", "06": "mrcnn", "07": "proposal",
+             "08": "successors"}
 NAMES = tuple(NOTEBOOKS.values())
 
 
