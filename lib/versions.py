@@ -12,6 +12,7 @@ VERSIONS = {
     # networks
     "layer": 1,  # lib/models/sampler.py: saliency -> grid -> resampled image
     "grids": 1,  # lib/models/grids/ and successors.py: other ways from the saliency to a grid
+    "unzoom": 1,  # lib/models/carry.py and unzoomed.py: maps of a zoomed picture carried back
     "rivals": 1,  # spatial transformers, grid estimator, oracle
     "deformable": 1,
     "cam": 1,
@@ -36,6 +37,7 @@ VERSIONS = {
     "classification values": 1,
     "zoom values": 3,  # magnification of boxes, parts, details; distortion
     "saliency values": 1,
+    "unzoom values": 1,
     "proposal values": 1,
     # synthetic twins
     "twin gazecapture": 1,

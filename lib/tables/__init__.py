@@ -3,7 +3,7 @@
 import importlib
 
 NOTEBOOKS = {"01": "gazecapture", "02": "inaturalist", "03": "saliency_depth", "04": "cub200", "05": "salicon", "06": "mrcnn", "07": "proposal",
-             "08": "successors"}
+             "08": "successors", "09": "unzoomed"}
 NAMES = tuple(NOTEBOOKS.values())
 
 
