@@ -16,6 +16,7 @@ VERSIONS = {
     "rivals": 1,  # spatial transformers, grid estimator, oracle
     "deformable": 1,
     "cam": 1,
+    "dtram": 1,
     "backbones": 1,  # task and saliency networks, small ones included
     "itracker": 1,
     "baselines": 1,  # what looks at nothing: means, constant maps, centre bias, ceilings
