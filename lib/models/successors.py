@@ -7,8 +7,8 @@
     ToldGrid                     a heat map of the annotation -> any grid: which grid is best where the saliency is right?
 
 Deviations from the successors' systems: there the rest of the system differs, too. FOVEA's maps come from the boxes of the frame before, LZU trains
-no saliency, TASN's come from attention, ZoomTrack's from the tracker's last box, AttWarp's from a language model. Here all have the maps of one and the
-same network, or of the annotation, so that rows differ in the grid alone. A grid has the options of `lib.models.grids.GRIDS`;
+no saliency, TASN's come from attention, ZoomTrack's from the tracker's last box, AttWarp's from a language model. Here all have the maps of one
+and the same network, or of the annotation, so that rows differ in the grid alone. A grid has the options of `lib.models.grids.GRIDS`;
 "balanced" is the transport without its last step, equal mass to the blur of one cell, at an eighth of the cost.
 """
 
@@ -71,8 +71,9 @@ class DataSetMap(nn.Module):
         known = boxes[boxes.isfinite().all(1)].double() / side * 2
         if len(known):
             corners = torch.cat((known[:, :2] - 1, known[:, :2] + known[:, 2:] - 1), dim=1)
-            each = [boxes_saliency(part[:, None], tuple(self.map.shape[-2:]), image_size=SIDE, bandwidth=BANDWIDTH).sum(0) for part in corners.split(256)]
-            self.map.copy_((sum(each) / len(known))[None])
+            options = {"size": tuple(self.map.shape[-2:]), "image_size": SIDE, "bandwidth": BANDWIDTH}
+            each = [boxes_saliency(part[:, None], **options).sum(0, keepdim=True) for part in corners.split(256)]
+            self.map.copy_(sum(each) / len(known))
 
 
 class FixedZoom(SpatialSampler):
@@ -123,11 +124,11 @@ def told(*, grid: str, task: str, outputs: int, task_size: int, power: float = 1
     return behind(make, task, outputs)
 
 
-@declared("fovea", "layer", "backbones", "grids")
+@declared("composite_map", "layer", "backbones", "grids")
 def fovea(*, task: str, outputs: int, trunk: str, task_size: int, view_size: int, layers: int = 14, weight: float = 0.5) -> ZoomedNetwork:
     return behind(lambda **normalize: CompositeZoom(trunk_of(trunk, layers), task_size, view_size, weight=weight, **normalize), task, outputs)
 
 
-@declared("lzu", "layer", "backbones", "grids")
+@declared("fixed_map", "layer", "backbones", "grids")
 def lzu(*, task: str, outputs: int, task_size: int) -> ZoomedNetwork:
     return behind(partial(FixedZoom, task_size), task, outputs)

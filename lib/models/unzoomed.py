@@ -2,7 +2,7 @@
 
     photograph (B, 3, 600, 800) -> view (60, 80) -> grid -> zoomed picture (120, 160) -> EML-NET -> map (120, 160) -> unzoom -> map of the photograph
 
-The sampler pins the border (reflect padding): whatever the zoom gives up is shown small, and nothing is left out, so that the map is known everywhere.
+The sampler pins the border (reflect padding): what the zoom gives up is shown small, and nothing is left out, so that the map is known everywhere.
 The zoomed picture is the mean of 2 x 2 samples a pixel, since at no zoom its pixels are 5 of an 800 px photograph apart; the plain row's view is
 anti-aliased, too. Samplers are those of `lib.models.successors`; LZU's fixed map is here the mean of the training pictures' maps, the centre bias.
 """

@@ -27,6 +27,7 @@ ROWS = (
 TABLE = Table(
     name="cub200", title="Table 4: CUB-200-2011", paper="Learning to Zoom, section 4.3, Table 4", rows=ROWS, reference="plain",
     columns=r.COLUMNS, presets=PRESETS, open=partial(r.open_recognition, loader=CUB200), twin=Twin(module=twin, name="cub200", **r.DETAILS),
-    datasets=("twin", "cub200"), comparisons=(("sampler", "cam"), ("sampler", "look_again"), ("sampler", "oracle"), ("control_sampler", "control_plain")),
+    datasets=("twin", "cub200"),
+    comparisons=(("sampler", "cam"), ("sampler", "look_again"), ("sampler", "oracle"), ("control_sampler", "control_plain")),
     quoted=tuple(Quoted(label=f"DT-RAM, {size} px", values={"top-1": value}, source="Learning to Zoom, Table 4")
                  for size, value in ((224, 82.8), (448, 86.0))))

@@ -1,11 +1,13 @@
 """Beyond the papers: EML-NET behind the saliency sampler. Does a small input that is zoomed where people may look beat the same input resized?
 
 Two systems of this repository in one: "Learning to Zoom" before EML-NET's encoder, and the encoder's map carried back to the photograph
-(`lib.models.unzoomed`). The photograph is read at its full resolution; what the encoder gets is 120x160 pixels (`demo`). The saliency network before the
-grid sees 60x80. All rows are trained as EML-NET's encoder A with the combined loss; the plain row is that row, and its records are read (`records`).
+(`lib.models.unzoomed`). The photograph is read at its full resolution; what the encoder gets is 120x160 pixels (`demo`). The saliency
+network before the grid sees 60x80. All rows are trained as EML-NET's encoder A with the combined loss; the plain row is that row, and its
+records are read (`records`).
 
-`same_cost` is the plain encoder with as many operations as sampler and encoder have together, in input pixels. `not_unzoomed` is the sampler's row whose
-maps are left where the zoom put them: wrong on purpose, what carrying back is worth. `oracle` zooms by the true map of fixations.
+`same_cost` is the plain encoder with as many operations as sampler and encoder have together, in input pixels. `not_unzoomed` is the
+sampler's row whose maps are left where the zoom put them: wrong on purpose, what carrying back is worth. `oracle` zooms by the true map of
+fixations.
 
 What to expect: fixation maps are smooth (24 of 800 px on OSIE), and an encoder at 120x160 is not short of pixels for that. The zoom can help where small
 things, faces and words, draw the eye, and costs where it gives up pixels. Nothing was tuned for any row here.
