@@ -64,4 +64,5 @@ def _handles(run: Run) -> list[Line2D]:
         grid == "transport" and "balanced" in there)]
     more = [("o", style.BLACK, style.BLACK, "learned"), ("D", style.BLACK, style.BLACK, "told where"), ("o", style.GREY, style.GREY, "no zoom")]
     more += [("o", style.BLACK, "white", "with a fixed map (FOVEA, LZU)")] if set(FIXED) & set(run.results) else []
-    return drawn + [Line2D([], [], color=colour, marker=shape, markerfacecolor=face, linestyle="", label=label) for shape, colour, face, label in more]
+    return drawn + [Line2D([], [], color=colour, marker=shape, markerfacecolor=face, linestyle="", label=label)
+                    for shape, colour, face, label in more]
