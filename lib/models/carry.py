@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from lib.models.sampler import Normalize, SpatialSampler, identity_grid, inverse, pair, resample
 
 MOST = 8  # samples of a zoomed map per axis that one original pixel takes at most
+APART = 1.25  # zoomed pixels: how far apart the samples of one original pixel lie at most, below MOST
 AT_ONCE = 1 << 17  # samples that are taken together
 
 
@@ -171,7 +172,7 @@ def _footprint_mean(maps: Tensor, places: Tensor, shown: Tensor) -> Tensor:
     pixels = torch.tensor([maps.shape[3] - 1, maps.shape[2] - 1], dtype=places.dtype, device=places.device) / 2
     lengths = [(side * pixels).norm(dim=-1, keepdim=True) for side in slopes]  # in zoomed pixels
     spread = [side * (1 - 1 / length.clamp(min=1)) for side, length in zip(slopes, lengths, strict=True)]
-    wide, high = ((length[..., 0] - 1e-3).clamp(1, MOST).log2().ceil().int() for length in lengths)  # (B, H, W): 1, 2, 4 or 8 samples
+    wide, high = ((length[..., 0] / APART).clamp(1, MOST).log2().ceil().int() for length in lengths)  # (B, H, W): 1, 2, 4 or 8 samples
     back = resample(maps, places)
     kinds = (wide * MOST + high).flatten(1)  # (B, H W)
     if not kinds.any():

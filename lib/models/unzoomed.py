@@ -3,8 +3,8 @@
     photograph (B, 3, 600, 800) -> view (60, 80) -> grid -> zoomed picture (120, 160) -> EML-NET -> map (120, 160) -> unzoom -> map of the photograph
 
 The sampler pins the border (reflect padding): what the zoom gives up is shown small, and nothing is left out, so that the map is known everywhere.
-The zoomed picture is the mean of 2 x 2 samples a pixel, since at no zoom its pixels are 5 of an 800 px photograph apart; the plain row's view is
-anti-aliased, too. Samplers are those of `lib.models.successors`; LZU's fixed map is here the mean of the training pictures' maps, the centre bias.
+Photographs are read with at least twice the input's pixels along each axis (`FullPictureTask`), and averaged down to that where they have more: a
+zoom of two loses nothing, and points that are sampled lie at most some two and a half pixels apart. Samplers are those of `lib.models.successors`; LZU's fixed map is here the mean of the training pictures' maps, the centre bias.
 """
 
 import torch
@@ -18,7 +18,7 @@ from lib.models.sampler import RELEASED_SIGMA, SaliencyZoom, SpatialSampler, res
 from lib.models.successors import CompositeZoom, FixedZoom
 
 CELLS = (23, 31)  # of the saliency map behind the grid: as high and wide as the photographs
-OPTIONS = {"map_size": CELLS, "oversample": 2}
+OPTIONS = {"map_size": CELLS}
 
 
 class UnzoomedNetwork(RowNetwork):

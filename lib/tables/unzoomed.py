@@ -1,7 +1,7 @@
 """Beyond the papers: EML-NET behind the saliency sampler. Does a small input that is zoomed where people may look beat the same input resized?
 
 Two systems of this repository in one: "Learning to Zoom" before EML-NET's encoder, and the encoder's map carried back to the photograph
-(`lib.models.unzoomed`). The photograph is read at its full resolution; what the encoder gets is 120x160 pixels (`demo`). The saliency
+(`lib.models.unzoomed`). The photograph is read with twice as many pixels along each axis, or more; what the encoder gets is 120x160 pixels (`demo`). The saliency
 network before the grid sees 60x80. All rows are trained as EML-NET's encoder A with the combined loss; the plain row is that row, and its
 records are read (`records`).
 
@@ -11,6 +11,7 @@ fixations.
 
 What to expect: fixation maps are smooth (24 of 800 px on OSIE), and an encoder at 120x160 is not short of pixels for that. The zoom can help where small
 things, faces and words, draw the eye, and costs where it gives up pixels. Nothing was tuned for any row here.
+`demo` leaves out two rows for their time, `demo-all` has them.
 """
 
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ def preset(name: str, **options) -> Preset:
 
 PRESETS = {"smoke": preset("smoke", trunk="small", view_size=(36, 48)), "demo": preset("demo", trunk="small", view_size=(60, 80)),
            "paper": preset("paper", trunk="resnet18", view_size=(120, 160), size=(240, 320))}
+PRESETS |= {"demo-all": PRESETS["demo"]}
+DEAR = tuple(name for name in PRESETS if name != "demo")  # a row with a sampler takes three core minutes there
 
 
 # --- networks -----------------------------------------------------------------------------------------------------------
@@ -100,9 +103,9 @@ ROWS = (
     Row(name="same_cost", label="The same at the sampler's cost", network=same_cost),
     Row(name="sampler", label="Sampler, encoder, unzoomed", network=sampler),
     Row(name="not_unzoomed", label="The same, not unzoomed (wrong)", network=not_unzoomed, recipe=None, needs=("sampler",)),
-    Row(name="fovea", label="Separable, centre and own map (FOVEA), unzoomed", network=fovea),
+    Row(name="fovea", label="Separable, centre and own map (FOVEA), unzoomed", network=fovea, presets=DEAR),
     Row(name="centre", label="Separable, fixed centre map (LZU), unzoomed", network=centre),
-    Row(name="oracle", label="Told where: attraction by the true map, unzoomed", network=oracle),
+    Row(name="oracle", label="Told where: attraction by the true map, unzoomed", network=oracle, presets=DEAR),
     *CEILING,
 )
 COLUMNS = (

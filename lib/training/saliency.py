@@ -121,7 +121,9 @@ class SaliencyTask:
 
 
 class FullPictureTask(SaliencyTask):
-    """`SaliencyTask` whose batches hold the photographs too: image (B, 3, H, W) uint8, as many pixels as the files have, one size in all.
+    """`SaliencyTask` whose batches hold the photographs too: image (B, 3, H, W) uint8, all of one size.
+
+    They are read whole and averaged down by a whole number, as far as that leaves twice the pixels of `size` along each axis.
 
     Of networks with a sampler, fixation_zoom (B,): how much larger than in plain resizing it shows the fixated places, linear, a mean.
     """
@@ -134,7 +136,8 @@ class FullPictureTask(SaliencyTask):
             if len(np.unique(sizes, axis=0)) > 1:
                 raise ValueError(f"{one.data.root}: has photographs of several sizes, a batch has one; choose a data set of one size, OSIE or SALICON")
             paths = [one.data.path(one.at(i)) for i in range(len(one))]
-            self.pictures[split] = ImageStore(paths, sizes, 8, cache_dir=cache_dir, fingerprint=one.fingerprint, progress=progress)
+            reduce = max(1, min(int(sizes[0, axis]) // (2 * size[axis]) for axis in (0, 1)))
+            self.pictures[split] = ImageStore(paths, sizes, 8, cache_dir=cache_dir, fingerprint=one.fingerprint, reduce=reduce, progress=progress)
 
     def _more(self, split: str, indices: np.ndarray) -> Batch:
         return {"image": self.pictures[split].fetch(indices)[0]}
