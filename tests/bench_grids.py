@@ -74,8 +74,8 @@ def report_unzoom(device: torch.device, repeats: int) -> None:
         grid = resize_grid(GRIDS[name](smooth(2, spread=spread)), 64).clamp(-1, 1)
         noise = torch.randn(2, 8, 64, 64, generator=torch.Generator().manual_seed(0))
         for side in (32, 64, 128, 256):
-            took = best({"here": lambda grid=grid, side=side: unzoom(noise.to(device), grid.to(device), side),
-                         "LZU": lambda grid=grid, side=side: lzu_unzoom(noise, grid, side)}, device, repeats)
+            took = best({"here": lambda grid=grid, side=side, noise=noise: unzoom(noise.to(device), grid.to(device), side),
+                         "LZU": lambda grid=grid, side=side, noise=noise: lzu_unzoom(noise, grid, side)}, device, repeats)
             back, shown = unzoom(noise, grid, side)
             left = [each[shown.expand_as(each)].std().item() for each in (back, lzu_unzoom(noise, grid, side))]
             print(f"   {f'{name}, spread {spread}':28}{side:>6}{1e3 * took['here']:9.1f}{1e3 * took['LZU']:9.1f}{took['LZU'] / took['here']:6.1f}"

@@ -1,4 +1,4 @@
-"""The successors' grids as rows: each is its grid behind the same network, told where it zooms there, fixed maps come from the training boxes alone."""
+"""The successors' grids as rows: each is its grid behind one network, told where it zooms there, fixed maps come from the training boxes."""
 
 from types import SimpleNamespace
 
@@ -118,8 +118,8 @@ class TestDistortion:
 
 class TestTable:
     def weights(self, table, name):
-        return keys.weights_depend_on(table, table.row(name), 0, table.presets["demo"], {"train": "a", "val": "b", "test": "c"}, dataset="twin", needs={},
-                                      device="cpu", torch="2")
+        return keys.weights_depend_on(table, table.row(name), 0, table.presets["demo"], {"train": "a", "val": "b", "test": "c"}, dataset="twin",
+                                      needs={}, device="cpu", torch="2")
 
     @pytest.mark.parametrize("name", ["plain", "same_cost", "sampler", "oracle"])
     def test_table_2s_rows_are_trained_once_for_both(self, name):

@@ -31,7 +31,8 @@ def steps(run: Run, *, names: tuple[str, ...] = ("sampler", "fovea", "centre", "
     shown = {position: saliency.photograph(run, position) for _, position in lines}
     plain = saliency.predictions(run, "encoder_a", sorted(shown)) if "encoder_a" in run.results else None
     columns = [step for step in STEPS if step != "plain row's map" or plain]
-    figure, axes = style.panels([saliency.MAP[1]] * len(columns), [saliency.MAP[0]] * len(lines), left=1.25, top=0.5, bottom=0.3, row_gap=0.25, gap=0.07)
+    sizes = [saliency.MAP[1]] * len(columns), [saliency.MAP[0]] * len(lines)
+    figure, axes = style.panels(*sizes, left=1.25, top=0.5, bottom=0.3, row_gap=0.25, gap=0.07)
     for row, (name, position) in zip(axes, lines, strict=True):
         sampled, seen, back = through(run, name, position)
         one, values = shown[position], run.results[name][0].values

@@ -68,7 +68,7 @@ class Looks(SpatialSampler):
         view = view / 255 if view.dtype == torch.uint8 else view
         sampled = Sampled(view, identity_grid(self.task_size, like=view).expand(len(view), -1, -1, -1), torch.ones_like(view[:, :1]))
         state, found = None, []
-        for number, side in enumerate(SIDES):
+        for number in range(len(SIDES)):
             features, maps = self._features(self.normalize(sampled.image))
             state = self.cell(features, state)
             last = number + 1 == len(SIDES)

@@ -3,11 +3,11 @@
     photograph (B, 3, 600, 800) -> view (60, 80) -> grid -> zoomed picture (120, 160) -> EML-NET -> map (120, 160) -> unzoom -> map of the photograph
 
 The sampler pins the border (reflect padding): what the zoom gives up is shown small, and nothing is left out, so that the map is known everywhere.
-Photographs are read with at least twice the input's pixels along each axis (`FullPictureTask`), and averaged down to that where they have more: a
-zoom of two loses nothing, and points that are sampled lie at most some two and a half pixels apart. Samplers are those of `lib.models.successors`; LZU's fixed map is here the mean of the training pictures' maps, the centre bias.
+Photographs are read with at least twice the input's pixels along each axis (`FullPictureTask`), and averaged down to that where they have more:
+a zoom of two loses nothing, and points that are sampled lie at most some two and a half pixels apart. Samplers are those of
+`lib.models.successors`; LZU's fixed map is here the mean of the training pictures' maps, the centre bias.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -1,16 +1,16 @@
 """Beyond the papers: EML-NET behind the saliency sampler. Does a small input that is zoomed where people may look beat the same input resized?
 
 Two systems of this repository in one: "Learning to Zoom" before EML-NET's encoder, and the encoder's map carried back to the photograph
-(`lib.models.unzoomed`). The photograph is read with twice as many pixels along each axis, or more; what the encoder gets is 120x160 pixels (`demo`). The saliency
-network before the grid sees 60x80. All rows are trained as EML-NET's encoder A with the combined loss; the plain row is that row, and its
-records are read (`records`).
+(`lib.models.unzoomed`). The photograph is read with twice as many pixels along each axis, or more; what the encoder gets is 120x160 pixels
+(`demo`). The saliency network before the grid sees 60x80. All rows are trained as EML-NET's encoder A with the combined loss; the plain row
+is that row, and its records are read (`records`).
 
 `same_cost` is the plain encoder with as many operations as sampler and encoder have together, in input pixels. `not_unzoomed` is the
 sampler's row whose maps are left where the zoom put them: wrong on purpose, what carrying back is worth. `oracle` zooms by the true map of
 fixations.
 
-What to expect: fixation maps are smooth (24 of 800 px on OSIE), and an encoder at 120x160 is not short of pixels for that. The zoom can help where small
-things, faces and words, draw the eye, and costs where it gives up pixels. Nothing was tuned for any row here.
+What to expect: fixation maps are smooth (24 of 800 px on OSIE), and an encoder at 120x160 is not short of pixels for that. The zoom can help
+where small things, faces and words, draw the eye, and costs where it gives up pixels. Nothing was tuned for any row here.
 `demo` leaves out two rows for their time, `demo-all` has them.
 """
 
@@ -127,4 +127,5 @@ TABLE = Table(
     name="unzoomed", title="EML-NET behind the sampler", paper="A question of this repository, after Learning to Zoom and EML-NET", rows=ROWS,
     reference="encoder_a", columns=COLUMNS, presets=PRESETS, open=open_photographs, twin=Twin(module=twin, name="salicon"),
     datasets=("twin", "salicon", "osie"), records="salicon",
-    comparisons=(*((row, "same_cost") for row in ZOOMED), ("sampler", "not_unzoomed"), ("fovea", "sampler"), ("centre", "sampler"), ("oracle", "sampler")))
+    comparisons=(*((row, "same_cost") for row in ZOOMED), ("sampler", "not_unzoomed"), ("fovea", "sampler"), ("centre", "sampler"),
+                 ("oracle", "sampler")))

@@ -27,7 +27,7 @@ class RecognitionTask(ClassificationTask):
     linear, 1 = uniform; saliency_in_box (B,), the share of the saliency inside the animal's box, and box_share (B,), the box's share
     of the picture: what a uniform map has.
     And displacement (B,): how far the grid's points are from the uniform grid's on average, in sides of the picture. anisotropy (1 = none),
-    shear (degrees) and folds (share of the picture's cells): the worst of what the grid does to the animal, and to the whole picture where no box is known.
+    shear (degrees): the worst that the grid does to the animal, or to the whole picture where no box is known. folds (B,): share of its cells.
     """
 
     def more_columns(self, data: Pictures, canvas: Square) -> dict[str, Tensor]:

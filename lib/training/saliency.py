@@ -128,7 +128,8 @@ class FullPictureTask(SaliencyTask):
     Of networks with a sampler, fixation_zoom (B,): how much larger than in plain resizing it shows the fixated places, linear, a mean.
     """
 
-    def __init__(self, chosen: dict[str, Selection], size: tuple[int, int], *, cache_dir: Path | None = None, progress: Progress | None = None, **options):
+    def __init__(self, chosen: dict[str, Selection], size: tuple[int, int], *, cache_dir: Path | None = None,
+                 progress: Progress | None = None, **options):
         super().__init__(chosen, size, cache_dir=cache_dir, progress=progress, **options)
         self.pictures = {}
         for split, one in chosen.items():
@@ -137,7 +138,8 @@ class FullPictureTask(SaliencyTask):
                 raise ValueError(f"{one.data.root}: has photographs of several sizes, a batch has one; choose a data set of one size, OSIE or SALICON")
             paths = [one.data.path(one.at(i)) for i in range(len(one))]
             reduce = max(1, min(int(sizes[0, axis]) // (2 * size[axis]) for axis in (0, 1)))
-            self.pictures[split] = ImageStore(paths, sizes, 8, cache_dir=cache_dir, fingerprint=one.fingerprint, reduce=reduce, progress=progress)
+            self.pictures[split] = ImageStore(paths, sizes, 8, cache_dir=cache_dir, fingerprint=one.fingerprint, reduce=reduce,
+                                              progress=progress)
 
     def _more(self, split: str, indices: np.ndarray) -> Batch:
         return {"image": self.pictures[split].fetch(indices)[0]}
