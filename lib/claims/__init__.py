@@ -10,7 +10,7 @@ import importlib
 from lib.claims.claim import Claim, LeftOut
 from lib.claims.decide import ORDER, TESTED, Verdict, decide, reference_noise
 
-LEDGERS = ("gaze", "recognition", "saliency", "proposal")
+LEDGERS = ("gaze", "recognition", "saliency", "proposal", "beyond")
 __all__ = ["ORDER", "TESTED", "Claim", "LeftOut", "Verdict", "decide", "ledger", "left_out", "reference_noise"]
 
 

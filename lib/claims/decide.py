@@ -127,9 +127,21 @@ def stored_in(table: str) -> str:
 
 
 def _everywhere(claim: Claim, groups: dict[Group, Rows], known: dict[noise.Place, noise.Known]) -> list[Verdict]:
-    places = [group for group in groups if group.table == stored_in(claim.table) and (claim.presets is None or group.preset in claim.presets)]
+    places = [group for group in groups if group.table == stored_in(claim.table) and _offered(claim, group)]
     where = f" with preset {' or '.join(claim.presets)}" if claim.presets else ""
     return [_test(claim, group, groups, known) for group in places] or [Verdict(claim=claim, verdict=NOT_RUN, reason=f"its table was not run{where}")]
+
+
+def _offered(claim: Claim, group: Group) -> bool:
+    """Whether the claim's table has this data set and preset, and this preset the claim's rows: tables that share records differ in that."""
+    if claim.presets is not None and group.preset not in claim.presets:
+        return False
+    if claim.table not in NAMES:
+        return True
+    table = get(claim.table)
+    rows = {row.name: row.presets for row in table.rows}
+    named = [rows.get(row) for name, row in claim.needs if name == claim.table]
+    return group.dataset in table.datasets and group.preset in table.presets and all(one is None or group.preset in one for one in named)
 
 
 def _test(claim: Claim, group: Group, groups: dict[Group, Rows], known: dict[noise.Place, noise.Known]) -> Verdict:

@@ -32,6 +32,10 @@ class ZoomedNetwork(RowNetwork, SampledNetwork):
 
     gives_maps = True
 
+    def prepare(self, task) -> None:
+        if hasattr(self.sampler, "prepare"):  # one that takes something from the training data, a fixed map for instance
+            self.sampler.prepare(task)
+
     def blur_input(self, on: bool) -> None:
         self.blur = on
 
