@@ -25,7 +25,6 @@ from urllib.request import Request, urlopen
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from lib.models.sampler import feature_channels
 
@@ -70,8 +69,10 @@ def saliency_network_resnet18(layers: int = 14, *, weights: Mapping[str, Tensor]
     """
     if layers not in STAGES:
         raise ValueError(f"layers must be one of {sorted(STAGES)}, got {layers!r}")
+    from torchvision.models import resnet18  # only here, as everywhere in `lib.models`: see its __getattr__
+
     network = ImageNetwork()
-    for name, module in models.resnet18(weights=None).named_children():
+    for name, module in resnet18(weights=None).named_children():
         network.add_module(name, module)
         if name == STAGES[layers]:
             break
@@ -86,7 +87,9 @@ def alexnet_regressor(outputs: int = 2, *, weights: Mapping[str, Tensor] | None 
     Inputs are 227 (the paper) or 224 px and ImageNet-normalised; adaptive pooling lets both through. The new layer is
     `classifier.6`, the only one that `weights` (`pretrained("alexnet")`) does not set. Source: section 4.1.
     """
-    network = models.alexnet(weights=None, num_classes=outputs)
+    from torchvision.models import alexnet
+
+    network = alexnet(weights=None, num_classes=outputs)
     network.classifier.append(nn.Sigmoid())
     if weights is not None:
         load_imagenet(network, weights, replaced=("classifier.6",))
@@ -246,6 +249,8 @@ def pretrained(builder_name: str, *, timeout: float = 10.0) -> dict[str, Tensor]
     warns in one line and returns None, which the builders above take for random values; the caller records "weights: none
     (download failed)". Raises ValueError for a name that torchvision does not know.
     """
+    from torchvision import models
+
     try:
         source = models.get_model_weights(builder_name).IMAGENET1K_V1
     except (ValueError, AttributeError):

@@ -16,7 +16,6 @@ Deviation: for detection Dai et al. also set the last stage to stride 1 with dil
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
 
 
 class DeformableConv2d(nn.Module):
@@ -49,6 +48,8 @@ class DeformableConv2d(nn.Module):
             if x.device.type == "cpu" and self.weight.shape[1] == x.shape[1]:  # one group
                 return deform_conv2d_cpu(x, offset, self.weight, self.bias, stride=self.stride, padding=self.padding,
                                          dilation=self.dilation)
+            from torchvision.ops import deform_conv2d
+
             return deform_conv2d(x, offset, self.weight, self.bias, self.stride, self.padding, self.dilation)  # (B, O, h, w)
 
     def extra_repr(self) -> str:

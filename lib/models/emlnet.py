@@ -23,8 +23,6 @@ from collections.abc import Iterator, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision import models
-from torchvision.models.resnet import BasicBlock
 
 from lib.models.backbones import IMAGENET_NORMALIZATION, check_images
 from lib.models.network import RowNetwork, declared
@@ -121,8 +119,10 @@ class Encoder(EMLEncoder):
     """
 
     def __init__(self, *, readout_kernel: int = 3, upsampling: str = "nearest", normalize: bool = False) -> None:
+        from torchvision.models import resnet50
+
         super().__init__(RESNET50_CHANNELS, readout_kernel=readout_kernel, upsampling=upsampling, normalize=normalize)
-        for name, module in models.resnet50(weights=None).named_children():
+        for name, module in resnet50(weights=None).named_children():
             if name not in ("avgpool", "fc"):
                 self.add_module(name, module)
         self._initialise()
@@ -142,8 +142,10 @@ def _group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(max(channels // 8, 1), channels)
 
 
-def _small_stage(inputs: int, outputs: int) -> BasicBlock:
+def _small_stage(inputs: int, outputs: int) -> nn.Module:
     """ResNet-18's block with GroupNorm: (B, I, H, W) -> (B, O, H/2, W/2)."""
+    from torchvision.models.resnet import BasicBlock
+
     shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, 2, bias=False), _group_norm(outputs))
     return BasicBlock(inputs, outputs, 2, shortcut, norm_layer=_group_norm)
 

@@ -27,7 +27,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision import models
 
 from lib.models.backbones import ImageNetwork, _convolution, _norm, _Residual
 from lib.models.network import RowNetwork
@@ -349,7 +348,9 @@ def proposal_resnet18(num_classes: int = 10, *, down_size: int = 64, crop_size: 
 
     num_classes: 1000 as released, 10 by default. down_size: 32, 64, 128 or 224 in the report. options: see `RegionProposal`.
     """
-    classifier = models.resnet18(weights=None, num_classes=num_classes)
+    from torchvision.models import resnet18
+
+    classifier = resnet18(weights=None, num_classes=num_classes)
     return RegionProposal(classifier, ScoringHead(down_size), crop_size=crop_size, **options)
 
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision import models
 
 from lib.data.canvas import Square
 from lib.models.backbones import (IMAGENET_NORMALIZATION, alexnet_regressor, load_imagenet, localisation_network, pretrained,
@@ -45,6 +44,8 @@ class ZoomedNetwork(RowNetwork, SampledNetwork):
 
 def torchvision_network(name: str, outputs: int) -> nn.Module:
     """torchvision's classifier with `outputs` classes, from ImageNet's weights where they can be had."""
+    from torchvision import models
+
     options = {"aux_logits": False, "init_weights": False} if name == "inception_v3" else {}
     network = getattr(models, name)(weights=None, num_classes=outputs, **options)
     if name == "inception_v3":
@@ -52,6 +53,12 @@ def torchvision_network(name: str, outputs: int) -> nn.Module:
     if (weights := pretrained(name)) is not None:
         load_imagenet(network, weights, replaced=("fc",))
     return network
+
+
+def scratch_resnet18(outputs: int) -> nn.Module:
+    from torchvision.models import resnet18
+
+    return resnet18(weights=None, num_classes=outputs)
 
 
 class Kind(NamedTuple):
@@ -67,7 +74,7 @@ TASK_NETWORKS = {
     "small_gap": Kind(small_gap_network),
     "small_inception": Kind(small_inception),
     "small_classifier": Kind(partial(small_classifier, width=16)),
-    "scratch_resnet18": Kind(lambda outputs: models.resnet18(weights=None, num_classes=outputs)),
+    "scratch_resnet18": Kind(scratch_resnet18),
     "lite0": Kind(partial(lite0, normalize=False, freeze_norm=True), LITE0_NORMALIZATION),  # from ImageNet's weights; its norms are held
     **{name: Kind(partial(torchvision_network, name)) for name in ("resnet50", "resnet101", "inception_v3")},
 }

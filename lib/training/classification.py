@@ -12,8 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torchvision.transforms.v2 import RandomResizedCrop
-from torchvision.transforms.v2.functional import resized_crop
 
 from lib.data.canvas import Square
 from lib.data.store import ImageStore, Progress
@@ -67,6 +65,8 @@ class ClassificationTask:
 
     def cropped(self, batch: Batch, crops: Tensor) -> Batch:
         """`batch` with its images cut to `crops` (B, 4), (x, y, w, h) in pixels, and enlarged again."""
+        from torchvision.transforms.v2.functional import resized_crop
+
         side, view = batch["image"].shape[-1], batch["view"].shape[-2:]
         image = torch.stack([resized_crop(one, y, x, h, w, [side, side], antialias=True)
                              for one, (x, y, w, h) in zip(batch["image"], crops.tolist(), strict=True)])
@@ -112,6 +112,8 @@ class ClassificationTask:
 
 def random_crops(count: int, image: Tensor, generator: torch.Generator) -> Tensor:
     """(count, 4): crops of `image` (..., H, W) as (x, y, w, h), drawn as torchvision's RandomResizedCrop does by default."""
+    from torchvision.transforms.v2 import RandomResizedCrop
+
     draw = RandomResizedCrop(image.shape[-1])
     with torch.random.fork_rng(devices=[]):  # it draws from the generator that dropout uses
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
