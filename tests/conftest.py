@@ -110,3 +110,9 @@ def lend(results_dir, smoke):
         return folder
 
     return lent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: workers take whole files, and a long one that comes last would leave the others idle."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)  # stable: within a file, and among files of a kind, the order stays
