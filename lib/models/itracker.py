@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from lib.models.backbones import IMAGENET_NORMALIZATION, check_images, small_alexnet_features
 from lib.models.network import RowNetwork, declared
-from lib.models.sampler import Normalize
+from lib.models.sampler import Normalize, like_weights
 
 GRID = 25  # cells per side of the face grid
 
@@ -108,6 +108,7 @@ class ITracker(nn.Module):
 
     def forward(self, face: Tensor, left_eye: Tensor, right_eye: Tensor, face_grid: Tensor) -> Tensor:
         self._check(face, left_eye, right_eye, face_grid)
+        face, left_eye, right_eye, face_grid = (like_weights(each, self) for each in (face, left_eye, right_eye, face_grid))
         left, right = self.eyeModel(torch.cat((left_eye, right_eye))).chunk(2)  # (B, F) each, one pass for both
         eyes = self.eyesFC(torch.cat((left, right), dim=1))  # (B, 128)
         joined = torch.cat((eyes, self.faceModel(face), self.gridModel(face_grid)), dim=1)  # (B, 128 + 64 + 128)

@@ -31,7 +31,7 @@ from torchvision import models
 
 from lib.models.backbones import ImageNetwork, _convolution, _norm, _Residual
 from lib.models.network import RowNetwork
-from lib.models.sampler import Normalize, low_resolution
+from lib.models.sampler import Normalize, like_weights, low_resolution
 
 __all__ = ["CropOracle", "FixedChoice", "Proposal", "RegionProposal", "ScoringHead", "best_of_views", "crop_boxes", "five_crops",
            "proposal_resnet18", "register", "small_classifier"]  # timm's registry appends what it is given
@@ -133,7 +133,7 @@ class ScoringHead(nn.Module):
         self.fc = nn.Linear(32 * side * side, 1)
 
     def forward(self, crops: Tensor) -> Tensor:
-        return self.fc(self.blocks(crops).flatten(1)).squeeze(1)
+        return self.fc(self.blocks(like_weights(crops, self)).flatten(1)).squeeze(1)
 
 
 class CropSampler(nn.Module):
@@ -149,6 +149,7 @@ class CropSampler(nn.Module):
         """image (B, 3, H, W), uint8 or float -> (B, V, 3, s, s), float in [0, 1]."""
         if image.ndim != 4 or image.shape[1] != 3:
             raise ValueError(f"expected images (B, 3, H, W), got {tuple(image.shape)}")
+        image = image if image.dtype == torch.uint8 else image.to(torch.promote_types(image.dtype, torch.float32))
         crops = five_crops(image, self.crop_size, views=self.views)
         return crops.float() / 255 if image.dtype == torch.uint8 else crops
 
@@ -238,7 +239,7 @@ class CroppedNetwork(RowNetwork):
 
     def forward(self, image: Tensor, given: Tensor | None = None, *, return_maps: bool = False):
         proposal = self.sampler(image, given)
-        output = self.classifier(self.normalize(proposal.image))
+        output = self.classifier(like_weights(self.normalize(proposal.image), self.classifier))
         return (output, proposal) if return_maps else output
 
 
@@ -310,7 +311,7 @@ class CropOracle(FixedChoice):
         if self.training:
             return super().forward(image, given, return_maps=return_maps)
         crops = self.sampler.cut(image)  # (B, V, 3, s, s)
-        logits = self.classifier(self.normalize(crops.flatten(0, 1)))  # (B V, classes)
+        logits = self.classifier(like_weights(self.normalize(crops.flatten(0, 1)), self.classifier))  # (B V, classes)
         logits = logits.view(*crops.shape[:2], -1)
         return (logits, None) if return_maps else logits
 

@@ -338,7 +338,7 @@ class SpatialSampler(nn.Module):
         if view is None or tuple(view.shape[-2:]) != self.view_size:
             view = low_resolution(image, self.view_size)
         view = view / 255 if view.dtype == torch.uint8 else view
-        grid, saliency = self.locate(_like_weights(self.normalize(view), self))
+        grid, saliency = self.locate(like_weights(self.normalize(view), self))
         return Sampled(resample(image, grid, oversample=self.oversample), grid, saliency)
 
 
@@ -407,7 +407,7 @@ class SampledNetwork(nn.Module):
         """The task network's output for `image` (B, C, H, W); with `return_maps` also the `Sampled` it saw."""
         sampled = self.sampler(image, view)
         seen = random_blur(sampled.image) if self.blur and self.training else sampled.image
-        output = self.task_network(_like_weights(self.normalize(seen), self.task_network))
+        output = self.task_network(like_weights(self.normalize(seen), self.task_network))
         return (output, sampled) if return_maps else output
 
 
@@ -462,7 +462,7 @@ class Normalize(nn.Module):
         return (x - self.mean) / self.std
 
 
-def _like_weights(x: Tensor, network: nn.Module) -> Tensor:
+def like_weights(x: Tensor, network: nn.Module) -> Tensor:
     """`x` in the floating-point type of the network's weights: float32, after `half()` or `double()` that."""
     weights = chain(network.parameters(), network.buffers())  # DataParallel's copies have only the latter
     return x.to(next((weight.dtype for weight in weights if weight.is_floating_point()), x.dtype))
