@@ -17,7 +17,7 @@ What to know about the port, and deviations from it
 
 import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from lib.models.backbones import IMAGENET_NORMALIZATION, check_images, small_alexnet_features
 from lib.models.network import RowNetwork, declared
 from lib.models.sampler import Normalize, like_weights
+from lib.models.state_checks import bare_state
 
 GRID = 25  # cells per side of the face grid
 
@@ -181,17 +182,14 @@ class ITrackerOnFrames(RowNetwork):
 def load_released(path: str | os.PathLike[str]) -> ITracker:
     """The authors' `checkpoint.pth.tar` (a torch file in spite of its name) as an `ITracker`, on the CPU.
 
-    Takes the checkpoint or its bare state dict, with or without DataParallel's `module.` prefix. Reads tensors only
+    Takes the checkpoint or its bare state dict, with or without wrappers' prefixes (`bare_state`). Reads tensors only
     (`weights_only=True`). Raises FileNotFoundError; ValueError, one line, for a file that is no such checkpoint.
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a torch file of plain tensors ({type(error).__name__})") from error
-    state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, Mapping) else None
-    if not isinstance(state, Mapping):
-        raise ValueError(f"{path}: holds a {type(checkpoint).__name__}, not a state dict")
-    state = {str(name).removeprefix("module."): value for name, value in state.items()}
+    state = bare_state(checkpoint, path)
     network = ITracker()
     own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     given = {name: tuple(getattr(value, "shape", ())) for name, value in state.items()}

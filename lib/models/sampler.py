@@ -35,9 +35,9 @@ from torch import Tensor, nn
 
 try:  # two files beside this one, which works without them: how to undo a zoom, and uint8 images without a float copy
     from lib.models.inverse import inverse as inverse
-    from lib.models.sample_bytes import sample_bytes
+    from lib.models.sample_bytes import resize_bytes, sample_bytes
 except ImportError:
-    sample_bytes = None
+    resize_bytes = sample_bytes = None
 
 RELEASED_SIGMA = 13 / (2 * math.sqrt(2 * math.log(2)))  # cells of a 31x31 map
 PADDING = ("replicate", "reflect", "zeros")
@@ -194,7 +194,11 @@ def low_resolution(image: Tensor, size: int | tuple[int, int]) -> Tensor:
         [0.5, 0.5, 0.5]
     """
     dtype = float_type(image)
-    as_bytes = image.dtype == torch.uint8 and image.device.type == "cpu" and not torch.compiler.is_exporting()
+    as_bytes = image.dtype == torch.uint8 and image.device.type == "cpu"
+    if as_bytes and torch.compiler.is_exporting():  # other runtimes round otherwise, where they resize bytes at all
+        as_bytes = False
+        if resize_bytes:
+            return resize_bytes(image, pair(size)).to(dtype) / 255
     view = F.interpolate(image if as_bytes else image.to(dtype), pair(size), mode="bilinear", antialias=True)
     return view / 255 if image.dtype == torch.uint8 else view
 

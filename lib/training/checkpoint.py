@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from lib.files import replace_atomically
+from lib.models.state_checks import without_prefix
 
 
 def seed_everything(seed: int) -> None:
@@ -92,6 +93,7 @@ def load_weights(path: Path, model: torch.nn.Module) -> None:
     except Exception as error:
         raise ValueError(f"{path}: not a readable safetensors file ({error})") from None
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    tensors = tensors if tensors.keys() == wanted.keys() else without_prefix(tensors, path)
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if wanted != found:
         differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
