@@ -115,6 +115,8 @@ def verify(arguments: argparse.Namespace) -> int:
         raise ValueError(f"there is no data set {arguments.name!r} to verify; there are {', '.join(VERIFIABLE)}")
     found = importlib.import_module(f"lib.data.{arguments.name}_verify").verify(arguments.folder)
     print("\n".join(found.lines))
+    if not found.ok:
+        print(f"\n{len(found.problems):,} problems; get again what is missing or damaged, data/{arguments.name}.md says where from")
     return 0 if found.ok else 1
 
 
@@ -133,9 +135,9 @@ def fetch(arguments: argparse.Namespace) -> None:
 
 
 def predict_arguments(parser: argparse.ArgumentParser) -> None:
-    from lib import predict as predicting
+    from lib import options
 
-    predicting.add_arguments(parser)
+    options.predict_arguments(parser)
 
 
 def predict(arguments: argparse.Namespace) -> int:
@@ -145,9 +147,9 @@ def predict(arguments: argparse.Namespace) -> int:
 
 
 def score_arguments(parser: argparse.ArgumentParser) -> None:
-    from lib import score as scoring
+    from lib import options
 
-    scoring.add_arguments(parser)
+    options.score_arguments(parser)
 
 
 def score(arguments: argparse.Namespace) -> int:
@@ -157,9 +159,9 @@ def score(arguments: argparse.Namespace) -> int:
 
 
 def zoom_arguments(parser: argparse.ArgumentParser) -> None:
-    from lib import zoom as zooming
+    from lib import options
 
-    zooming.add_arguments(parser)
+    options.zoom_arguments(parser)
 
 
 def zoom(arguments: argparse.Namespace) -> int:
@@ -168,12 +170,25 @@ def zoom(arguments: argparse.Namespace) -> int:
     return zooming.main(arguments)
 
 
+def compare_arguments(parser: argparse.ArgumentParser) -> None:
+    from lib import compare as comparing
+
+    comparing.add_arguments(parser)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    from lib import compare as comparing
+
+    comparing.main(arguments)
+
+
 COMMANDS: dict[str, tuple[Callable, Callable, str]] = {
     "run": (run, run_arguments, "run notebooks in order with papermill, their rows on workers"),
     "table": (table, table_arguments, "compute a table's rows without a notebook"),
     "status": (status, status_arguments, "say which rows are done, stale (and why), interrupted or missing; opens no data"),
     "check": (check, check_arguments, "set own results beside the reference; exit status 1 if they do not agree"),
     "report": (report, report_arguments, "write all finished results as one HTML file, and as Markdown, CSV and LaTeX; opens no data"),
+    "compare": (compare, compare_arguments, "does the sampler help on a folder of your own pictures? a verdict, a table and figures"),
     "verify": (verify, verify_arguments, "check a data set on disk against its published layout"),
     "fetch": (fetch, fetch_arguments, "download a data set that is open to everybody"),
     "predict": (predict, predict_arguments, "saliency maps of photographs, from weights on disk"),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lib import tables
 from lib.files import ROOT, resolve, writable
+from lib.files.text import one_line
 from lib.runs.parameters import PARAMETERS, settings
 from lib.training.progress import clock
 
@@ -45,16 +46,28 @@ def check_parameters(notebook: Path, given: dict) -> dict:
     unknown = sorted(set(given) - set(PARAMETERS))
     if unknown:
         raise ValueError(f"unknown parameter {', '.join(unknown)}; the notebooks' parameters are {', '.join(PARAMETERS)}")
-    import nbformat
+    cells = _cells(notebook)
     import papermill  # only here: everything else runs without
 
     known = papermill.inspect_notebook(str(notebook))
-    for cell in nbformat.read(notebook, as_version=4).cells:
+    for cell in cells:
         if "parameters" in cell.metadata.get("tags", []):
             if lost := _assigned(cell.source, notebook) - set(known):
                 raise ValueError(f"{notebook.name}: papermill cannot read the parameter {', '.join(sorted(lost))}; write each on a line of its own, "
                                  "name: type = value  # what it means")
     return {name: value for name, value in given.items() if name in known}
+
+
+def _cells(notebook: Path) -> list:
+    """The cells of a notebook, checked; ValueError, one line, for what is no notebook."""
+    import nbformat
+
+    try:
+        content = nbformat.read(notebook, as_version=4)
+        nbformat.validate(content)
+    except Exception as error:  # nbformat and its schema raise whatever a damaged file leads them to
+        raise ValueError(f"{notebook}: is no readable notebook ({one_line(error)[:150]}); get it again, git checkout restores it") from None
+    return content.cells
 
 
 def _assigned(source: str, notebook: Path) -> set[str]:
@@ -83,7 +96,7 @@ def execute(notebook: Path, output: Path, parameters: dict) -> None:
         os.replace(partial, kept)
         raise RuntimeError(f"{notebook.name}: cell {error.exec_count} failed with {error.ename}: {error.evalue} (see {kept})") from None
     except DeadKernelError:
-        raise RuntimeError(f"{notebook.name}: its kernel died, killed or out of memory; the same command goes on where it stopped") from None
+        raise RuntimeError(f"{notebook.name}: its kernel died, killed or out of memory; give the same command again, it goes on where it stopped") from None
     finally:
         partial.unlink(missing_ok=True)
 

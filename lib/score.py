@@ -31,9 +31,9 @@ from torch import Tensor
 from lib.data.saliency import fifth_split, turned
 from lib.data.saliency_store import FullSize, Selection
 from lib.files.maps import ARRAYS, PICTURES, fineness, map_kind, read_map_file
-from lib.files.pictures import EXIF, picture_header
+from lib.files.pictures import picture_header
 from lib.files.pictures import turned as turn
-from lib.results.statistics import bootstrap
+from lib.results.statistics import summarise
 from lib.files import replace_atomically
 from lib.training.saliency import against_maps, at_fixations, enlarge
 
@@ -41,7 +41,6 @@ DATASETS = ("salicon", "osie", "mit1003")
 ENDINGS = ("_smap", "_sal", "_salmap", "_saliency", "_map", "_pred", "_fixMap")
 NAMES = {"auc": "AUC", "auc_judd": "AUC-Judd", "auc_shuffled": "sAUC", "nss": "NSS", "cc": "CC", "sim": "SIM", "kl": "KL (nats)", "ig": "IG (bits)"}
 CELLS = (60, 80)  # of the centre bias
-RESIZE = ("squash", "letterbox", "crop")
 SAME_SHAPE = 0.02  # by how much the sides' ratio may differ from the photograph's
 TOLD = 20  # lines about maps that are left out
 
@@ -125,8 +124,8 @@ def fitted(maps: Tensor, size: tuple[int, int], resize: str | None) -> Tensor:
     if abs(w * height / (h * width) - 1) <= SAME_SHAPE or resize == "squash":
         return enlarge(maps, size)
     if resize is None:
-        raise ValueError(f"is {w}x{h}, the photograph {width}x{height}: another shape; if the photograph was squashed to it give --resize squash, "
-                         "if bars were added --resize letterbox, if its middle was cut out --resize crop")
+        raise ValueError(f"is {w}x{h}, the photograph {width}x{height}: another shape; give --resize squash if the "
+                         "photograph was squashed to it, --resize letterbox if bars were added, --resize crop if its middle was cut out")
     if resize == "letterbox":
         scale = min(w / width, h / height)
         inner_h, inner_w = max(1, round(height * scale)), max(1, round(width * scale))
@@ -209,7 +208,7 @@ def _prediction(full: FullSize, position: int, path: Path, resize: str | None, e
 
 
 def report(scores: Scores, *, dataset: str, expected: int, twin: bool, turned_photographs: int = 0, exif: str = "stored") -> str:
-    """The means with 95 % bootstrap intervals over images, and what they are over."""
+    """The means with 95 % intervals over images, and what they are over."""
     frame = scores.frame
     lines = [f"{'SYNTHETIC TWIN of ' if twin else ''}{dataset}: {len(frame)} maps of {expected} images"
              + (f", {scores.resized} resized to their photograph" if scores.resized else "")
@@ -221,7 +220,7 @@ def report(scores: Scores, *, dataset: str, expected: int, twin: bool, turned_ph
         lines.append(f"warning: {turned_photographs} of the photographs carry an EXIF orientation; maps are taken as made of the {exif} pixels"
                      + (", give --exif upright if they were made of upright pictures" if exif == "stored" else ""))
     for name, label in NAMES.items():
-        interval = bootstrap(frame[name].to_numpy())
+        interval = summarise([frame[name].to_numpy()], over="images")
         without = int(frame[name].isna().sum())
         lines.append(f"{label:10} {interval.text(3)}" + (f"   (undefined for {without})" if without else ""))
     return "\n".join(lines)
@@ -238,18 +237,6 @@ def run(dataset: str, maps_dir: Path, data_dir: Path, *, split: str | None = Non
     text = report(scores, dataset=dataset, expected=len(photographs), twin=full.chosen.data.is_twin,
                   turned_photographs=len(turned(photographs)), exif=exif)
     return text, scores.left_out
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the command `score`; `main` runs it."""
-    parser.add_argument("name", metavar="DATASET", help="salicon, osie or mit1003")
-    parser.add_argument("maps", metavar="MAPS_DIR", type=Path, help="pictures, .npy, .npz or .mat, named like the photographs")
-    parser.add_argument("--data", dest="data_dir", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--split", help="train or val of salicon (val by default); all (default), train, val or test elsewhere")
-    parser.add_argument("--out", type=Path, help="CSV with every image's values")
-    parser.add_argument("--resize", choices=RESIZE, help="how maps of another shape than their photograph were made")
-    parser.add_argument("--exif", choices=EXIF, default="stored", help="whether maps are of photographs as stored (default) or turned upright")
-    parser.add_argument("--scale-fixations", action="store_true", help="the photographs were resized: scale their fixations")
 
 
 def main(arguments: argparse.Namespace) -> int:

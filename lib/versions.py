@@ -11,9 +11,12 @@ Which names a row depends on is said where its network, its data and its columns
 VERSIONS = {
     # networks
     "layer": 1,  # lib/models/sampler.py: saliency -> grid -> resampled image
+    "grids": 1,  # lib/models/grids/ and successors.py: other ways from the saliency to a grid
+    "unzoom": 1,  # lib/models/carry.py and unzoomed.py: maps of a zoomed picture carried back
     "rivals": 1,  # spatial transformers, grid estimator, oracle
     "deformable": 1,
     "cam": 1,
+    "dtram": 1,
     "backbones": 1,  # task and saliency networks, small ones included
     "itracker": 1,
     "baselines": 1,  # what looks at nothing: means, constant maps, centre bias, ceilings
@@ -33,8 +36,9 @@ VERSIONS = {
     # per-sample values
     "gaze values": 1,
     "classification values": 1,
-    "zoom values": 2,  # magnification of boxes, parts, details
+    "zoom values": 3,  # magnification of boxes, parts, details; distortion
     "saliency values": 1,
+    "unzoom values": 1,
     "proposal values": 1,
     # synthetic twins
     "twin gazecapture": 1,

@@ -26,21 +26,21 @@ from lib.files.maps import read_map_file
 from lib.files.pictures import read_picture
 from lib.models.grids import cell_grid, marginal_grid, separable_grid, transport_grid
 from lib.models.sampler import RELEASED_SIGMA, low_resolution, resample, resize_grid, saliency_grid
+from lib.options import STRENGTH, predict_arguments
 
 CELLS = 31  # of the map, along the photograph's longer side
-STRENGTH = 1.0  # exponent of the map
 PANEL = 480  # pixels, the height of the three pictures side by side
 GAP = 8
 LINES = 24  # of the grid, along the longer side
 REMEDY = "give a photograph as JPEG, PNG, TIFF or WebP, or save it again"
 
 Grid = Callable[[Tensor], Tensor]  # (1, 1, H, W) -> (1, H, W, 2)
-GRIDS: dict[str, tuple[Grid, str]] = {
-    "attraction": (lambda heat: saliency_grid(heat, sigma=RELEASED_SIGMA, padding="reflect"), "the paper's, pinned to the border"),
-    "separable": (lambda heat: separable_grid(heat, sigma=RELEASED_SIGMA), "FOVEA's: rows and columns are attracted apart"),
-    "marginal": (lambda heat: marginal_grid(heat, bound=4.0), "equal mass along each axis, as TASN and AttWarp, at most 4 times"),
-    "cells": (lambda heat: cell_grid(heat, zoom=2.0), "ZoomTrack's: upright cells, as similar as possible"),
-    "transport": (lambda heat: transport_grid(heat), "equal mass in two dimensions"),
+GRIDS: dict[str, Grid] = {
+    "attraction": lambda heat: saliency_grid(heat, sigma=RELEASED_SIGMA, padding="reflect"),
+    "separable": lambda heat: separable_grid(heat, sigma=RELEASED_SIGMA),
+    "marginal": lambda heat: marginal_grid(heat, bound=4.0),
+    "cells": lambda heat: cell_grid(heat, zoom=2.0),
+    "transport": lambda heat: transport_grid(heat),
 }
 
 
@@ -67,7 +67,7 @@ def zoom(photo: NDArray[np.uint8], saliency: NDArray[np.floating], *, grid: str 
     cells = (max(2, round(CELLS * height / max(height, width))), max(2, round(CELLS * width / max(height, width))))
     small = low_resolution(heat, cells).clamp(min=0)
     small = (small / small.amax().clamp(min=torch.finfo(torch.float32).tiny)) ** strength if small.any() else torch.ones_like(small)
-    made = GRIDS[grid][0](small)
+    made = GRIDS[grid](small)
     size = size or (height, width)
     stride = max(height / size[0], width / size[1])
     image = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None]
@@ -106,27 +106,6 @@ def _explained(photo: Image.Image, saliency: NDArray[np.floating], grid: Tensor)
 # --- the command --------------------------------------------------------------------------------------------------------
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the command `zoom`; `main` runs it."""
-    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
-    parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder for the pictures (default: the current one)")
-    parser.add_argument("--heatmap", type=Path, metavar="FILE", help="what to zoom by, a picture or .npy (default: a predicted saliency map)")
-    parser.add_argument("--model", choices=("emlnet", "mrcnn"), default="emlnet", help="what predicts it (default: emlnet)")
-    parser.add_argument("--strength", type=float, default=STRENGTH, help=f"exponent of the map, 0 for no zoom (default: {STRENGTH:g})")
-    parser.add_argument("--grid", choices=GRIDS, default="attraction", help="; ".join(f"{name}: {what}" for name, (_, what) in GRIDS.items()))
-    parser.add_argument("--size", type=_size, metavar="H,W", help="of the zoomed photograph (default: its own)")
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        height, width = map(int, text.replace("x", ",").split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write height,width such as 600,800") from None
-    if not 2 <= min(height, width) <= max(height, width) <= 20_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; both sides from 2 to 20000")
-    return height, width
-
-
 def main(arguments: argparse.Namespace) -> int:
     """Write PHOTO_zoom.png and PHOTO_zoom_explained.png for each photograph; 1 where one could not be read, the others are written."""
     from lib.training.progress import Progress
@@ -159,8 +138,8 @@ def _heat(arguments: argparse.Namespace) -> Callable[[Path], NDArray[np.float32]
     from lib import predict
 
     parser = argparse.ArgumentParser()
-    predict.add_arguments(parser)
-    return predict.MODELS[arguments.model].build(parser.parse_args([arguments.model, "PHOTO"]))
+    predict_arguments(parser)
+    return predict.MODELS[arguments.model](parser.parse_args([arguments.model, "PHOTO"]))
 
 
 def save(path: Path, picture: Image.Image) -> Path:

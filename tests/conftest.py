@@ -40,6 +40,14 @@ def drawn_without_warnings():
     plt.close("all")
 
 
+@pytest.fixture
+def no_reference(monkeypatch, tmp_path):
+    """Made-up records stand alone: what is committed about the noise of training and the reference's verdicts is not for them."""
+    from lib.results import noise
+
+    monkeypatch.setattr(noise, "FILE", tmp_path / "no-noise.json")
+
+
 # --- one for all tests, and for all workers of pytest-xdist ------------------------------------------------------------
 
 

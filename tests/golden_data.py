@@ -26,7 +26,7 @@ from lib.training.gaze import GazeTask
 from lib.training.mrcnn import PatchTask
 from lib.training.proposal import ProposalTask
 from lib.training.recognition import RecognitionTask
-from lib.training.saliency import SaliencyTask, against_maps, at_fixations
+from lib.training.saliency import SaliencyTask, against_maps, at_fixations, fixation_zoom
 from lib.training.saliency_losses import emlnet_loss_parts, mse
 
 
@@ -178,6 +178,12 @@ def _saliency_values() -> dict:
     crops = PatchTask.__new__(PatchTask)  # its data are Mr-CNN's, its values are not
     crops.smooth = 1.5
     return found | {f"lattice {label}": values for label, values in crops.values(heat(50, 50) * 9 - 1, {"density": density, "fixations": fixations}).items()}
+
+
+@golden("unzoom values", on=("layer",))
+def _unzoom_values() -> dict:
+    fixations = (picture(24, 32)[:1, 0] > 240).to(torch.int16)
+    return {"zoom": fixation_zoom(zoomed_grid()[:1], fixations)}
 
 
 @golden("proposal values", on=("twin imagenette", "pictures", "layer"))

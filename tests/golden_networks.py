@@ -14,15 +14,18 @@ from goldens import Numbers, golden, heat, picture
 from shades import Shades
 
 from lib.data.canvas import Square
-from lib.models import baselines, cam, saliency_baselines, zoomed
+from lib.models import baselines, cam, saliency_baselines, successors, zoomed
 from lib.models import sampler as layer
 from lib.models.backbones import alexnet_regressor, saliency_network_resnet18
+from lib.models.carry import unzoom
+from lib.models.dtram import ends, look_again
 from lib.models.emlnet import Decoder, Encoder, SmallEncoder
 from lib.models.itracker import ITracker, ITrackerOnFrames
 from lib.models.mrcnn import MrCNN
 from lib.models.mrcnn_inference import ScrambledAxes
 from lib.models.network import RowNetwork
 from lib.tables import proposal as proposals
+from lib.tables import unzoomed as dense
 from lib.tables.salicon import encoder
 from lib.training.checkpoint import seed_everything
 from lib.training.loop import Recipe, Trainer, learning_rate
@@ -97,6 +100,41 @@ def _layer() -> dict:
 def small_trunk() -> nn.Module:
     seed_everything(2)
     return nn.Sequential(nn.Conv2d(3, 4, 5, 4), nn.Tanh())
+
+
+@golden("grids", on=("layer", "backbones", "views"))
+def _grids() -> dict:
+    saliency = torch.cat([heat(), heat().roll((12, -8), (2, 3))])
+    found = {f"grid {name}": grid(saliency) for name, grid in successors.ALL.items()}
+    fixed = successors.DataSetMap((9, 11))
+    fixed.learn(torch.tensor([[10.0, 20, 30, 25], [float("nan"), 0, 0, 0], [40, 5, 20, 60]]), 96)
+    rows = {f"learned {name}": functools.partial(successors.learned, grid=name, **LOOKING) for name in ("separable", "marginal", "cells")}
+    rows |= {"fovea": functools.partial(successors.fovea, **LOOKING), "lzu": functools.partial(successors.lzu, **SMALL),
+             "told": functools.partial(successors.told, grid="marginal", power=0.8, **SMALL)}
+    return found | {"data set": fixed.map} | of_rows(**rows)
+
+
+@golden("unzoom", on=("layer", "backbones", "emlnet", "views"))
+def _unzoom() -> dict:
+    grid = layer.resize_grid(layer.saliency_grid(heat(), sigma=layer.RELEASED_SIGMA), 24)
+    back, shown = unzoom(picture(24, 24) / 255, grid, (40, 50))
+    found = {"maps": back, "shown": shown}
+    batch = {"image": picture(144, 192), "view": layer.low_resolution(picture(144, 192) / 255, (36, 48)), "density": heat(36, 48)[:, 0]}
+    options = {"family": "small", "size": (72, 96)}
+    for name, build in {"sampler": functools.partial(dense.sampler, **options, trunk="small", view_size=(36, 48)),
+                        "oracle": functools.partial(dense.oracle, **options)}.items():
+        model = two_steps(build, batch)
+        found[name] = model(*(batch[part] for part in model.inputs))
+    return found | {"not unzoomed": dense.not_unzoomed(two_steps(functools.partial(dense.oracle, **options), batch))(batch["image"], batch["density"])}
+
+
+@golden("dtram", on=("layer", "backbones", "cam", "views"))
+def _dtram() -> dict:
+    batch = batch_of(picture(80, 96) / 255)
+    model = two_steps(functools.partial(look_again, **SMALL | {"task": "small_gap"}), batch)
+    looks = model.sampler.looks(batch["image"], batch["view"])
+    return {"stop": torch.stack([look.stop.sum() for look in looks]), "state": looks[-1].state, "grid": looks[1].sampled.grid,
+            "answer": model(batch["image"], batch["view"]), "ends": ends([torch.tensor([0.2, 0.9]), torch.tensor([0.5, 0.5]), torch.ones(2)])}
 
 
 @golden("rivals", on=("layer", "backbones", "views"))

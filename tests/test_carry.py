@@ -177,6 +177,32 @@ class TestUnzoom:
         back, _ = unzoom(maps, wide, (61, 61))
         assert (back - F.interpolate(maps, (61, 61), mode="bilinear", align_corners=True)).abs().max() < 1e-4
 
+    def test_a_map_does_not_depend_on_its_batch(self):
+        """Each pixel takes as many samples as its own footprint asks for, whatever its neighbours and the other images need."""
+        maps = torch.rand(3, 2, 64, 64, generator=torch.Generator().manual_seed(1))
+        even = identity_grid(64, like=maps)
+        grid = torch.cat((even, even * 0.125, resize_grid(GRIDS["attraction"](smooth(1, spread=3)), 64)))
+        together = unzoom(maps, grid, (40, 50))[0]
+        alone = torch.cat([unzoom(maps[i:i + 1], grid[i:i + 1], (40, 50))[0] for i in range(3)])
+        assert (together - alone).abs().max() < 1e-5
+
+    def test_the_mean_of_a_footprint_is_the_mean(self):
+        """Four times larger: an original pixel is the mean of the sixteen zoomed pixels around its place."""
+        maps = torch.rand(1, 1, 65, 65, generator=torch.Generator().manual_seed(2))
+        back = unzoom(maps, identity_grid(65, like=maps) * 0.25, 65)[0][0, 0]
+        dense = F.interpolate(maps, (16 * 64 + 1,) * 2, mode="bilinear", align_corners=True)[0, 0]  # 16 samples a zoomed pixel
+        for row, column in ((26, 30), (32, 32), (35, 28)):
+            y, x = (16 * (32 + 4 * (at - 32)) for at in (row, column))
+            wanted = dense[y - 24:y + 25, x - 24:x + 25].mean()  # a box of 3 pixels, and bilinear samples reach half a pixel further
+            assert back[row, column].item() == pytest.approx(wanted.item(), abs=0.03)
+
+    def test_one_grid_serves_many_maps(self):
+        maps = torch.rand(4, 2, 24, 32)
+        grid = zooms("attraction")[:1]
+        back, shown = unzoom(maps, grid, (40, 50))
+        assert shown.shape == (4, 1, 40, 50)
+        assert (back - unzoom(maps, grid.expand(4, -1, -1, -1), (40, 50))[0]).abs().max() < 1e-6
+
     def test_any_stride(self):
         grid = zooms("transport")
         full, coarse = (unzoom(F.interpolate(smooth_pictures(3, (48, 64)), size, mode="area"), grid, (40, 50))[0] for size in ((48, 64), (12, 16)))

@@ -15,10 +15,13 @@ from lib.claims.recognition import SMALL_MINUS_LARGE
 from lib.claims.samples import sample
 from lib.claims.verdicts import FAILS, HOLDS, UNDECIDED
 from lib.results.records import ROOT, Item, Record, RecordStore
+from lib.results.statistics import OWN
 from lib.results.store import Group, Rows, group_of, read_folder
 from lib.tables import NAMES, get
 
+LATER = {"cub_beats_look_again"}  # claims about rows that are newer than the committed records
 REFERENCE = ROOT / "results" / "reference"
+pytestmark = pytest.mark.usefixtures("no_reference")
 
 
 def record(row: str, values: dict[str, np.ndarray], *, table: str = "made_up", seed: int = 0, dataset: str = "twin", preset: str = "demo",
@@ -148,15 +151,17 @@ def test_training_noise_of_other_rows_counts_and_untrained_rows_add_none():
     rows += [record("fixed", scores(0, seed=9), seed=seed) for seed in range(3)]
     place = gathered(rows)
 
-    def pooled(first: str, second: str, **options):
-        return sample(contrast(less(first, second), "score"), place, **options).pooled
+    def noise(first: str, second: str, **options):
+        return sample(contrast(less(first, second), "score"), place, **options).noise
 
     means = np.array([[place[row][seed].values["score"].mean() for seed in range(3)] for row in "abcdef"])
-    assert pooled("a", "b").variance == pytest.approx(2 * means.var(axis=1, ddof=1).mean()) and pooled("a", "b").df == 12
-    assert pooled("a", "fixed").variance == pytest.approx(pooled("a", "b").variance / 2)
-    assert pooled("a", "b", same_training=True) is None
+    assert noise("a", "b").prior.variance == pytest.approx(2 * means.var(axis=1, ddof=1).mean())
+    assert noise("a", "b").seeds.variance == pytest.approx((means[0] - means[1]).var(ddof=1)) and noise("a", "b").seeds.df == 2
+    assert noise("a", "fixed").prior.variance == pytest.approx(noise("a", "b").prior.variance / 2)
+    assert noise("a", "b", same_training=True).prior is None
+    assert noise("a", "b", prior_df=7).prior.df == 7
     place = gathered(rows[1:])  # row a lost a seed
-    assert len(sample(contrast(less("a", "b"), "score"), place).per_seed) == 2 and pooled("a", "b").df == 11
+    assert len(sample(contrast(less("a", "b"), "score"), place).per_seed) == 2 and noise("a", "b").seeds.df == 1
 
 
 def test_seeds_shrink_what_training_noise_they_average():
@@ -164,7 +169,7 @@ def test_seeds_shrink_what_training_noise_they_average():
     rows = [record(row, scores(rng.normal(0, 0.3), seed=20 + i, n=400), seed=seed) for i, row in enumerate("abcdefgh") for seed in range(9)]
     few = decide([A_ABOVE_B], gather(one for one in rows if one[0].seed < 3))[0].found
     many = decide([A_ABOVE_B], gather(rows))[0].found
-    assert few.trainings and many.trainings and (few.seeds, many.seeds) == (3, 9) and many.error < few.error
+    assert few.trainings == many.trainings == OWN and (few.seeds, many.seeds) == (3, 9) and many.error < few.error
 
 
 # --- records ------------------------------------------------------------------------------------------------------------
@@ -196,7 +201,7 @@ def test_failing_claims_stand_at_the_top():
     assert [one.verdict for one in found] == [FAILS, UNDECIDED, HOLDS, NOT_RUN, NOT_A_TWIN]
     assert [one.claim.key for one in found] == ["reversed", "noise", "above", "absent", "by_two"]
     line = ledger_grid(found).frame().reset_index().iloc[2]
-    assert line["estimate"].startswith("+1.00 ± 0.") and line["estimate"].endswith("(100 images, 1 seed without training noise)")
+    assert line["estimate"].startswith("+1.00 ± 0.") and line["estimate"].endswith("(100 images, 1 seed, pictures only)")
     assert (line["data"], line["claimed"], line["source"]) == ("SYNTHETIC TWIN, demo, unknown", "> 0", "a paper, Table 1")
     assert found[4].claim.region == "+1.00 to +3.00" and ALIKE.region == "−0.50 to +0.50"
 
@@ -224,6 +229,8 @@ def test_claims_name_rows_and_values_that_exist(claim):
         if table not in NAMES:
             continue
         assert set(one.rows) <= {row.name for row in get(table).rows}
+        if claim.presets is not None and "demo" not in claim.presets:
+            continue  # of rows that the reference has not
         stored = {row: _values_of(stored_in(table), row) for row in one.rows}
         for piece in one.pieces:
             assert all(set(piece.values) <= values for values in stored.values() if values is not None), piece
@@ -255,11 +262,12 @@ def test_sizes_are_the_differences_of_the_tables_published_values():
 
 
 def test_the_reference_records_are_decided():
-    """Every claim gets a verdict from the committed records; nothing is a size on a twin, and no row or value is missing."""
+    """Every claim gets a verdict from the committed records; nothing is a size on a twin, and no row or value is missing but of `LATER`."""
     found = decide(claims.ledger(), read_folder(REFERENCE).groups)
     assert {one.claim.key for one in found} == {claim.key for claim in claims.ledger()}
     for one in found:
-        assert one.verdict != NOT_RUN or one.group is None or one.group.dataset == "mit1003", one  # whose fixation points were not at hand
+        absent = one.claim.key in LATER or one.group is None or one.group.dataset == "mit1003"  # whose fixation points were not at hand
+        assert one.verdict != NOT_RUN or absent, one
         assert one.claim.kind != "size" or one.found is None
     assert json.loads(ledger_numbers(found).to_json())  # plain enough to be written anywhere
 

@@ -222,7 +222,7 @@ def test_the_tables_rows_train_on_the_files(files, tmp_path, capsys):
     table = tables.get("mrcnn")
     chosen = settings(table, preset="smoke", dataset="coursework", data_dir=files, device="cpu", results_dir=tmp_path)
     run = Run(table, chosen).run()
-    assert list(run.results) == [row.name for row in table.rows if not row.twin_only]
+    assert list(run.results) == [row.name for row in table.rows_of("smoke", "coursework")]
     opened = run.opened()
     assert type(opened.task) is CourseworkTask and isinstance(opened.task, PatchTask) and "'crops': 120" in opened.notes[0]
     for name, (result,) in run.results.items():

@@ -17,6 +17,7 @@ from lib.models.backbones import IMAGENET_NORMALIZATION
 from lib.models.emlnet import Decoder, Encoder, SmallEncoder
 from lib.models.emlnet_nasnet import NasNetEncoder, pretrained_nasnet
 from lib.models.emlnet_weights import encoder_a, encoder_b, load_decoder, load_emlnet, load_encoder, read_state
+from lib.models.lite0 import Lite0Encoder
 from lib.training.checkpoint import load_weights, save_weights
 from lib.training.saliency_losses import emlnet_loss_parts
 
@@ -392,12 +393,25 @@ def test_a_decoder_whose_order_is_unknown_is_refused(small_pair, tmp_path):
 
 
 @pytest.mark.parametrize("build", [lambda: SmallEncoder(channels=(8, 16, 24, 32, 40), readout_kernel=1),
-                                   lambda: SmallEncoder(upsampling="bilinear", normalize=True)], ids=["narrow", "settings"])
+                                   lambda: SmallEncoder(upsampling="bilinear", normalize=True),
+                                   lambda: Lite0Encoder(pretrained=False, readout_kernel=1, upsampling="bilinear")],
+                         ids=["narrow", "settings", "lite0"])
 def test_saved_encoders_come_back_with_their_options(build, tmp_path):
     network, images = scrambled(build()), torch.rand(1, 3, 64, 80)
     save_weights(tmp_path / "row.safetensors", network)
     loaded = load_emlnet([tmp_path / "row.safetensors"])
     assert same(loaded, network) and torch.equal(loaded(images), network(images))
+
+
+def test_weights_of_half_the_bytes_predict_the_same_but_for_their_rounding(tmp_path):
+    torch.manual_seed(0)
+    network, images = Lite0Encoder(upsampling="bilinear").eval(), torch.rand(1, 3, 64, 96)
+    halved = {name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()}
+    save_file({name: value.contiguous() for name, value in halved.items()}, tmp_path / "half.safetensors")
+    loaded = load_encoder(tmp_path / "half.safetensors")
+    assert next(loaded.parameters()).dtype == torch.float32
+    for ours, whole in zip(loaded.eval().readouts(images), network.readouts(images), strict=True):
+        assert (ours - whole).abs().max() < 0.05 * whole.abs().max()
 
 
 def test_a_row_with_other_settings_does_not_load_silently(tmp_path):

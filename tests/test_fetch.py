@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lib.data import osie
-from lib.data.fetch import OSIE_URL, Patience, fetch_osie
+from lib.data.fetch import OSIE_URL, Patience, fetch_osie, published_checksums
 
 NAMES = ("stimuli/1001.jpg", "stimuli/1002.jpg", "eye/fixations.mat")
 QUICK = Patience(tries=3, wait=0.0, timeout=5.0)
@@ -179,7 +179,7 @@ def test_names_stay_in_the_folder(tmp_path):
 
 
 def test_published_checksums_are_of_the_published_files():
-    checksums = osie.published_checksums()
+    checksums = published_checksums()
     assert set(checksums) == {f"stimuli/{name}" for name in osie.PUBLISHED} | {"eye/fixations.mat"}
     assert all(len(sha) == 64 and int(sha, 16) for sha in checksums.values()) and len(set(checksums.values())) == osie.IMAGES + 1
     assert OSIE_URL.startswith("https://")

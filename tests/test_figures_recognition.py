@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from lib.figures import recognition, recognition_numbers
-from lib.results.statistics import bootstrap
+from lib.results.statistics import mean
 from lib.runs.engine import Run
 from lib.training.loop import run_network
 
@@ -125,7 +125,7 @@ def test_disagreements_are_counted_and_shown(run):
     only_sampler, only_plain = recognition.disagreements(run, "sampler", "plain")
     assert only_sampler.tolist() == [3, 9, 15, 21, 27] and set(only_plain.tolist()) == {i for i in range(0, 32, 2) if i % 3}
     texts = check(recognition.right_and_wrong(run, count=2), 12)
-    assert "only RN + Saliency Sampler is right: 5 of 32" in texts and f"only Plain ResNet-101 (RN) is right: {len(only_plain)} of 32" in texts
+    assert "only Saliency sampler is right: 5 of 32" in texts and f"only Plain network is right: {len(only_plain)} of 32" in texts
     assert sum(text.startswith("right (") for text in texts) == 4, "one of the two views of each of four pictures"
     check(recognition.right_and_wrong(run, count=20), 6 * len(only_plain) - 3 * (len(only_plain) - 5))
 
@@ -161,7 +161,7 @@ def test_looks_shows_the_recorded_means_and_leaves_out_rows_that_only_resize(run
     for ax, key in zip(figure.axes, recognition_numbers.LOOKS, strict=False):
         drawn = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
         for name in ("sampler", "oracle"):
-            assert np.isclose(drawn, bootstrap(run.results[name][0].values[key]).mean).any(), (name, key)
+            assert np.isclose(drawn, mean(run.results[name][0].values[key])).any(), (name, key)
 
 
 def test_shares_leave_out_pictures_without_a_box():

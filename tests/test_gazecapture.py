@@ -219,8 +219,13 @@ DAMAGE = {
     "info.json: unknown device 'Nokia 3310'": lambda root: change(root / "00001/info.json", DeviceName="Nokia 3310"),
     "info.json: unknown split 'dev'": lambda root: change(root / "00001/info.json", Dataset="dev"),
     "info.json: lacks": lambda root: (root / "00001/info.json").write_text("{}"),
-    "dotInfo.json: XCam or YCam of 000": lambda root: change(root / "00001/dotInfo.json", XCam=[float("nan")] * 4),
-    "dotInfo.json: XCam or YCam of 00": lambda root: change(root / "00001/dotInfo.json", YCam=[None] * 4),
+    "00001/dotInfo.json: frame 00000.jpg of subject 00001": lambda root: change(root / "00001/dotInfo.json", XCam=[float("nan")] * 4),
+    "00001/dotInfo.json: frame 00000.jpg of subject 0000": lambda root: change(root / "00001/dotInfo.json", YCam=[None] * 4),
+    "frames.json: lists the frame 00001.jpg twice": lambda root: (root / "00001/frames.json").write_text(json.dumps([f"0000{i}.jpg" for i in (0, 1, 1, 2)])),
+    "frames.json: '../x' is no name": lambda root: (root / "00001/frames.json").write_text(json.dumps(["../x", "a", "b", "c"])),
+    "frames.json: '\\x00' is no name": lambda root: (root / "00001/frames.json").write_text(json.dumps(["\0", "a", "b", "c"])),
+    "appleFace.json: an entry is not a number": lambda root: change(root / "00001/appleFace.json", X=["1", "2", "3", "4"]),
+    "appleFace.json: an entry has too many digits": lambda root: change(root / "00001/appleFace.json", X=[10**400] * 4),
     "screen.json: orientation": lambda root: change(root / "00001/screen.json", Orientation=[7] * 4),
     "00000.jpg: missing": lambda root: [path.unlink() for path in (root / "00001/frames").iterdir()],
     "00000.jpg: not readable as an image": lambda root: [path.write_bytes(b"no") for path in (root / "00001/frames").iterdir()],
@@ -261,6 +266,29 @@ def test_roots_and_selections_without_frames_are_refused(shared, tmp_path):
         GazeCapture(shared, split="val", devices=sorted({"iPhone 4s", "iPad 3"}))
 
 
+UNFIT = {"null": None, "zero width": 0, "negative": -5, "infinite": float("inf"), "far": 1e300}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+@pytest.mark.parametrize("file", ["appleFace", "appleLeftEye", "appleRightEye", "faceGrid"])
+def test_a_box_that_cannot_be_in_a_valid_frame_is_told_with_subject_and_frame_and_counted(broken, file, kind):
+    """Nothing but the frame that has it counts: without detection a null is what the release writes."""
+    path = broken / "00001" / f"{file}.json"
+    widths = json.loads(path.read_text())["W"]
+    split = json.loads((broken / "00001/info.json").read_text())["Dataset"]
+    change(path, W=[widths[0], UNFIT[kind], *widths[2:]])
+    with pytest.raises(ValueError, match=f"{file}.json: frame 00001.jpg of subject 00001 .*; .*IsValid") as error:
+        GazeCapture(broken, split=split)
+    assert "\n" not in str(error.value)
+    report = verify(broken, images=0)
+    assert any(f"{file}.json: 1 valid frames of subject 00001, 00001.jpg for one" in line for line in report.problems)
+    assert any("1 valid frames in all" in line for line in report.problems)
+    change(broken / "00001/faceGrid.json", IsValid=[1, 0, 1, 1])
+    left = GazeCapture(broken, split=split)
+    assert "00001.jpg" not in left.frame_name[left.subject == "00001"]
+    assert not GazeCapture(broken, split=split, valid_only=False).face_grid[1].any()
+
+
 # ------------------------------------------------------------------------------------------------------------------- verify
 
 
@@ -276,7 +304,7 @@ BREAKAGE = {
     "00001.jpg: cannot be decoded": lambda root: truncate(root / "00003/frames/00001.jpg"),
     "screen.json: missing": lambda root: (root / "00003/screen.json").unlink(),
     "train subjects: 3, expected 4: 1 missing": lambda root: shutil.rmtree(root / "00003"),
-    "XCam or YCam is not a number in": lambda root: change(root / "00003/dotInfo.json", XCam=[None] * 4),
+    "for one: its XCam or YCam is not a number": lambda root: change(root / "00003/dotInfo.json", XCam=[None] * 4),
 }
 
 

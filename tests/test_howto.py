@@ -149,7 +149,7 @@ def test_the_table_is_filled(copy):
 @pytest.mark.slow
 def test_the_sampler_zooms_to_the_middle_as_the_page_says(copy):
     printed = follow(copy, "A sampler")
-    assert "\n| ResNet-50 + fovea in the middle |" in printed and "fovea: new numbers, version 1" in printed
+    assert "\n| Fovea in the middle |" in printed and "fovea: new numbers, version 1" in printed
     folded, edge, middle = map(float, run(copy, sys.executable, "-c", MAGNIFIES).split())
     assert folded == 0 and edge < middle
     assert f"enlarges the middle of a picture {middle:.1f} times" in SECTIONS["A sampler"]
@@ -168,4 +168,4 @@ def test_the_data_set_is_read_and_trained_on(copy, tmp_path):
 @pytest.mark.slow
 def test_own_pictures_are_trained_on(copy, tmp_path):
     printed = follow(copy, "Your own pictures", DIR=own_pictures(tmp_path / "own"))
-    assert "Data: pictures, " in printed and all(f"\n| {label} |" in printed for label in ("RN at the sampler's cost", "RN + Saliency Sampler"))
+    assert "Data: pictures, " in printed and all(f"\n| {label} |" in printed for label in ("Plain network at the sampler's cost", "Saliency sampler"))

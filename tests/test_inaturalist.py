@@ -218,10 +218,43 @@ def test_broken_pictures_are_named_in_one_line(broken):
     (lambda c: c.pop("categories"), "has no list of categories"),
     (lambda c: c["categories"][0].pop("supercategory"), "a category is not as published"),
     (lambda c: c["categories"][0].update(id=1), "lists a category twice"),
+    (lambda c: c["annotations"][0].update(category_id=3.7), "category_id is '3.7'"),
+    (lambda c: c["annotations"][0].update(category_id="3"), "category_id is '3'"),
+    (lambda c: c["annotations"][0].update(category_id=True), "category_id is 'True'"),
+    (lambda c: c["annotations"][0].update(image_id=10**400), "image_id has too many digits"),
+    (lambda c: c["annotations"][0].update(image_id=float("inf")), "image_id is 'inf'"),
+    (lambda c: c["images"][0].update(height="48"), "height is '48'"),
+    (lambda c: c["images"][0].update(file_name=None), "is no path"),
+    (lambda c: c["images"][0].update(file_name="train_val_images/a\0.jpg"), "is no path"),
+    (lambda c: c["images"][0].update(file_name=c["images"][1]["file_name"]), "is the picture of two images"),
+    (lambda c: c["categories"][0].update(id=0.5), "a category is not as published"),
+    (lambda c: c["categories"][0].update(name=None), "a category is not as published"),
 ])
 def test_bad_annotations_are_named_in_one_line(broken, change, text):
     edit(broken / "train2017.json", change)
     assert text in refused(broken)
+
+
+@pytest.mark.parametrize("box", ["1234", [1, 2, 3, "4"], [1, 2, 3, 10**400], [1, 2, float("inf"), 4], [1, 2, float("nan"), 4], [1, 2, -3, 4], None,
+                                 [1, 2, True, 4], [1, 2, 3, 4, 5]])
+def test_a_box_that_is_no_four_numbers_is_named_in_one_line(broken, box):
+    edit(broken / BOXES["train"], lambda c: c["annotations"][0].update(bbox=box))
+    assert "a box is not x, y, w, h" in refused(broken)
+
+
+def test_a_super_category_that_is_missing_or_empty_never_shifts_labels(shared, broken):
+    """Labels come from the annotations: torchvision's data set counts folders, and numbers everything behind a missing one anew."""
+    before = INaturalist(shared, "train")
+    first = sorted((broken / "train_val_images").iterdir())[0]
+    shutil.rmtree(first)
+    for there in (False, True):
+        first.mkdir() if there else None
+        data = INaturalist(broken, "train")
+        assert (data.label == before.label).all() and data.classes == before.classes
+        gone = next(i for i, path in enumerate(data.path) if first in path.parents)
+        with pytest.raises(FileNotFoundError, match=str(data.path[gone])):
+            data.image(gone)
+        assert any(first.name in line and "missing" in line for line in verify(broken, images=0).problems)
 
 
 def test_bad_layouts_are_named_in_one_line(broken, tmp_path):
@@ -232,7 +265,7 @@ def test_bad_layouts_are_named_in_one_line(broken, tmp_path):
     assert "other categories than train2017.json" in refused(broken, split="test")
     edit(broken / BOXES["train"], lambda c: c["annotations"][0].update(bbox=[1, 2, 3]))
     assert "a box is not x, y, w, h" in refused(broken)
-    for damage in (b"", b"{", b"[]", b"\xff\xfe"):
+    for damage in (b"", b"{", b"[]", b"\xff\xfe", b'{"images": [], "images": []}'):
         (broken / "train2017.json").write_bytes(damage)
         assert "train2017.json" in refused(broken)
     (broken / "train2017.json").unlink()

@@ -1,7 +1,7 @@
 """A batch that is killed again and again ends with the records of an undisturbed one, and two batches do not harm each other.
 
-`python tests/test_interruptions.py 20` kills a batch of all notebooks twenty times and prints what happened; the tests do the
-same a few times to some rows of one notebook.
+`python tests/test_interruptions.py 100` kills a batch of all notebooks a hundred times, the batch itself, a worker, a kernel and the
+scheduler in turns (`kills`), and prints what it cost; the tests do the same a few times to some rows of one notebook.
 """
 
 import os
@@ -84,13 +84,21 @@ def test_two_batches_started_together_leave_every_record_intact(tmp_path, undist
 
 
 if __name__ == "__main__":
-    kills = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    with tempfile.TemporaryDirectory() as folder:
-        quiet, disturbed = Path(folder, "quiet"), Path(folder, "disturbed")
-        started = time.monotonic()
-        finish(batch(quiet, ()))
+    from kills import Disturbed
+    from test_cluster import Elsewhere
+
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    some = tuple(sys.argv[2:])  # what to run, all notebooks by default: 05 --rows mse,centre_bias
+    with tempfile.TemporaryDirectory() as made:
+        place, started = Path(made), time.monotonic()
+        finish(batch(place / "quiet", some))
         whole = time.monotonic() - started
-        met = kill_again_and_again(disturbed, kills, whole / 4, what=())
-        same = records(disturbed) == records(quiet)
-        print(f"{kills} kills within {whole:.0f} s, {met} met the batch at work; {len(records(quiet))} records, the same but for times: {same}")
-        sys.exit(not same)
+        print(f"undisturbed: {len(records(place / 'quiet'))} records in {whole:.0f} s", flush=True)
+
+        def elsewhere() -> Elsewhere:
+            return Elsewhere(Path(tempfile.mkdtemp(dir=place)), workers=2)
+
+        disturbed = Disturbed(place / "disturbed", lambda results, *words: batch(results, (*some, *words)), elsewhere, records(place / "quiet"))
+        toll = disturbed.run(number, longest=whole / 4)
+        print(toll)
+        sys.exit(not toll.well)

@@ -133,7 +133,7 @@ def test_a_folder_nested_in_one_of_its_own_name(tmp_path):
 
 
 def test_bad_inputs_give_one_line(tmp_path):
-    assert "root is the folder that holds ALLSTIMULI/" in message(FileNotFoundError, lambda: MIT1003(tmp_path))
+    assert "root, the folder that holds ALLSTIMULI/" in message(FileNotFoundError, lambda: MIT1003(tmp_path))
     data = MIT1003(write(tmp_path))
     Image.new("L", (64, 47)).save(data.map_path(1))
     assert "is 64x47, its photograph 64x48" in message(ValueError, lambda: data.density(1))
@@ -185,7 +185,7 @@ def test_verify_compares_with_the_published(tmp_path):
     assert any("no fixPts" in line for line in report.warnings)
     Image.new("L", (1024, 405)).save(root / "ALLFIXATIONMAPS" / "a_fixPts.jpg")
     assert any("fixPts: readable for 1 photographs, not for 2" in line for line in mit1003_verify.verify(root).problems)
-    assert "root is the folder" in mit1003_verify.verify(tmp_path / "nowhere").problems[0]
+    assert "root, the folder" in mit1003_verify.verify(tmp_path / "nowhere").problems[0]
 
 
 def test_the_real_data(real_data):

@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 FIGURES = {"00_anatomy_of_the_sampler": 10, "01_gazecapture": 11, "02_inaturalist": 13, "03_saliency_depth": 5, "04_cub200": 9,
-           "05_salicon_emlnet": 6, "06_mrcnn": 9, "07_region_proposal": 10, "99_report": 0}
+           "05_salicon_emlnet": 6, "06_mrcnn": 9, "07_region_proposal": 10, "08_successors": 6, "09_your_pictures": 4, "10_unzoomed": 5,
+           "99_report": 0}
 
 
 def code_cells(path: Path) -> list:

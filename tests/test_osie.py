@@ -11,6 +11,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from lib.data import osie, osie_verify
+from lib.data.fetch import published_checksums
 from lib.data.saliency import SaliencyData
 
 savemat = pytest.importorskip("scipy.io").savemat
@@ -94,7 +95,7 @@ def test_bad_inputs_give_one_line(tmp_path):
         assert "\n" not in str(error.value)
         return str(error.value)
 
-    assert "not found; OSIE's root is the folder that holds data/eye" in message(tmp_path / "nowhere", FileNotFoundError)
+    assert "not found; give OSIE's root, the folder that holds data/eye" in message(tmp_path / "nowhere", FileNotFoundError)
     assert "none of the 2 stimuli" in message(write(tmp_path / "a", TWO, stimuli=[]), FileNotFoundError)
     path = write(tmp_path / "b", TWO) / "data" / "eye" / "fixations.mat"
     for damage in (b"", b"no MATLAB file at all, though long enough to hold a header" * 9, path.read_bytes()[:300]):
@@ -177,5 +178,5 @@ def test_the_real_data():
         assert len(everything) == osie.FIXATIONS
     elif len(data) == 500:
         assert len(everything) == 69_876
-    published, stimuli = osie.published_checksums(), root / "data" / "stimuli"
+    published, stimuli = published_checksums(), root / "data" / "stimuli"
     assert all(osie_verify.sha256(stimuli / data.name(i)) == published[f"stimuli/{data.name(i)}"] for i in range(0, len(data), 25))

@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from lib import predict
+from lib import options, predict
 from lib.files import pictures
 from lib.models.emlnet import Decoder, SmallEncoder
+from lib.runs.parameters import find_device
 from lib.predict import predict_emlnet, read_photo, saliency_map, save_map
 from lib.training.checkpoint import save_weights
 
@@ -189,7 +190,7 @@ def _as_torch(path: Path) -> Path:
 
 def test_devices_that_are_not_there_are_refused(weights, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert predict.choose_device("auto") == torch.device("cpu")
+    assert find_device("auto") == torch.device("cpu")
     for name in ("cuda", "cuda:1", "gpu"):
         with pytest.raises(ValueError, match=f"device '{name}'") as error:
             predict_emlnet(picture(), [weights["a"]], device=name)
@@ -219,7 +220,7 @@ def test_saved_maps_are_stretched_and_rounded_and_kept_as_they_are(tmp_path):
 
 def run(*words: object) -> int:
     parser = argparse.ArgumentParser()
-    predict.add_arguments(parser)
+    options.predict_arguments(parser)
     return predict.main(parser.parse_args([*map(str, words)]))
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from lib import predict
+from lib import options, predict
 from lib.data.patches import squares as squashed
 from lib.models import mrcnn_weights
 from lib.models.emlnet import SmallEncoder
@@ -195,7 +195,7 @@ def test_loading_does_not_go_through_pickle(monkeypatch, weights):
 
 def run(*words: object) -> int:
     parser = argparse.ArgumentParser()
-    predict.add_arguments(parser)
+    options.predict_arguments(parser)
     return predict.main(parser.parse_args([*map(str, words)]))
 
 

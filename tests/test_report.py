@@ -10,21 +10,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import stats
 
 from lib import claims, tables
 from lib.__main__ import main
 from lib.report import collect, contents, deviations, gallery, write_all
 from lib.report.page import page
-from lib.results import grids
+from lib.results import filled, grids
+from lib.results.noise import Known
 from lib.results.records import Record, RecordStore
-from lib.results.statistics import bootstrap, t_interval
 
 DAY = "2030-01-02"
 DEVIATIONS = deviations.find()
 
 
 @pytest.fixture(autouse=True)
-def read_once(monkeypatch):
+def read_once(monkeypatch, no_reference):
     """The modules' own deviations, for they are the same in all tests here."""
     monkeypatch.setattr(contents, "find_deviations", lambda: DEVIATIONS)
 
@@ -191,14 +192,17 @@ def test_every_interval_says_what_it_is_over_and_of_how_many(folder):
     for one in collect(folder).tables:
         for shown in filter(None, (one.main(), one.comparisons())):
             cells = [cell for line in shown.lines for cell in line[1:] if "±" in cell.text]
-            assert cells and all(re.fullmatch(r"\d+ [a-z]+( \(\d+ [a-z]+\))?(, same with \d seeds)?", cell.note) for cell in cells)
+            form = re.compile(r"\d+ [a-z]+( \(\d+ [a-z]+\))?, (1 seed(, pictures only)?|\d seeds( alike)?)")
+            assert cells and all(form.fullmatch(cell.note) for cell in cells)
             notes.setdefault(one.table.name, set()).update(cell.note for cell in cells)
-    assert notes == {"salicon": {"40 images"}, "gazecapture": {"3 seeds (20 frames)", "4 subjects (20 frames)"}}
+    assert notes == {"salicon": {"40 images, 1 seed, pictures only"},
+                     "gazecapture": {"4 subjects (20 frames), 3 seeds", "4 subjects (20 frames), 1 seed, pictures only"}}
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_numbers_are_the_intervals_of_the_stored_values(tmp_path, seeds):
-    """Independent formulation: bootstrap, or Student's t over the seeds, of the arrays that were stored."""
+def test_numbers_are_the_intervals_of_the_stored_values(tmp_path, seeds, monkeypatch):
+    """Independent formulation: four subjects' means of the seeds' average, and the seeds' means, by Welch; nothing else is known of trainings."""
+    monkeypatch.setattr(filled, "known", lambda group, rows: Known())
     stored = {}
     for row, mean in (("plain", 3.0), ("sampler", 2.0)):
         for seed in range(seeds):
@@ -209,9 +213,12 @@ def test_numbers_are_the_intervals_of_the_stored_values(tmp_path, seeds):
     (one,) = collect(tmp_path).tables
     line = one.numbers().set_index(["row", "column"]).loc["sampler", "iPad"]
     differences = [ours - plain for ours, plain in zip(stored["sampler"], stored["plain"], strict=True)]
-    for name, found in (("ours", stored["sampler"]), ("versus_reference", differences)):
-        wanted = t_interval(np.mean(found, axis=1)) if seeds > 1 else bootstrap(found[0], np.repeat(np.arange(4), 5), over="subjects")
-        assert (line[name], line[f"{name}_low"], line[f"{name}_high"]) == pytest.approx((wanted.mean, wanted.low, wanted.high))
+    for name, found in (("ours", np.array(stored["sampler"])), ("versus_reference", np.array(differences))):
+        pictures = stats.sem(found.mean(axis=0).reshape(4, 5).mean(axis=1)) ** 2
+        trainings = stats.sem(found.mean(axis=1)) ** 2 if seeds > 1 else 0.0
+        df = (pictures + trainings) ** 2 / (pictures**2 / 3 + (trainings**2 / (seeds - 1) if seeds > 1 else 0.0))
+        low, high = stats.t.interval(0.95, df, loc=found.mean(), scale=np.sqrt(pictures + trainings))
+        assert (line[name], line[f"{name}_low"], line[f"{name}_high"]) == pytest.approx((found.mean(), low, high))
     assert line["paper"] == tables.get("gazecapture").row("sampler").published["iPad"] and line["seeds"] == seeds
 
 
@@ -221,7 +228,7 @@ def test_a_row_that_no_seed_changes_has_its_interval_over_samples(tmp_path):
         keep(tmp_path, "uniform", scores(1.0), seed=seed)
     (one,) = collect(tmp_path).tables
     cell = one.main().lines[0][1]
-    assert cell.note == "40 images, same with 3 seeds" and not cell.text.endswith("± 0.00")
+    assert cell.note == "40 images, 3 seeds alike" and not cell.text.endswith("± 0.00")
 
 
 def test_differences_are_over_the_seeds_that_both_rows_have(tmp_path):

@@ -13,9 +13,8 @@ from torch import nn
 
 from lib.files import ROOT
 from lib.models.network import declared, uses
-from lib.results import statistics
 from lib.results.records import Record, RecordStore, provenance
-from lib.results.statistics import Interval, bootstrap, paired, summarise, t_interval
+from lib.results.statistics import FIXED, Interval, Sample, estimate, paired, summarise
 from lib.runs import keys
 from lib.runs.engine import Run, settings
 from lib.tables import gazecapture
@@ -240,13 +239,16 @@ def clustered(generator, *, clusters=40, within=0.5):
     return 3 + generator.normal(0, 1, clusters)[member] + generator.normal(0, within, len(member)), member
 
 
-def test_the_interval_covers_the_true_mean_of_clustered_data_about_95_times_of_100(monkeypatch):
-    monkeypatch.setattr(statistics, "RESAMPLES", 400)  # enough here, and quick
+def one(values, member=None) -> Interval:
+    return summarise([np.asarray(values, float)], member, over="subjects")
+
+
+def test_the_interval_covers_the_true_mean_of_clustered_data_about_95_times_of_100():
     generator = np.random.default_rng(7)
     hits = {"clustered": 0, "naive": 0}
     for _ in range(400):
         values, member = clustered(generator)
-        for name, interval in (("clustered", bootstrap(values, member)), ("naive", bootstrap(values))):
+        for name, interval in (("clustered", one(values, member)), ("naive", one(values))):
             hits[name] += interval.low <= 3 <= interval.high
     assert 0.90 <= hits["clustered"] / 400 <= 0.975
     assert hits["naive"] / 400 < 0.75  # frames of one face are not independent
@@ -255,97 +257,45 @@ def test_the_interval_covers_the_true_mean_of_clustered_data_about_95_times_of_1
 def test_clusters_widen_the_interval_of_correlated_frames_and_not_of_independent_ones():
     generator = np.random.default_rng(0)
     values, member = clustered(generator)
-    assert bootstrap(values, member).half > 1.8 * bootstrap(values).half
+    assert one(values, member).half > 1.8 * one(values).half
     shuffled = generator.permutation(values)
-    assert bootstrap(shuffled, member).half == pytest.approx(bootstrap(shuffled).half, rel=0.25)
+    assert one(shuffled, member).half == pytest.approx(one(shuffled).half, rel=0.25)
 
 
-def test_bootstrap_agrees_with_scipy_within_monte_carlo_error():
-    values = np.random.default_rng(1).exponential(size=300)
-    ours = bootstrap(values)
-    theirs = stats.bootstrap((values,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(2)).confidence_interval
-    error = values.std() / np.sqrt(300)
-    assert ours.mean == pytest.approx(values.mean())
-    assert ours.low == pytest.approx(theirs.low, abs=0.12 * error)  # a 2.5 % quantile of 4000 has a standard error of 0.04
-    assert ours.high == pytest.approx(theirs.high, abs=0.12 * error)
-
-
-def test_bootstrap_weighs_samples_equally_not_clusters():
-    values, member = np.array([0.0, 0, 0, 0, 0, 0, 10, 10]), np.array([5, 5, 5, 5, 5, 5, 9, 9])
-    interval = bootstrap(values, member, over="subjects")
-    assert interval == Interval(2.5, 0.0, 10.0, 2, "subjects")  # drawn: both twice the first, both, or twice the second
-
-
-@pytest.mark.parametrize("chunk", [1, 50, 999, 2**40])
-def test_the_interval_does_not_depend_on_the_chunks(monkeypatch, chunk):
-    """Bit for bit what drawing all indices at once gives."""
-    values = np.random.default_rng(3).normal(size=50)
-    at_once = np.random.default_rng(8).integers(50, size=(statistics.RESAMPLES, 50))
-    low, high = np.quantile(values[at_once].sum(1) / 50, [(1 - statistics.LEVEL) / 2, (1 + statistics.LEVEL) / 2])
-    monkeypatch.setattr(statistics, "CHUNK", chunk)
-    assert bootstrap(values, seed=8) == Interval(float(values.mean()), float(low), float(high), 50, "images")
-
-
-def test_many_samples_take_bounded_memory(monkeypatch):
-    """100,000 images: drawn at once, the indices alone would be 3.2 GB."""
-    largest = 0
-
-    class Watched:
-        def __init__(self, seed):
-            self.generator = np.random.Generator(np.random.PCG64(seed))
-
-        def integers(self, high, size):
-            nonlocal largest
-            largest = max(largest, int(np.prod(size)))
-            return self.generator.integers(high, size=size)
-
-    monkeypatch.setattr(statistics, "RESAMPLES", 100)
-    monkeypatch.setattr(np.random, "default_rng", Watched)
-    interval = bootstrap(np.tile([0.0, 1.0], 50_000))
-    assert interval.n == 100_000 and interval.half == pytest.approx(1.96 * 0.5 / np.sqrt(100_000), rel=0.3)
-    assert largest * 8 < 64 * 2**20
+def test_samples_weigh_equally_not_clusters():
+    interval = one([0.0, 0, 0, 0, 0, 0, 10, 10], np.array([5, 5, 5, 5, 5, 5, 9, 9]))
+    assert (interval.mean, interval.n) == (2.5, 2)
 
 
 def test_not_a_number_is_left_out_with_its_cluster():
     values, member = np.array([1.0, 2, np.nan, 4, np.nan]), np.array([0, 0, 0, 1, 2])
-    assert bootstrap(values, member) == bootstrap(np.array([1.0, 2, 4]), np.array([0, 0, 1]))
-    assert bootstrap(values, member).n == 2
+    assert one(values, member) == one([1.0, 2, 4], np.array([0, 0, 1]))
+    assert one(values, member).n == 2
 
 
 @pytest.mark.parametrize(("values", "n"), [([], 0), ([np.nan], 0), ([3.0], 1), ([3.0, np.nan], 1)])
 def test_fewer_than_two_samples_have_no_interval(values, n):
-    interval = bootstrap(np.array(values, dtype=float))
+    interval = one(values)
     assert interval.n == n and np.isnan(interval.low) and np.isnan(interval.high)
     assert interval.mean == 3.0 if n else np.isnan(interval.mean)
 
 
-@pytest.mark.parametrize("count", [2, 3, 10])
-def test_t_interval_agrees_with_scipy(count):
-    means = np.random.default_rng(count).normal(size=count)
-    interval = t_interval(means)
-    low, high = stats.t.interval(0.95, count - 1, loc=means.mean(), scale=stats.sem(means))
-    assert (interval.mean, interval.low, interval.high) == pytest.approx((means.mean(), low, high))
-    assert (interval.n, interval.over) == (count, "seeds")
-
-
-def test_one_seed_has_no_t_interval():
-    interval = t_interval(np.array([2.0]))
-    assert interval.mean == 2.0 and np.isnan(interval.half)
-
-
-def test_summarise_is_over_samples_for_one_seed_and_over_seeds_for_several():
-    values, member = clustered(np.random.default_rng(4))
-    assert summarise([values], member, over="subjects") == bootstrap(values, member, over="subjects")
-    gaps = values.copy()
-    gaps[:3] = np.nan
-    assert summarise([values, gaps], member, over="subjects") == t_interval(np.array([values.mean(), np.nanmean(gaps)]))
+def test_several_seeds_are_pictures_and_trainings_together():
+    """Welch and Satterthwaite of the two standard errors, here by scipy."""
+    per_seed = np.random.default_rng(4).normal(size=60) + np.array([[0.0], [0.4], [0.1]])
+    parts = np.array([stats.sem(per_seed.mean(axis=0)) ** 2, stats.sem(per_seed.mean(axis=1)) ** 2])
+    low, high = stats.t.interval(0.95, parts.sum() ** 2 / (parts**2 / [59, 2]).sum(), loc=per_seed.mean(), scale=np.sqrt(parts.sum()))
+    interval = summarise(list(per_seed), None, over="images")
+    assert (interval.low, interval.high) == pytest.approx((low, high)) and interval.over == "images and trainings"
 
 
 def test_rows_that_are_not_trained_have_the_samples_interval_whatever_the_seeds():
-    """Their seeds are all alike: a t-interval over them would have no width and claim a certainty that is not there."""
+    """Their seeds are all alike: an interval over them alone would have no width and claim a certainty that is not there."""
     values = np.random.default_rng(0).normal(size=50)
     values[3] = np.nan
-    assert summarise([values] * 3, None, over="images") == bootstrap(values, over="images")
+    alike, alone = summarise([values] * 3, None, over="images"), summarise([values], None, over="images")
+    assert (alike.low, alike.high, alike.n) == pytest.approx((alone.low, alone.high, 49))
+    assert estimate([Sample(np.stack([values] * 3))]).trainings == FIXED
     assert paired([values] * 3, [values + 1] * 3, None, over="images").n == 49
 
 
@@ -355,7 +305,7 @@ def test_paired_differences_are_far_tighter_than_unpaired_ones():
     interval = paired([better], [values], member, over="subjects")
     assert interval.mean == pytest.approx(better.mean() - values.mean())
     assert interval.high < 0  # seen as a difference ...
-    unpaired = np.hypot(bootstrap(better, member).half, bootstrap(values, member).half)
+    unpaired = np.hypot(one(better, member).half, one(values, member).half)
     assert interval.half < 0.2 * unpaired and unpaired > 0.1  # ... that separate intervals would not show
     with pytest.raises(ValueError):
         paired([better, better], [values], member, over="subjects")

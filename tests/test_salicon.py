@@ -165,7 +165,7 @@ def test_maps_are_the_published_levels(tmp_path):
 
 
 def test_wrong_arguments_and_folders_give_one_line(tmp_path):
-    assert "root is the folder that holds images/train" in message(FileNotFoundError, lambda: SALICON(tmp_path))
+    assert "root, the folder that holds images/train" in message(FileNotFoundError, lambda: SALICON(tmp_path))
     for options in ({"split": "valid"}, {"edition": "2016"}, {"coordinates": "original"}):
         assert "SALICON has" in message(ValueError, lambda options=options: SALICON(tmp_path, **options))
 
@@ -255,7 +255,7 @@ def test_bad_json_gives_one_line(tmp_path):
     assert "not readable as JSON" in message(ValueError, lambda: SALICON2014(path))
     assert "holds no fixations_*.json" in message(FileNotFoundError, lambda: SALICON2014(tmp_path / ".."))
     path.write_text(json.dumps({**whole, "images": [{**image, "file_name": f"../{image['file_name']}"} for image in whole["images"]]}))
-    assert "is no file name" in message(ValueError, lambda: SALICON2014(path))
+    assert "is no name of a file" in message(ValueError, lambda: SALICON2014(path))
 
 
 def test_the_real_examples(real_data):

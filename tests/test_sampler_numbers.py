@@ -185,6 +185,14 @@ class TestWhatWarpTakes:
         assert torch.equal(warp(BYTES, HEAT)[1], warp(BYTES[1], HEAT))
 
 
+class _Wrapper(nn.Module):
+    """What DistributedDataParallel is to the model, without its processes."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+
 class TestBlurInsideWrappers:
     @pytest.mark.parametrize("wrap", [lambda net: net, nn.DataParallel, lambda net: nn.ModuleDict({"net": net}),
                                       lambda net: torch.compile(net, backend="eager")])
@@ -202,6 +210,16 @@ class TestBlurInsideWrappers:
         set_blur(wrapped, True)
         torch.manual_seed(5)
         assert not torch.equal(wrapped(IMAGE), plain)
+
+    @pytest.mark.parametrize("wrap", [nn.DataParallel, _Wrapper])
+    def test_blur_that_was_set_on_a_wrapper_is_told(self, wrap):
+        """Torch's wrapper takes the name and does nothing with it; the documented way meets it at the next epoch."""
+        net = model()
+        wrapped = wrap(net)
+        wrapped.blur = True
+        assert net.blur is False
+        with pytest.raises(ValueError, match=f"blur was set on the {type(wrapped).__name__}"):
+            set_blur(wrapped, True)
 
     def test_where_there_is_nothing_to_blur_it_says_so(self):
         with pytest.raises(ValueError, match="SampledNetwork"):

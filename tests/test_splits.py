@@ -118,6 +118,15 @@ def test_osies_names_count_without_their_suffix_too(tmp_path):
     assert "1001,train" in path.read_text() and data.name(0) == "1001.jpg" and same(read_split(path, data), split)
 
 
+def test_a_name_without_its_suffix_must_be_of_one_photograph(tmp_path):
+    data = Names(["a.jpg", "a.png", "b.jpg", "c.jpg"])
+    rows = ("file,split", "b,val", "c,test")
+    for named in ("a.jpg", "a.png"):
+        assert read_split(save(tmp_path / "split.csv", *rows, f"{named},train"), data, complete=False)["train"] == [data.files.index(named)]
+    with pytest.raises(ValueError, match="line 4: a is the name of several photographs in DATA; write its suffix"):
+        read_split(save(tmp_path / "split.csv", *rows, "a,train"), data, complete=False)
+
+
 def test_a_list_may_leave_photographs_out_only_when_asked(tmp_path):
     path = save(tmp_path / "few.csv", "file,split", "i03.jpeg,train", "i01.jpeg,val", "i07.jpeg,test", "i02.jpeg,train")
     with pytest.raises(ValueError, match="does not list 16 of the 20 photographs in DATA, i00.jpeg is the first"):
@@ -137,7 +146,7 @@ THREE = ["file,split", "i01.jpeg,train", "i02.jpeg,val", "i03.jpeg,test"]
     ([*THREE, ""], "line 5: has 0 columns"),
     (THREE[:3], "no photograph is left for test"),
     (["file,split"], "no photograph is left for train"),
-    (THREE[1:], "its first line must be file,split"),
+    (THREE[1:], "write file,split as its first line"),
     ([*THREE, '"i04.jpeg,train'], "not readable as a CSV list"),
 ])
 def test_a_list_that_must_not_pass(tmp_path, rows, said):

@@ -18,8 +18,8 @@ from lib.models import zoomed
 from lib.models.baselines import TrainMean
 from lib.models.network import declared
 from lib.models.sampler import identity_grid
-from lib.results import cells, grids
-from lib.results.statistics import bootstrap, t_interval
+from lib.results import grids
+from lib.results.statistics import OWN, summarise
 from lib.runs import engine
 from lib.runs.engine import Run, settings
 from lib.tables import gazecapture
@@ -220,11 +220,13 @@ def test_cells_are_the_means_and_intervals_of_the_values(run):
         values = {"plain": plain, "mean": mean}[cell.row.name]
         mask = values["tablet"] == (cell.column.name == "iPad")
         assert 0 < mask.sum() < len(mask)
-        assert cell.ours.interval == bootstrap(values["error_cm"][mask], values["subject"][mask], over="subjects")
+        wanted = summarise([values["error_cm"][mask]], values["subject"][mask], over="subjects")
+        assert (cell.ours.interval.mean, cell.ours.interval.half) == (wanted.mean, wanted.half)
         assert cell.ours.interval.n == len(np.unique(values["subject"][mask]))
         if cell.row.name == "mean":
             difference = mean["error_cm"][mask] - plain["error_cm"][mask]
-            assert cell.versus.interval == bootstrap(difference, values["subject"][mask], over="subjects")
+            wanted = summarise([difference], values["subject"][mask], over="subjects")
+            assert (cell.versus.interval.mean, cell.versus.interval.half) == (wanted.mean, wanted.half)
             assert cell.paper is cell.difference is cell.paper_versus is None
         else:
             assert cell.versus is None and cell.paper == {"iPad": 5.44, "iPhone": 2.63}[cell.column.name]
@@ -244,19 +246,19 @@ def test_several_seeds_are_taken_over_their_means(run):
     made_cells = made.filled.cells
     values = run.results["plain"][0].values
     base = values["error_cm"][values["tablet"]].mean()
-    ours, wanted = made_cells["plain", "iPad"].ours.interval, t_interval(base + np.array([0.0, 0.2, 0.1]))
-    assert (ours.mean, ours.low, ours.high, ours.n) == pytest.approx((wanted.mean, wanted.low, wanted.high, 3))
-    versus, wanted = made_cells["sampler", "iPad"].versus.interval, t_interval(np.array([-1.0, -1.2, -1.4]))  # seed by seed
-    assert (versus.mean, versus.low, versus.high, versus.n) == pytest.approx((wanted.mean, wanted.low, wanted.high, 3))
-    assert versus.over == "seeds"
+    ours, versus = made_cells["plain", "iPad"].ours, made_cells["sampler", "iPad"].versus
+    assert ours.interval.mean == pytest.approx(base + 0.1) and versus.interval.mean == pytest.approx(-1.2)  # seed by seed
+    prior = made.filled.known.of("plain", "iPad").prior  # of the two rows: their variances are 0.01 and 0.03
+    assert prior.variance == pytest.approx(0.02) and ours.found.training.variance == pytest.approx((2 * 0.01 + prior.df * 0.02) / (2 + prior.df))
+    assert versus.found.training.variance == pytest.approx((2 * 0.04 + prior.df * 0.04) / (2 + prior.df)) and versus.found.trainings == OWN
     assert made_cells["sampler", "iPad"].paper_versus == pytest.approx(3.29 - 5.44)
     assert made_cells["sampler", "iPhone"].paper_versus == pytest.approx(2.03 - 2.63)
-    assert "t-interval over seeds" in made.filled.caption
+    assert "subjects and trainings" in made.filled.caption
 
 
 def test_a_control_is_compared_with_the_controls_plain_row(run):
-    assert cells.reference_of(TABLE, TABLE.row("control_sampler")) == "control_plain"
-    assert cells.reference_of(TABLE, TABLE.row("sampler")) == "plain"
+    assert TABLE.reference_of("control_sampler") == "control_plain"
+    assert TABLE.reference_of("sampler") == "plain"
 
 
 def test_the_printed_table_says_what_the_numbers_are(run):

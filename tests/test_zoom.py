@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lib import zoom
+from lib import options, zoom
 from lib.models.sampler import folds, magnification, resize_grid
 
 HEIGHT, WIDTH = 96, 144
@@ -28,7 +28,7 @@ def spot(row: float, column: float, *, spread: float = 0.12, size: tuple[int, in
 
 def run(*words) -> int:
     parser = argparse.ArgumentParser()
-    zoom.add_arguments(parser)
+    options.zoom_arguments(parser)
     return zoom.main(parser.parse_args([*map(str, words)]))
 
 

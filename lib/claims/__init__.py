@@ -8,10 +8,10 @@ comparable (a size on another data set or with other networks than the paper's),
 import importlib
 
 from lib.claims.claim import Claim, LeftOut
-from lib.claims.decide import ORDER, TESTED, Verdict, decide
+from lib.claims.decide import ORDER, TESTED, Verdict, decide, reference_noise
 
-LEDGERS = ("gaze", "recognition", "saliency", "proposal")
-__all__ = ["ORDER", "TESTED", "Claim", "LeftOut", "Verdict", "decide", "ledger", "left_out"]
+LEDGERS = ("gaze", "recognition", "saliency", "proposal", "beyond")
+__all__ = ["ORDER", "TESTED", "Claim", "LeftOut", "Verdict", "decide", "ledger", "left_out", "reference_noise"]
 
 
 def ledger() -> tuple[Claim, ...]:

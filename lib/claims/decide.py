@@ -9,15 +9,17 @@ import pandas as pd
 
 from lib.claims.claim import Claim, Contrast
 from lib.claims.samples import sample
-from lib.claims.verdicts import FAILS, HOLDS, UNDECIDED, Estimate, estimate, holm, p_value, verdict
+from lib.claims.verdicts import FAILS, HOLDS, MOST_SEEDS, UNDECIDED, p_value, seeds_to_decide, verdict
+from lib.results import noise
 from lib.results.grids import NOTHING, Grid, grid, minus
+from lib.results.statistics import Estimate, Sample, estimate, holm
 from lib.results.store import MEANINGLESS, Group, Rows
 from lib.tables import NAMES, get
 
 NOT_A_TWIN, NOT_COMPARABLE, NOT_RUN = "not for a twin", "not comparable", "not run"
 TESTED = (FAILS, UNDECIDED, HOLDS)
 ORDER = (*TESTED, NOT_RUN, NOT_COMPARABLE, NOT_A_TWIN)  # in which a ledger is read: what fails stands at the top
-COLUMNS = ("verdict", "claim", "source", "data", "statistic", "claimed", "estimate", "p (Holm)")
+COLUMNS = ("verdict", "claim", "source", "data", "statistic", "claimed", "estimate", "p (Holm)", "would decide")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class Verdict:
     found: Estimate | None = None
     p: float = np.nan
     p_holm: float = np.nan
+    needed: int | None = None  # seeds that would decide what is undecided, see `seeds_to_decide`
 
     @property
     def name(self) -> str:
@@ -49,35 +52,73 @@ class Verdict:
         return NOTHING if self.found is None else "< 0.001" if self.p_holm < 0.001 else f"{self.p_holm:.3f}"
 
     @property
+    def needs(self) -> str:
+        """What an undecided claim would take: "12 seeds"."""
+        if self.found is None or self.verdict != UNDECIDED:
+            return NOTHING
+        return f"{self.needed} seeds" if self.needed else f"as large as nothing: {MOST_SEEDS} seeds would not"
+
+    @property
     def text(self) -> str:
-        """ "+0.31 ± 0.05 cm (823 frames, 44 clusters, 1 seed without training noise)"; the reason where there is no estimate."""
+        """ "+0.31 ± 0.05 cm (823 frames, 44 clusters, 1 seed and the reference's noise)"; the reason where there is no estimate."""
         if self.found is None:
             return self.reason
         found, unit = self.found, f" {self.claim.unit}" if self.claim.unit else ""
         groups = f", {found.clusters} clusters" if found.clusters != found.n else ""
-        seeds = f"{found.seeds} seed{'s' if found.seeds > 1 else ''}" + ("" if found.trainings else " without training noise")
-        return f"{minus(found.interval.text(self.claim.digits, sign=True))}{unit} ({found.n} {self.unit}{groups}, {seeds})"
+        value = f"{minus(found.interval.text(self.claim.digits, sign=True))}{unit} ({found.n} {self.unit}{groups}, {found.noted})"
+        return f"{value}; {self.reason}" if self.reason else value
 
 
 # --- verdicts -----------------------------------------------------------------------------------------------------------
 
 
-def decide(claims: Iterable[Claim], groups: dict[Group, Rows], *, leave_out: tuple[str, ...] = (MEANINGLESS,)) -> list[Verdict]:
+def decide(claims: Iterable[Claim], groups: dict[Group, Rows], *, leave_out: tuple[str, ...] = (MEANINGLESS,),
+           known: dict[noise.Place, noise.Known] | None = None) -> list[Verdict]:
     """A verdict for every claim in each group that its table was run in, in the order of the claims; what fails is not put first.
 
-    leave_out: presets whose numbers mean nothing. Holm's families: the claims of one table in one group.
+    leave_out: presets whose numbers mean nothing. known: the noise of training, the committed reference's by default. Holm's families: the
+    claims of one table in one group.
+
+    A single seed confirms what the reference says, or leaves it open: where its verdict is another one, it is undecided. No interval
+    could promise that. One training may come out two standard deviations off, and then the interval around it, however honest, lies elsewhere.
     """
     order = sorted(groups, key=lambda group: (group.device, group.is_twin, group))
     groups = {group: groups[group] for group in order if group.preset not in leave_out}
-    found = [one for claim in claims for one in _everywhere(claim, groups)]
+    known = {noise.place(group): noise.known(group, rows) for group, rows in groups.items()} if known is None else known
+    found = [one for claim in claims for one in _everywhere(claim, groups, known)]
     families: dict[tuple, list[int]] = {}
     for i, one in enumerate(found):
         if one.found is not None:
             families.setdefault((one.claim.table, one.group), []).append(i)
     for members in families.values():
         for i, p in zip(members, holm([found[i].p for i in members]), strict=True):
-            found[i] = replace(found[i], p_holm=float(p), verdict=verdict(found[i].found, p, found[i].claim.low, found[i].claim.high))
+            found[i] = _decided(found[i], float(p), known[noise.place(found[i].group)].verdicts.get(found[i].claim.key))
     return found
+
+
+def _decided(one: Verdict, p: float, reference: str | None) -> Verdict:
+    """With the corrected p; reference: the verdict of the committed reference, which binds a single seed."""
+    found, region = one.found, (one.claim.low, one.claim.high)
+    told = verdict(found, p, *region)
+    bound = found.seeds < 2 and reference in TESTED and told not in (UNDECIDED, reference)
+    reason = f"one seed alone says {told}, the reference {reference}" if bound else ""
+    told = UNDECIDED if bound else told
+    needed = seeds_to_decide(found, p / one.p if one.p else 1.0, *region) if told == UNDECIDED else None
+    return replace(one, p_holm=p, verdict=told, reason=reason, needed=needed)
+
+
+def reference_noise(claims: Iterable[Claim], groups: dict[Group, Rows]) -> dict[noise.Place, noise.Known]:
+    """What the reference is to tell of the noise of training: of rows and differences, and of every claim with its verdict there."""
+    known = noise.measure(groups)
+    for one in decide(claims, groups, known=known, leave_out=()):
+        if one.found is None:
+            continue
+        at = known[noise.place(one.group)]
+        at.verdicts[one.claim.key] = one.verdict
+        for i, found in enumerate(_samples(one.claim, one.group, groups, known)):
+            if found.noise.seeds:
+                at.noise.setdefault(noise.claimed(one.claim.key), {})[str(i)] = found.noise
+    return known
 
 
 def stored_in(table: str) -> str:
@@ -85,12 +126,25 @@ def stored_in(table: str) -> str:
     return get(table).records or table if table in NAMES else table
 
 
-def _everywhere(claim: Claim, groups: dict[Group, Rows]) -> list[Verdict]:
-    places = [group for group in groups if group.table == stored_in(claim.table)]
-    return [_test(claim, group, groups) for group in places] or [Verdict(claim=claim, verdict=NOT_RUN, reason="its table was not run")]
+def _everywhere(claim: Claim, groups: dict[Group, Rows], known: dict[noise.Place, noise.Known]) -> list[Verdict]:
+    places = [group for group in groups if group.table == stored_in(claim.table) and _offered(claim, group)]
+    where = f" with preset {' or '.join(claim.presets)}" if claim.presets else ""
+    return [_test(claim, group, groups, known) for group in places] or [Verdict(claim=claim, verdict=NOT_RUN, reason=f"its table was not run{where}")]
 
 
-def _test(claim: Claim, group: Group, groups: dict[Group, Rows]) -> Verdict:
+def _offered(claim: Claim, group: Group) -> bool:
+    """Whether the claim's table has this data set and preset, and this preset the claim's rows: tables that share records differ in that."""
+    if claim.presets is not None and group.preset not in claim.presets:
+        return False
+    if claim.table not in NAMES:
+        return True
+    table = get(claim.table)
+    rows = {row.name: row.presets for row in table.rows}
+    named = [rows.get(row) for name, row in claim.needs if name == claim.table]
+    return group.dataset in table.datasets and group.preset in table.presets and all(one is None or group.preset in one for one in named)
+
+
+def _test(claim: Claim, group: Group, groups: dict[Group, Rows], known: dict[noise.Place, noise.Known]) -> Verdict:
     """The estimate and its p-value, not yet corrected; or why there is none."""
     unit = next(item.record.unit for seeds in groups[group].values() for item in seeds.values())
     at = {"claim": claim, "group": group, "unit": unit}
@@ -99,11 +153,18 @@ def _test(claim: Claim, group: Group, groups: dict[Group, Rows]) -> Verdict:
     if claim.kind == "size" and not (group.preset.startswith("paper") and group.dataset in (claim.datasets or (group.dataset,))):
         return Verdict(**at, verdict=NOT_COMPARABLE, reason="the published size is that of its own data set and networks")
     try:
-        found = estimate([sample(one, _rows(one, group, groups), clusters=_clusters(one.table or claim.table), same_training=claim.same_training)
-                          for one in claim.contrasts])
+        found = estimate(_samples(claim, group, groups, known))
     except (LookupError, ValueError) as error:
         return Verdict(**at, verdict=NOT_RUN, reason=str(error))
     return Verdict(**at, verdict=UNDECIDED, found=found, p=p_value(found, claim.low, claim.high))
+
+
+def _samples(claim: Claim, group: Group, groups: dict[Group, Rows], known: dict[noise.Place, noise.Known]) -> list[Sample]:
+    """The samples of a claim's contrasts, with what is known of their noise in `group` (that of another table's rows is filed there too)."""
+    at = known[noise.place(group)]
+    named = at.noise.get(noise.claimed(claim.key), {})
+    return [sample(one, _rows(one, group, groups), clusters=_clusters(one.table or claim.table), same_training=claim.same_training,
+                   known=named.get(str(i)), prior_df=at.prior_df) for i, one in enumerate(claim.contrasts)]
 
 
 def _clusters(table: str) -> str | None:
@@ -131,7 +192,7 @@ def fails_first(found: Iterable[Verdict]) -> list[Verdict]:
 def ledger_grid(found: Iterable[Verdict]) -> Grid:
     """One line for each claim and group."""
     return grid(COLUMNS, [[one.verdict, one.claim.sentence, one.claim.source, one.where or NOTHING, one.claim.statistic, one.claim.region, one.text,
-                           one.p_text] for one in found], numeric=False)
+                           one.p_text, one.needs] for one in found], numeric=False)
 
 
 def ledger_numbers(found: Iterable[Verdict]) -> pd.DataFrame:
@@ -142,9 +203,10 @@ def ledger_numbers(found: Iterable[Verdict]) -> pd.DataFrame:
 def _numbers(one: Verdict, claim: Claim) -> dict:
     group, found = one.group or Group("", "", "", "", None), one.found
     interval = found.interval if found else None
-    estimated = ("estimate", "estimate_low", "estimate_high", "n", "sample_unit", "clusters", "seeds", "training_noise", "p", "p_holm")
+    estimated = ("estimate", "estimate_low", "estimate_high", "n", "sample_unit", "clusters", "seeds", "training_noise", "p", "p_holm",
+                 "seeds_to_decide")
     values = (interval.mean, interval.low, interval.high, found.n, one.unit, found.clusters, found.seeds, found.trainings, one.p,
-              one.p_holm) if found else (None,) * len(estimated)
+              one.p_holm, one.needed) if found else (None,) * len(estimated)
     return {"verdict": one.verdict, "key": claim.key, "claim": claim.sentence, "source": claim.source, "table": claim.table, "kind": claim.kind,
             "statistic": claim.statistic, "unit": claim.unit, "claimed_low": claim.low, "claimed_high": claim.high, "published": claim.published,
             "dataset": group.dataset, "is_twin": group.is_twin, "preset": group.preset, "device": group.device,

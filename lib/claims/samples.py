@@ -3,15 +3,17 @@
 import numpy as np
 
 from lib.claims.claim import Contrast, Values
-from lib.claims.verdicts import Component, Sample, pool
+from lib.results.statistics import Component, Noise, Sample, between, priors
 from lib.results.store import Item, Rows, data_of
 
 
-def sample(one: Contrast, rows: Rows, *, clusters: str | None = None, same_training: bool = False) -> Sample:
+def sample(one: Contrast, rows: Rows, *, clusters: str | None = None, same_training: bool = False, known: Noise | None = None,
+           prior_df: float | None = None) -> Sample:
     """A contrast as values on the test samples of `rows`, one line for each seed that all its rows have.
 
-    clusters: the value that groups samples. same_training: see `Claim`. Which samples a piece is about is read from the
-    first seed: it must depend on the data alone. LookupError says what is missing.
+    clusters: the value that groups samples. same_training: see `Claim`. known: the reference's noise; without it, `rows` tell it themselves,
+    whose noise is as much alike as `prior_df` says. Which samples a piece is about is read from the first seed: it must depend on the
+    data alone. LookupError says what is missing.
     """
     seeds = _seeds(one, rows)
     first = {row: rows[row][seeds[0]].values for row in one.rows}
@@ -20,7 +22,12 @@ def sample(one: Contrast, rows: Rows, *, clusters: str | None = None, same_train
     masks = [np.ones(n, bool) if piece.where is None else np.asarray(piece.where(first), bool) for piece in one.pieces]
     per_seed = np.stack([one.of({row: rows[row][seed].values for row in one.rows}, masks) for seed in seeds])  # (k, n)
     groups = next((values[clusters] for values in first.values() if clusters in values), None)
-    return Sample(per_seed, groups, None if same_training else _pooled(one, rows, masks))
+    return Sample(per_seed, groups, known or Noise(between(nanmeans(per_seed)), None if same_training else _prior(one, rows, masks, prior_df)))
+
+
+def nanmeans(per_seed: np.ndarray) -> np.ndarray:
+    """(k, n) -> (k,), over the samples that every seed has."""
+    return per_seed[:, np.isfinite(per_seed).all(axis=0)].mean(axis=1) if np.isfinite(per_seed).all(axis=0).any() else np.full(len(per_seed), np.nan)
 
 
 def _seeds(one: Contrast, rows: Rows) -> list[int]:
@@ -45,8 +52,8 @@ def _check_values(one: Contrast, rows: Rows, seeds: list[int], first: dict[str, 
             raise LookupError(f"rows {', '.join(one.rows)} have no value {name}")
 
 
-def _pooled(one: Contrast, rows: Rows, masks: list[np.ndarray]) -> Component | None:
-    """The variance between trainings of a contrast: that of one row, pooled over the rows of the table, times the squared weights.
+def _prior(one: Contrast, rows: Rows, masks: list[np.ndarray], df: float | None) -> Component | None:
+    """What the variance between trainings of a contrast is like: that of single rows of the table, times the squared weights.
 
     Rows of the main task and of the control are apart. A row that has the same mean with every seed, but for
     rounding, is not trained: it adds nothing, and tells nothing.
@@ -55,9 +62,9 @@ def _pooled(one: Contrast, rows: Rows, masks: list[np.ndarray]) -> Component | N
     means = {row: _means(one, seeds, masks) for row, seeds in rows.items() if {data_of(item.record) for item in seeds.values()} <= same_data}
     varying = {row: found for row, found in means.items() if len(found) > 1 and np.ptp(found) > 1e-9 * np.abs(found).max()}
     constant = {row for row, found in means.items() if len(found) > 1 and row not in varying}
-    pooled = pool(varying.values())
+    (prior,) = priors([[between(found) for found in varying.values()]], df)
     weight = sum(weight**2 for row, weight in one.rows.items() if row not in constant)
-    return pooled and Component(pooled.variance * weight, pooled.df)
+    return prior and weight and Component(prior.variance * weight, prior.df) or None
 
 
 def _means(one: Contrast, seeds: dict[int, Item], masks: list[np.ndarray]) -> np.ndarray:

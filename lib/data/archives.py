@@ -52,7 +52,8 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
                 continue
             made += member.size
             if made > limit:
-                raise ValueError(f"{archive}: holds more than {limit:,} bytes, {RATIO} times its own size; it is not the published archive")
+                raise ValueError(f"{archive}: holds more than {limit:,} bytes, {RATIO} times its own size; it is not the published "
+                                 "archive, fetch that one")
             _write(member, folder / path)
             if progress is not None:
                 progress(min(member.position(), total), total)
@@ -96,9 +97,10 @@ def _inside(archive: Path, member: _Member) -> PurePosixPath | None:
     """Where a member belongs, below the folder; None for what is left out. ValueError for what no published archive holds."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name or not member.name.isprintable() or ":" in (path.parts or ("",))[0]:
-        raise ValueError(f"{archive}: holds the path {member.name[:80]!r}, which is outside of it or no path; it is not the published archive")
+        raise ValueError(f"{archive}: holds the path {member.name[:80]!r}, which is outside of it or no path; it is not the "
+                         "published archive, fetch that one")
     if not (member.is_file or member.is_folder):
-        raise ValueError(f"{archive}: {member.name[:80]!r} is a link or a device; it is not the published archive")
+        raise ValueError(f"{archive}: {member.name[:80]!r} is a link or a device; it is not the published archive, fetch that one")
     return None if any(part in JUNK for part in path.parts) or not path.parts else path
 
 

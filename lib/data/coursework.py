@@ -99,7 +99,7 @@ def read_train(path: str | Path, *, check_axes: bool = True) -> CourseworkCrops:
     some = range(0, len(crops), max(1, len(crops) // 1000))
     if check_axes and axis_order(crops.batch(list(some))[0]) == "channel, scale":
         raise ValueError(f"{path}: its crops look like (channel, scale, 42, 42), training needs (scale, channel, 42, 42); "
-                         "transpose(0, 1) of each X puts that right, check_axes=False reads them as they are")
+                         "turn each X with transpose(0, 1), or read it as it is with check_axes=False")
     if check_axes and (problem := implausible_pixels(crops)) is not None:
         raise ValueError(f"{path}: {problem}; copy the file again, check_axes=False reads it as it is")
     return crops

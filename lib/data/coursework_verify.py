@@ -50,7 +50,7 @@ def _crops(crops: CourseworkCrops, report: Report) -> set[str]:
     order, each = axis_order(some), Counter(crops.files)
     if order == "channel, scale":
         report.add(f"{crops.path}: its crops look like (channel, scale, 42, 42), training needs (scale, channel, 42, 42); "
-                   "transpose(0, 1) of each X puts that right", problem=True)
+                   "turn each X with transpose(0, 1)", problem=True)
     fixated = int(crops.y.sum())
     if (problem := implausible_pixels(crops)) is not None:
         report.add(f"{crops.path}: {problem}; copy the file again", problem=True)

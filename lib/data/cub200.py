@@ -140,7 +140,7 @@ def count_there(root: Path, tables: Tables) -> tuple[NDArray[np.int64], NDArray[
 def part_points(data: Pictures, names: Sequence[str]) -> NDArray[np.float64]:
     """(N, len(names), 2): x, y of these parts in each picture, NaN where one is not seen. ValueError for an unknown part."""
     if data.parts is None or data.part_names is None:
-        raise ValueError(f"{data.root}: has no parts; CUB-200-2011 has them in parts/")
+        raise ValueError(f"{data.root}: has no parts; unpack CUB-200-2011 again, it has them in parts/")
     unknown = [name for name in names if name not in data.part_names]
     if unknown:
         raise ValueError(f"{unknown[0]!r} is no part; there are {', '.join(data.part_names)}")

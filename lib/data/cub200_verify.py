@@ -97,7 +97,7 @@ def _check_counts(root: Path, tables: Tables, report: Report) -> None:
             twin = read_json(root / TWIN_FILE)
             expected = {key: int(twin["counts"][key]) for key in PUBLISHED}
             report.add(f"synthetic twin, seed {twin['seed']}: compared with its own {TWIN_FILE}, not with the published counts")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, ArithmeticError) as error:
             report.add(f"{root / TWIN_FILE}: not a twin's description ({error!r}); write the twin again", problem=True)
             return
     for key, number in expected.items():

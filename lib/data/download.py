@@ -101,7 +101,8 @@ def download(
             return
         part.unlink()
         if not before:
-            raise ValueError(f"{url}: {checksum} differs from the published one, the file was not kept; is the address the right one? See {page}")
+            raise ValueError(f"{url}: {checksum} differs from the published one, the file was not kept; try again, or "
+                             f"see {page} for the right address")
         reason, tries = "the rest did not fit the part that was there", tries + 1
     raise ConnectionError(f"{url}: not fetched in {patience.tries} tries ({reason}); check the network and run the same command again, or "
                           f"{by_hand or f'see {page}'}")

@@ -20,9 +20,10 @@ from pathlib import Path, PurePosixPath
 from lib.data.archives import unpack
 from lib.data.download import PATIENCE, Checksum, NoRoom, Patience, download
 from lib.data.imagenette import FOLDERS, find_root
-from lib.data.osie import published_checksums
 
-__all__ = ["ARCHIVES", "FETCHABLE", "GATED", "Archive", "Patience", "fetch", "fetch_archives", "fetch_osie"]
+__all__ = ["ARCHIVES", "FETCHABLE", "GATED", "Archive", "Patience", "fetch", "fetch_archives", "fetch_osie", "published_checksums"]
+
+CHECKSUMS = Path(__file__).with_name("osie_sha256.txt")  # format of sha256sum, names relative to ROOT/data
 
 OSIE_URL = "https://raw.githubusercontent.com/NUS-VIP/predicting-human-gaze-beyond-pixels/master/"
 MIT1003_URL = "http://people.csail.mit.edu/tjudd/WherePeopleLook/"
@@ -170,6 +171,11 @@ def _given(name: str, beside: Path, path: Path) -> Path:
 
 
 # ------------------------------------------------------------------------------------------------------------------------ OSIE
+
+
+def published_checksums() -> dict[str, str]:
+    """{name relative to ROOT/data: SHA-256} of the 700 stimuli and of fixations.mat, as published."""
+    return {name: sha for sha, name in (line.split() for line in CHECKSUMS.read_text().splitlines())}
 
 
 def fetch_osie(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib.files.pictures import picture_size, read_picture
 from lib.files.text import UNPACK, one_line, read_json
 
-__all__ = ["TWIN_FILE", "image_size", "one_line", "read_json", "read_rgb", "read_twin"]
+__all__ = ["TWIN_FILE", "image_size", "is_file_name", "numbers", "one_line", "read_json", "read_rgb", "read_twin", "whole_numbers"]
 
 TWIN_FILE = "TWIN.json"  # at the root of every synthetic twin, and of nothing else
 
@@ -19,6 +21,35 @@ TWIN_FILE = "TWIN.json"  # at the root of every synthetic twin, and of nothing e
 def read_twin(root: Path) -> dict[str, Any] | None:
     """The content of TWIN.json if `root` holds synthetic data, else None."""
     return read_json(Path(root) / TWIN_FILE) if (Path(root) / TWIN_FILE).is_file() else None
+
+
+def is_file_name(name: Any, *, folders: bool = False) -> bool:
+    """Whether `name` can be a file's name below a data set's folder: text without control characters, never outside; with `folders`, a path."""
+    parts = name.split("/") if isinstance(name, str) else [""]
+    return all(part not in ("", ".", "..") and part.isprintable() and "\\" not in part for part in parts) and (folders or len(parts) == 1)
+
+
+def numbers(values: Iterable[Any]) -> NDArray[np.float64]:
+    """JSON's numbers and nulls as float64, null as NaN. ValueError, a few words, for text, even of digits, for true and false, and for lists."""
+    values = list(values)
+    if not set(map(type, values)) <= {int, float, type(None)}:
+        raise ValueError("an entry is not a number")
+    try:
+        return np.array(values, dtype=np.float64)
+    except OverflowError:
+        raise ValueError("an entry has too many digits for a number") from None
+
+
+def whole_numbers(values: Iterable[Any], what: str) -> NDArray[np.int64]:
+    """JSON's whole numbers as int64. ValueError, a few words, for fractions, text, true and false, and more digits than fit."""
+    values = list(values)
+    if not set(map(type, values)) <= {int}:
+        odd = next(value for value in values if type(value) is not int)
+        raise ValueError(f"{what} is {str(odd)[:20]!r}, and not a whole number")
+    try:
+        return np.array(values, dtype=np.int64)
+    except OverflowError:
+        raise ValueError(f"{what} has too many digits") from None
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -68,7 +68,7 @@ def read_scanpath(path: Path) -> NDArray[np.float64]:
             result[row] = np.nan
         if len(words) != 4 or not np.isfinite(result[row]).all():
             raise ValueError(f"{path}: line {number} is {' '.join(words)[:60]!r}, expected x y start end; {_REFETCH}")
-    if (result[:, 2] < 0).any() or (result[:, 3] < result[:, 2]).any() or (np.diff(result[:, 2]) < 0).any():
+    if (result[:, 2] < 0).any() or (result[:, 3] < result[:, 2]).any() or (np.diff(result[:, 2]) <= 0).any():
         raise ValueError(f"{path}: its times do not run forward; {_REFETCH}")
     return result
 
@@ -111,8 +111,8 @@ class Scanpaths:
         inside = ((every >= 0) & (every < [size[1], size[0]])).all(axis=1)
         xy, outside = every[inside].astype(np.int64), int((~inside).sum())
         if outside > max(1, OUTSIDE * len(every)):
-            raise ValueError(f"{self.folder / stem}: {outside} of {len(every)} fixations lie outside the picture of {size[1]}x{size[0]}; are they "
-                             "of a picture of another size, or are x and y changed over?")
+            raise ValueError(f"{self.folder / stem}: {outside} of {len(every)} fixations lie outside the picture of {size[1]}x{size[0]}: of "
+                             f"another size, or with x and y changed over; {_REFETCH}")
         return xy, who[inside], outside
 
     def _pixels(self, xy: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:

@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lib.data import gaze_geometry
-from lib.data.files import TWIN_FILE, image_size, read_json
+from lib.data.files import TWIN_FILE, image_size, is_file_name, numbers, read_json
+from lib.data.gazecapture_checks import DETECTIONS, misfits
 from lib.files.pictures import read_picture
 
 SPLITS = ("train", "val", "test")
@@ -40,10 +41,10 @@ ARRAY_FILES: dict[str, tuple[str, ...]] = {
     "dotInfo": ("DotNum", "XPts", "YPts", "XCam", "YCam", "Time"),
     "screen": ("H", "W", "Orientation"),
 }
-DETECTIONS = ("appleFace", "appleLeftEye", "appleRightEye", "faceGrid")
 METADATA = ("frames", "info", *ARRAY_FILES)
 Arrays = dict[str, dict[str, NDArray[np.float64]]]  # file -> key -> one value per frame
 _REFETCH = "unpack this subject's archive again"
+LEAVE_OUT = f"{_REFETCH}, or leave the frame out: set its IsValid in faceGrid.json to 0"
 
 
 # -------------------------------------------------------------------------------------------------- reading one subject
@@ -72,6 +73,12 @@ def read_frame_names(folder: Path, info: dict[str, Any]) -> NDArray[np.str_]:
         raise ValueError(f"{path}: is not a list of file names; {_REFETCH}")
     if len(names) != info["TotalFrames"]:
         raise ValueError(f"{path}: lists {len(names)} frames, info.json counts {info['TotalFrames']}; {_REFETCH}")
+    if (unfit := next((name for name in names if not is_file_name(name)), None)) is not None:
+        raise ValueError(f"{path}: {unfit[:60]!r} is no name of a file; {_REFETCH}")
+    if len(set(names)) < len(names):
+        ordered = sorted(names)
+        twice = next(name for name, after in zip(ordered, ordered[1:], strict=False) if name == after)
+        raise ValueError(f"{path}: lists the frame {twice} twice, and its labels would count twice; {_REFETCH}")
     return np.array(names, dtype=np.str_)
 
 
@@ -88,15 +95,24 @@ def read_arrays(folder: Path, *, frames: int) -> Arrays:
                 length = len(content[key]) if isinstance(content[key], list) else "no list"
                 raise ValueError(f"{path}: {key} has {length} entries, frames.json has {frames}; {_REFETCH}")
         try:
-            read[name] = {key: np.array(content[key], dtype=np.float64) for key in keys}
-        except (TypeError, ValueError):
-            raise ValueError(f"{path}: an entry is not a number; {_REFETCH}") from None
+            read[name] = {key: numbers(content[key]) for key in keys}
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}; {_REFETCH}") from None
+        if name in DETECTIONS and not np.isin(read[name]["IsValid"], (0, 1)).all():
+            raise ValueError(f"{path}: IsValid is {np.setdiff1d(read[name]['IsValid'], (0, 1))[0]:g}, neither 0 nor 1; {_REFETCH}")
     return read
 
 
 def valid_frames(arrays: Arrays) -> NDArray[np.bool_]:
     """(frames,): face and both eyes detected, as prepareDataset.py chooses."""
     return np.all([arrays[name]["IsValid"] == 1 for name in DETECTIONS], axis=0)
+
+
+def check_frames(folder: Path, names: NDArray[np.str_], arrays: Arrays, valid: NDArray[np.bool_]) -> None:
+    """ValueError, one line that names subject and frame, for boxes and labels of valid frames that cannot be (see `misfits`)."""
+    for file, what, mask in misfits(arrays, valid):
+        first = names[np.flatnonzero(mask)[0]]
+        raise ValueError(f"{folder / file}: frame {first} of subject {folder.name} is valid, but {what}; {LEAVE_OUT}")
 
 
 def subject_folders(root: Path) -> list[Path]:
@@ -147,8 +163,9 @@ def _read_subject(folder: Path, info: dict[str, Any], *, valid_only: bool) -> _C
         corner = 0.0 if name == "appleFace" else stack("appleFace", "X", "Y", "X", "Y") * (1, 1, 0, 0)
         return np.where(valid[keep, None], stack(name, "X", "Y", "W", "H") + corner, 0).astype(np.float32)  # (N, 4)
 
+    check_frames(folder, names, arrays, valid)
     camera_cm = stack("dotInfo", "XCam", "YCam")
-    if not np.isfinite(camera_cm).all():
+    if not np.isfinite(camera_cm).all():  # of a frame that is kept and not valid
         first = names[keep][~np.isfinite(camera_cm).all(axis=1)][0]
         raise ValueError(f"{folder / 'dotInfo.json'}: XCam or YCam of {first} is not a number; {_REFETCH}")
     device = gaze_geometry.device(info["DeviceName"])
@@ -163,7 +180,7 @@ def _read_subject(folder: Path, info: dict[str, Any], *, valid_only: bool) -> _C
         device=np.array([device.name])[column], kind=np.array([device.kind])[column], orientation=orientation.astype(np.int64),
         camera_cm=camera_cm, screen_points=stack("dotInfo", "XPts", "YPts"), screen_size_points=stack("screen", "W", "H"),
         screen_size_cm=size_cm, face=boxes("appleFace"), left_eye=boxes("appleLeftEye"), right_eye=boxes("appleRightEye"),
-        face_grid=np.nan_to_num(stack("faceGrid", "X", "Y", "W", "H")).astype(np.int64), valid=valid[keep],
+        face_grid=np.where(valid[keep, None], stack("faceGrid", "X", "Y", "W", "H"), 0).astype(np.int64), valid=valid[keep],
         size=_sizes(folder, names[keep], orientation),
     )
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lib.data import gaze_geometry, gazecapture
 from lib.data.files import TWIN_FILE, read_json
 from lib.data.gazecapture import SPLITS
+from lib.data.gazecapture_checks import misfits
 from lib.data.report import Report
 from lib.files.pictures import read_picture
 
@@ -39,6 +40,7 @@ class _Counts:
     with_valid: int = 0
     frames: int = 0
     valid_frames: int = 0
+    unfit: int = 0  # valid frames with a box or a label that cannot be
 
 
 def verify(
@@ -64,6 +66,8 @@ def verify(
             progress(done, len(folders))
     if report.ok:
         report.add(f"metadata of {len(folders):,} subject folders: complete, arrays of equal length, devices and splits known")
+    if unfit := sum(count.unfit for count in counts.values()):
+        report.add(f"{root}: {unfit:,} valid frames in all have boxes or labels that cannot be; the loader refuses them", problem=True)
     _check_counts(root, counts, report)
     _check_images(frames, images, seed, report)
     return report
@@ -93,7 +97,9 @@ def _check_subject(folder: Path, counts: dict[str, _Counts], report: Report) -> 
     count.with_valid += bool(valid.any())
     count.frames += len(names)
     count.valid_frames += int(valid.sum())
-    _check_labels(folder, info, arrays, valid, report)
+    count.unfit += (unfit := _check_frames(folder, names, arrays, valid, report))
+    if not unfit:
+        _check_labels(folder, info, arrays, valid, report)
     directory = folder / "frames"
     there = np.isin(names, np.array(os.listdir(directory) if directory.is_dir() else [], dtype=np.str_))
     if not there.all():
@@ -103,14 +109,20 @@ def _check_subject(folder: Path, counts: dict[str, _Counts], report: Report) -> 
     return _Frames(directory, names[there], arrays["screen"]["Orientation"][there])
 
 
+def _check_frames(folder: Path, names: np.ndarray, arrays: gazecapture.Arrays, valid: np.ndarray, report: Report) -> int:
+    """How many valid frames have boxes or labels that cannot be; a line for each kind."""
+    unfit = np.zeros(len(names), dtype=bool)
+    for file, what, mask in misfits(arrays, valid):
+        report.add(f"{folder / file}: {int(mask.sum()):,} valid frames of subject {folder.name}, {names[np.flatnonzero(mask)[0]]} for one: {what}; "
+                   f"{gazecapture.LEAVE_OUT}", problem=True)
+        unfit |= mask
+    return int(unfit.sum())
+
+
 def _check_labels(folder: Path, info: dict[str, Any], arrays: gazecapture.Arrays, valid: np.ndarray, report: Report) -> None:
     """Whether XCam, YCam are what the device, the orientation and XPts, YPts make of them."""
     dot, screen, path = arrays["dotInfo"], arrays["screen"], folder / "dotInfo.json"
     recorded = np.stack([dot["XCam"], dot["YCam"]], axis=1)[valid]  # (n, 2)
-    if not np.isfinite(recorded).all():
-        many = int((~np.isfinite(recorded).all(axis=1)).sum())
-        report.add(f"{path}: XCam or YCam is not a number in {many} usable frames; {_UNPACK}", problem=True)
-        return
     try:
         computed = gaze_geometry.screen_to_camera(
             np.stack([dot["XPts"], dot["YPts"]], axis=1)[valid], device=info["DeviceName"],
@@ -143,7 +155,7 @@ def _check_twin(root: Path, counts: dict[str, _Counts], report: Report) -> None:
         for split in SPLITS:
             for key, expected in twin["counts"][split].items():
                 report.compare(f"{split} {key.replace('_', ' ')}", getattr(counts[split], key), expected)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         report.add(f"{root / TWIN_FILE}: not a twin's description ({error!r}); write the twin again", problem=True)
 
 

@@ -32,13 +32,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from lib.data.canvas import canvas
 from lib.data.class_folders import class_folders
-from lib.data.files import TWIN_FILE, image_size, one_line, read_json, read_rgb
+from lib.data.files import TWIN_FILE, image_size, numbers, one_line, read_json, read_rgb
 
 CLASSES = {
     "n01440764": "tench", "n02102040": "English springer", "n02979186": "cassette player", "n03000684": "chain saw", "n03028079": "church",
     "n03394916": "French horn", "n03417042": "garbage truck", "n03425413": "gas pump", "n03445777": "golf ball", "n03888257": "parachute",
 }
 WNIDS = tuple(CLASSES)  # in the order of the labels 0 to 9
+IMAGENET = (0, 217, 482, 491, 497, 566, 569, 571, 574, 701)  # their places among ImageNet's 1,000 classes, which are sorted by WordNet id
 SPLITS = ("train", "val", "test")
 FOLDERS = {"full": "imagenette2", "320px": "imagenette2-320", "160px": "imagenette2-160"}  # torchvision's name of a size -> ROOT
 # Version 2, all three sizes: catalogue of TensorFlow Datasets (docs/catalog/imagenette.md); the data set's README says 13.4k.
@@ -128,7 +129,10 @@ class Imagenette:
             return None
         try:
             boxes = read_json(path)
-            return np.array([boxes[name] for name in self.name.tolist()], dtype=np.float64).reshape(len(self), 4)
+            found = numbers(number for name in self.name.tolist() for number in boxes[name]).reshape(len(self), 4)
+            if not (np.isfinite(found).all() and (found[:, 2:] > 0).all() and (np.abs(found) < 10**6).all()):
+                raise ValueError("a box has no area, or is no number of pixels")
+            return found
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: does not hold a box [x, y, w, h] for each picture ({one_line(error)}); write the twin again") from None
 

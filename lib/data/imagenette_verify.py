@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.files import TWIN_FILE, one_line, read_json
-from lib.data.imagenette import BOXES_FILE, FOLDERS, PUBLISHED, class_files, find_root, resized_note
+from lib.data.imagenette import BOXES_FILE, FOLDERS, PUBLISHED, SPLITS, Imagenette, class_files, find_root, resized_note
 from lib.data.report import Report
 from lib.files.pictures import picture_header, read_picture
 
@@ -45,6 +45,8 @@ def verify(root: str | os.PathLike[str], *, images: int | None = 2000, seed: int
         return report
     report.add("layout: ten class folders in train and in val, none empty")
     _check_counts(root, files, report)
+    if (root / BOXES_FILE).is_file():
+        _check_boxes(root, report)
     _check_names(files, report)
     _check_images(root, files, images, seed, report, progress)
     return report
@@ -59,7 +61,7 @@ def _check_counts(root: Path, files: Files, report: Report) -> None:
             expected, boxes = {part: int(twin["counts"][part]) for part in PUBLISHED}, read_json(root / BOXES_FILE)
             report.add(f"synthetic twin, seed {twin['seed']}: compared with its own {TWIN_FILE}, not with the published counts")
             report.compare("boxes", len(boxes), sum(counts.values()))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, ArithmeticError) as error:
             report.add(f"{root / TWIN_FILE}: not a complete twin ({one_line(error)}); write the twin again", problem=True)
             return
     for part in PUBLISHED:
@@ -68,6 +70,15 @@ def _check_counts(root: Path, files: Files, report: Report) -> None:
         report.compare(f"photographs in {part}", counts[part], expected[part], only_warn=drawn)
         if drawn:
             report.add(f"{part} is a part of the published one, {min(numbers)} photographs of each class", warning=True)
+
+
+def _check_boxes(root: Path, report: Report) -> None:
+    """Of a twin: the loader reads them when it is asked for them."""
+    for split in SPLITS:
+        try:
+            _ = Imagenette(root, split).box
+        except (OSError, ValueError) as error:
+            report.add(str(error), problem=True)
 
 
 def _check_names(files: Files, report: Report) -> None:

@@ -16,22 +16,23 @@ Of several boxes in a picture the largest is taken: the README warns that others
 
 from __future__ import annotations
 
-import math
 import os
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lib.data.recognition import Paths, Pictures, check_split, is_val
-from lib.data.files import TWIN_FILE, one_line, read_json
+from lib.data.files import TWIN_FILE, is_file_name, one_line, read_json, whole_numbers
 
 IMAGES = "train_val_images"
 ANNOTATIONS = {"train": "train2017.json", "val": "train2017.json", "test": "val2017.json"}
 BOXES = {"train": "train_2017_bboxes.json", "val": "train_2017_bboxes.json", "test": "val_2017_bboxes.json"}
 PARTS = "parts.json"  # of the synthetic twin, and of nothing else
 _REFETCH = "unpack train_val2017.zip again"
+_FAR = 10**6  # pixels; also false for NaN
 
 
 class INaturalist(Pictures):
@@ -57,7 +58,7 @@ class INaturalist(Pictures):
         self.box = read_boxes(boxes, content) if boxes.is_file() else np.full((len(content.names), 4), np.nan)
         self.metadata += (boxes,) if boxes.is_file() else ()
         if (self.root / TWIN_FILE).is_file():
-            self.part_names, self.parts = _read_parts(self.root / PARTS, content.names)
+            self.part_names, self.parts = read_parts(self.root / PARTS, content.names)
             self.metadata += (self.root / PARTS,)
         if split != "test":
             self._keep(is_val(self.label) == (split == "val"))
@@ -78,15 +79,16 @@ class Annotations:
     def __init__(self, path: Path) -> None:
         self.path, lists = path, _lists(path)
         try:
-            images = sorted((int(i["id"]), str(i["file_name"]), int(i["height"]), int(i["width"])) for i in lists["images"])
-            pairs = np.array([(a["image_id"], a["category_id"]) for a in lists["annotations"]], dtype=np.int64).reshape(-1, 2)
-            numbers = np.array([(image[0], *image[2:]) for image in images], dtype=np.int64).reshape(-1, 3)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            rows = _columns(lists["images"], "an image", ("id", "height", "width"))  # (N, 3)
+            names = [image["file_name"] for image in lists["images"]]
+            pairs = _columns(lists["annotations"], "an annotation", ("image_id", "category_id"))  # (A, 2)
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: an image or annotation is not as published ({one_line(error)}); {_REFETCH}") from None
-        if not images:
+        if not names:
             raise ValueError(f"{path}: lists no images; {_REFETCH}")
         self.classes, self.supercategory, self.category_id = _classes(lists["categories"], path)
-        self.image_id, self.names, self.size = numbers[:, 0], [image[1] for image in images], numbers[:, 1:]  # (N, 2) as (H, W)
+        order = np.argsort(rows[:, 0], kind="stable")
+        self.image_id, self.names, self.size = rows[order, 0], [names[place] for place in order], rows[order, 1:]  # (N, 2) as (H, W)
         self._check_images()
         self.label = self._join(pairs)
 
@@ -95,8 +97,11 @@ class Annotations:
         if len(twice):
             raise ValueError(f"{self.path}: lists image {self.image_id[twice[0]]} twice; {_REFETCH}")
         for name in self.names:
-            if name.startswith("/") or "\\" in name or ".." in PurePosixPath(name).parts:
-                raise ValueError(f"{self.path}: {name!r} lies outside the data set; {_REFETCH}")
+            if not is_file_name(name, folders=True):
+                raise ValueError(f"{self.path}: {str(name)[:80]!r} lies outside the data set, or is no path; {_REFETCH}")
+        if len(set(self.names)) < len(self.names):
+            first = next(name for name, count in Counter(self.names).items() if count > 1)
+            raise ValueError(f"{self.path}: {first} is the picture of two images; {_REFETCH}")
         if (self.size < 1).any():
             raise ValueError(f"{self.path}: {self.names[int((self.size < 1).any(1).argmax())]} has no size; {_REFETCH}")
 
@@ -119,6 +124,11 @@ class Annotations:
         return label
 
 
+def _columns(entries: list[dict[str, Any]], what: str, keys: tuple[str, ...]) -> NDArray[np.int64]:
+    """(entries, keys) whole numbers."""
+    return np.stack([whole_numbers((entry[key] for entry in entries), f"{what}'s {key}") for key in keys], axis=1)
+
+
 def _lists(path: Path) -> dict[str, list[dict[str, Any]]]:
     content = read_json(path)
     for key in ("images", "annotations", "categories"):
@@ -130,7 +140,10 @@ def _lists(path: Path) -> dict[str, list[dict[str, Any]]]:
 def _classes(categories: list[dict[str, Any]], path: Path) -> tuple[list[str], list[str], list[int]]:
     """Names, supercategories and ids in the order of ids."""
     try:
-        rows = sorted((int(c["id"]), str(c["name"]), str(c["supercategory"])) for c in categories)
+        ids = whole_numbers((c["id"] for c in categories), "its id").tolist()
+        rows = sorted((key, c["name"], c["supercategory"]) for key, c in zip(ids, categories, strict=True))
+        if not all(isinstance(word, str) and word for row in rows for word in row[1:]):
+            raise ValueError("its name or supercategory is no text")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: a category is not as published ({one_line(error)}); {_REFETCH}") from None
     ids = [row[0] for row in rows]
@@ -149,10 +162,10 @@ def read_boxes(path: Path, content: Annotations) -> NDArray[np.float64]:
     try:
         names = {image["id"]: image["file_name"] for image in lists["images"]}
         for annotation in lists["annotations"]:
-            x, y, w, h = map(float, annotation["bbox"])
+            x, y, w, h = bbox = annotation["bbox"]
             row = place.get(names[annotation["image_id"]])
-            if not all(map(math.isfinite, (x, y, w, h))):
-                raise ValueError("finite numbers")
+            if not {type(number) for number in bbox} <= {int, float} or not all(abs(number) < _FAR for number in bbox) or w < 0 or h < 0:
+                raise ValueError(f"{str(bbox)[:60]} are no four numbers of pixels")
             if row is not None and not w * h <= result[row, 2] * result[row, 3]:  # NaN: the first
                 result[row] = x, y, w, h
     except (KeyError, TypeError, ValueError) as error:
@@ -160,16 +173,18 @@ def read_boxes(path: Path, content: Annotations) -> NDArray[np.float64]:
     return result
 
 
-def _read_parts(path: Path, names: list[str]) -> tuple[list[str], NDArray[np.float64]]:
+def read_parts(path: Path, names: list[str]) -> tuple[list[str], NDArray[np.float64]]:
     """Names (P,) and (N, P, 3) of the twin's parts."""
     content = read_json(path)
     try:
         parts = np.array([content["parts"][name] for name in names], dtype=np.float64).reshape(len(names), -1, 3)
+        if not np.isfinite(parts).all():
+            raise ValueError("not all are numbers")
         part_names = list(content["part_names"])
         parts[parts[..., 2] == 0, :2] = np.nan
         if parts.shape[1] != len(part_names):
             raise ValueError("another number of parts")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: not the parts of these pictures ({one_line(error)}); write the twin again") from None
     return part_names, parts
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.files import TWIN_FILE, read_json
-from lib.data.inaturalist import ANNOTATIONS, BOXES, IMAGES, Annotations, read_boxes
+from lib.data.inaturalist import ANNOTATIONS, BOXES, IMAGES, PARTS, Annotations, read_boxes, read_parts
 from lib.data.recognition import Paths, Progress, check_pictures, check_there
 from lib.data.report import Report
 
@@ -51,6 +51,8 @@ def verify(root: str | os.PathLike[str], *, images: int | None = 2000, seed: int
     _check_classes(found, report)
     boxes = {split: _check_boxes(root / _FILES[split][1], content, report) for split, content in found.items()}
     _check_counts(root, found, boxes, report)
+    if (root / TWIN_FILE).is_file():
+        _check_parts(root, found, report)
     names = [name for content in found.values() for name in content.names]
     sizes = np.concatenate([content.size for content in found.values()])
     if len(set(names)) < len(names):
@@ -87,6 +89,15 @@ def _check_boxes(path: Path, content: Annotations, report: Report) -> int | None
     return number
 
 
+def _check_parts(root: Path, found: dict[str, Annotations], report: Report) -> None:
+    """Those of a twin."""
+    try:
+        for content in found.values():
+            read_parts(root / PARTS, content.names)
+    except (OSError, ValueError) as error:
+        report.add(str(error), problem=True)
+
+
 def _check_counts(root: Path, found: dict[str, Annotations], boxes: dict[str, int | None], report: Report) -> None:
     if (root / TWIN_FILE).is_file():
         _check_twin(root, found, boxes, report)
@@ -111,5 +122,5 @@ def _check_twin(root: Path, found: dict[str, Annotations], boxes: dict[str, int 
         for split, content in found.items():
             report.compare(f"pictures in {split}", len(content.names), twin["counts"][split]["images"])
             report.compare(f"boxes in {split}", boxes[split] or 0, twin["counts"][split]["boxes"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError) as error:
         report.add(f"{root / TWIN_FILE}: not a twin's description ({error!r}); write the twin again", problem=True)

@@ -52,7 +52,7 @@ class MIT1003(Photographs):
         folder = unnested(Path(root), "ALLSTIMULI")
         super().__init__(Path(root), list_files(folder, ".jpeg"))
         if not self._paths:
-            raise FileNotFoundError(f"{folder}: no *.jpeg; MIT1003's root is the folder that holds ALLSTIMULI/ and ALLFIXATIONMAPS/")
+            raise FileNotFoundError(f"{folder}: no *.jpeg; give MIT1003's root, the folder that holds ALLSTIMULI/ and ALLFIXATIONMAPS/")
         self._maps = unnested(self.root, "ALLFIXATIONMAPS")
         scanpaths = Scanpaths(self.root, which=which)
         self.scanpaths = scanpaths if points == "scanpaths" or points == "auto" and (self.root / FOLDER).is_dir() else None

@@ -89,7 +89,7 @@ def _compare(data: MIT1003, points: dict[str, int], report: Report, *, scanpaths
             report.add(f"synthetic twin: compared with its own {TWIN_FILE}, not with the published counts")
             report.compare("photographs", len(data), int(counts["images"]))
             report.compare("fixations", sum(points.values()), int(counts["fixations"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, ArithmeticError) as error:
             report.add(f"{data.root / TWIN_FILE}: not a twin's description ({one_line(error)}); write the twin again", problem=True)
         return
     report.compare("photographs", len(data), IMAGES)

@@ -72,7 +72,8 @@ def observed(data: SaliencyData, index: int) -> tuple[Tensor, NDArray[np.int64]]
     """Fixations (n, 2) and whose each is (n,); ValueError where two observers are not known."""
     xy, who = data.fixations(index), data.subjects(index)
     if xy is None or who is None:
-        raise ValueError(f"{data.path(index)}: whose its fixations are is not known; a ceiling needs scanpaths (data/mit1003.md)")
+        raise ValueError(f"{data.path(index)}: whose its fixations are is not known; add scanpaths (data/mit1003.md says where they are)")
     if len(np.unique(who)) < 2:
-        raise ValueError(f"{data.path(index)}: {len(np.unique(who))} observer{'' if len(np.unique(who)) == 1 else 's'}; a ceiling needs two at least")
+        raise ValueError(f"{data.path(index)}: {len(np.unique(who))} observer{'' if len(np.unique(who)) == 1 else 's'}; "
+                         "add another, a ceiling needs two at least")
     return torch.from_numpy(xy), who

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lib.data.files import is_file_name
 from lib.data.points import ROUNDING, check_outside, inside_image, made_for, to_pixels
 from lib.data.saliency import Photographs, digest
 from lib.files.matlab import read_mat
@@ -43,7 +44,6 @@ MOST = 60  # fixations of one observer on one picture: 3 seconds of 50 ms each; 
 REMEDY = "python -m lib fetch osie DIR gets the published files"
 FIXATIONS_MD5 = "8efdf6fe66f38b6e70f854c7ff45aa70"  # of the published fixations.mat
 BLUR = 24  # pixels, one degree of visual angle
-CHECKSUMS = Path(__file__).with_name("osie_sha256.txt")  # format of sha256sum, names relative to ROOT/data
 PUBLISHED = tuple(f"{number}.jpg" for number in range(1001, 1001 + IMAGES))
 
 
@@ -129,15 +129,10 @@ class OSIE(Photographs):
         return digest(self._paths, [self._mat])
 
 
-def published_checksums() -> dict[str, str]:
-    """{name relative to ROOT/data: SHA-256} of the 700 stimuli and of fixations.mat, as published."""
-    return {name: sha for sha, name in (line.split() for line in CHECKSUMS.read_text().splitlines())}
-
-
 def _read_fixations(path: Path) -> dict[str, NDArray[np.float64]]:
     """{file name: (n, 4) of x, y as published, duration, subject}."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: not found; OSIE's root is the folder that holds data/eye and data/stimuli")
+        raise FileNotFoundError(f"{path}: not found; give OSIE's root, the folder that holds data/eye and data/stimuli")
     try:
         cells = read_mat(path, ["fixations"])["fixations"]
         named = [(str(cell["img"].item().item()), _read_subjects(cell["subjects"].item())) for cell in cells.ravel()]
@@ -148,7 +143,7 @@ def _read_fixations(path: Path) -> dict[str, NDArray[np.float64]]:
         names = [name for name, _ in named]
         raise ValueError(f"{path}: {next(name for name in names if names.count(name) > 1)!r} is in it twice; {REMEDY}")
     for name, rows in records.items():
-        if Path(name).name != name or not np.isfinite(rows).all():
+        if not is_file_name(name) or not np.isfinite(rows).all():
             raise ValueError(f"{path}: {name!r} is no file name or has fixations that are not finite; {REMEDY}")
         if (rows[:, 2] < 0).any():
             raise ValueError(f"{path}: {name!r} has a fixation of {rows[:, 2].min():g} ms; {REMEDY}")

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lib.data.files import TWIN_FILE, one_line, read_json
-from lib.data.osie import FIXATIONS, IMAGES, MOST, OSIE, SIZE, published_checksums
+from lib.data.fetch import published_checksums
+from lib.data.osie import FIXATIONS, IMAGES, MOST, OSIE, SIZE
 from lib.data.points import Plausibility
 from lib.data.report import Report
 from lib.data.saliency import Findings, check_photographs, tell_implausible, tell_unseen
@@ -99,5 +100,5 @@ def _compare(data: OSIE, fixations: int, report: Report, *, twin: bool) -> None:
         report.add(f"synthetic twin: compared with its own {TWIN_FILE}, not with the published counts")
         report.compare("photographs", len(data), int(counts["images"]))
         report.compare("fixations", fixations, int(counts["fixations"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError) as error:
         report.add(f"{data.root / TWIN_FILE}: not a twin's description ({one_line(error)}); write the twin again", problem=True)

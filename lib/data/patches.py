@@ -181,7 +181,7 @@ class PatchStore(Views):
     def _check(self, drawn: list[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> None:
         for kind, name in enumerate(("positives", "negatives")):
             if not any(len(pair[kind]) for pair in drawn):
-                raise ValueError(f"{self.chosen.data.root}: no {name} in any of {len(drawn)} maps by {self.sampling}; check the maps")
+                raise ValueError(f"{self.chosen.data.root}: no {name} in any of {len(drawn)} maps by {self.sampling}; look at the maps")
 
     def summary(self) -> dict[str, float]:
         """What was cut: `images`, `crops`, `positive_share`, how many images gave no positive, or fewer of a kind than asked for.

@@ -177,7 +177,7 @@ def _row(cells: Mapping[str, str], complete: bool, path: Path, line: int) -> tup
     where = f"{path}: line {line}"
     name, label, split = (cells.get(column, "").strip() for column in ("path", "label", "split"))
     if not complete or not name or not label:
-        raise ValueError(f"{where}: has no path or no label, or another number of columns than the first line")
+        raise ValueError(f"{where}: has no path or no label, or another number of columns than the first line; correct or remove it")
     if "split" in cells and split not in GIVEN:
         raise ValueError(f"{where}: split {split!r} is not one of {', '.join(SPLITS)}")
     if "\0" in name or not (path.parent / name).is_file():
@@ -207,7 +207,7 @@ def assign(listing: Listing, *, seed: int, val: float, test: float, source: str)
     for part in SPLITS:
         absent = set(listing.classes) - {name for name, where in zip(listing.classes, parts, strict=True) if where == part}
         if absent:
-            raise ValueError(f"{source}: class {min(absent)!r} has no picture in {part}; every split needs every class")
+            raise ValueError(f"{source}: class {min(absent)!r} has no picture in {part}; every split needs every class, add one")
     return parts, how
 
 
@@ -219,7 +219,7 @@ def _draw(listing: Listing, parts: list[str], part: str, share: float, least: in
             of_class.setdefault(name, []).append(index)
     for name, indices in of_class.items():
         if len(indices) < least:
-            raise ValueError(f"{source}: class {name!r} has {_number(indices, 'picture')}; it takes {least} at least to split them")
+            raise ValueError(f"{source}: class {name!r} has {_number(indices, 'picture')}; it takes {least} at least to split them, add some")
         indices.sort(key=lambda index: hashlib.sha256(f"{seed}/{listing.names[index]}".encode(errors="surrogateescape")).digest())
         for index in indices[: max(1, round(share * len(indices)))]:
             parts[index] = part

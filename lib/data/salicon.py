@@ -132,7 +132,7 @@ class SALICON(Photographs):
         folder = Path(root) / "images" / split
         super().__init__(Path(root), list_files(folder, ".jpg"))
         if not self._paths:
-            raise FileNotFoundError(f"{folder}: no *.jpg; SALICON's root is the folder that holds images/{split}, fixations/{split}, maps/{split}")
+            raise FileNotFoundError(f"{folder}: no *.jpg; give SALICON's root, the folder that holds images/{split}, fixations/{split}, maps/{split}")
         self._last: tuple[int, Gaze] | None = None
         if edition is not None:
             self._gaze(0)

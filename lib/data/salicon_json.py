@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lib.data.files import one_line, read_json
+from lib.data.files import is_file_name, one_line, read_json
 
 COORDINATES = ("row-column", "xy")
 MINORITY = 0.01  # of the votes: so many may be stray points
@@ -48,8 +48,6 @@ def read_fixations(path: Path, *, coordinates: str | None = None) -> JsonFixatio
         sizes, parts = _images(content), _parts(content)
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ValueError(f"{path}: not SALICON's JSON of 2014 ({type(error).__name__}: {one_line(error)}); {_REFETCH}") from None
-    if any(Path(name).name != name for name in sizes):
-        raise ValueError(f"{path}: names a photograph that is no file name; {_REFETCH}")
     if coordinates is None:
         coordinates = convention({name: parts[name][:, :2] for name in sizes}, sizes, path)
     return JsonFixations({name: (_positions(parts[name], coordinates), parts[name][:, 2].astype(np.int64), sizes[name]) for name in sizes}, coordinates)
@@ -60,15 +58,15 @@ def _images(content: Any) -> dict[str, tuple[int, int] | None]:
     sizes: dict[str, tuple[int, int] | None] = {}
     for image in content["images"]:
         name = image["file_name"]
-        if not isinstance(name, str) or name in sizes:
-            raise ValueError(f"image {str(name)[:60]!r} is no name, or listed twice")
+        if not is_file_name(name) or name in sizes:
+            raise ValueError(f"image {str(name)[:60]!r} is no name of a file, or listed twice")
         given = image.get("height"), image.get("width")
         sizes[name] = None if None in given else _size(*given)
     return sizes
 
 
 def _size(height: Any, width: Any) -> tuple[int, int]:
-    if not all(isinstance(side, int) and 0 < side < 2**31 for side in (height, width)):
+    if not all(type(side) is int and 0 < side < 2**31 for side in (height, width)):
         raise ValueError(f"an image of {str(width)[:20]} x {str(height)[:20]} pixels")
     return height, width
 
@@ -81,6 +79,8 @@ def _parts(content: Any) -> dict[str, NDArray[np.float64]]:
     parts: dict[str, list[NDArray[np.float64]]] = defaultdict(lambda: [np.zeros((0, 3))])
     for annotation in content["annotations"]:
         points, worker = np.asarray(annotation["fixations"]), annotation["worker_id"]
+        if points.size and not {type(number) for point in annotation["fixations"] for number in point} <= {int, float}:
+            raise ValueError(f"fixations of worker {str(worker)[:20]} are not all numbers")
         if points.size == 0:
             points = np.zeros((0, 2))
         if points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in "iuf" or not np.isfinite(points).all():

@@ -149,7 +149,7 @@ def _compare_twin(root: Path, splits: dict[str, _Split], report: Report) -> None
             report.compare(f"{split} photographs", len(splits[split].photographs), int(counts["images"]))
             if "fixations" in counts:
                 report.compare(f"{split} fixations", splits[split].fixations, int(counts["fixations"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         report.add(f"{root / TWIN_FILE}: not a twin's description ({one_line(error)}); write the twin again", problem=True)
     for split, found in splits.items():
         _tell_oddities(split, found, report)

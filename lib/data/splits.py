@@ -29,6 +29,7 @@ from lib.files import replace_atomically
 
 SPLITS = ("train", "val", "test")
 HEADER = ["file", "split"]
+AMBIGUOUS = -1
 Split = dict[str, NDArray[np.int64]]
 
 
@@ -75,10 +76,12 @@ def read_split(path: str | Path, data: SaliencyData, *, complete: bool = True) -
     photograph that is not there, names one twice, knows another split than the three, or leaves one of them empty.
     """
     path = Path(path)
-    places = {word: index for index in range(len(data)) for word in (data.path(index).name, data.path(index).stem, data.name(index))}
+    places = _places(data)
     found: dict[int, str] = {}
     for line, row in enumerate(_rows(path), start=2):
         name, split = _entry(row, f"{path}: line {line}")
+        if places.get(name) == AMBIGUOUS:
+            raise ValueError(f"{path}: line {line}: {name} is the name of several photographs in {data.root}; write its suffix too")
         if name not in places:
             raise ValueError(f"{path}: line {line}: {name} is not in {data.root}; the list is of another data set, or that copy is incomplete: "
                              "complete it, or remove the line")
@@ -92,6 +95,15 @@ def read_split(path: str | Path, data: SaliencyData, *, complete: bool = True) -
     return _checked({split: sorted(i for i, name in found.items() if name == split) for split in SPLITS}, data, str(path))
 
 
+def _places(data: SaliencyData) -> dict[str, int]:
+    """{name: index} by file name, and without its suffix; AMBIGUOUS where two photographs differ in nothing else."""
+    places: dict[str, int] = {}
+    for index in range(len(data)):
+        for word in {data.path(index).stem, data.name(index)} - {data.path(index).name}:
+            places[word] = index if word not in places else AMBIGUOUS
+    return places | {data.path(index).name: index for index in range(len(data))}
+
+
 def _rows(path: Path) -> Sequence[list[str]]:
     """The lines below the header."""
     try:
@@ -102,7 +114,7 @@ def _rows(path: Path) -> Sequence[list[str]]:
     except (OSError, ValueError, csv.Error) as error:
         raise ValueError(f"{path}: not readable as a CSV list of file names ({type(error).__name__}); write_split makes such a list") from None
     if not rows or [cell.strip() for cell in rows[0]] != HEADER:
-        raise ValueError(f"{path}: not a split; its first line must be {','.join(HEADER)}, as write_split makes it")
+        raise ValueError(f"{path}: not a split; write {','.join(HEADER)} as its first line, as write_split does")
     return rows[1:]
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lib.data.canvas import Square
 from lib.data.files import read_rgb
-from lib.files import built
+from lib.files import built, new_memmap
 from lib.models.sampler import low_resolution, pair
 from lib.versions import versions
 
@@ -62,9 +62,9 @@ class ImageStore:
             self.how = f"decoded each epoch by {self.workers} processes ({self.bytes / 1e9:.1f} GB would not be cached)"
 
     def _write(self, folder: Path, progress: Progress | None) -> None:
-        images = {size: np.lib.format.open_memmap(folder / f"{size[0]}x{size[1]}.npy", "w+", np.uint8, (len(members), *size, 3))
+        images = {size: new_memmap(folder / f"{size[0]}x{size[1]}.npy", np.uint8, (len(members), *size, 3))
                   for size, members in self.groups.items()}
-        views = np.lib.format.open_memmap(folder / "views.npy", "w+", np.uint8, (len(self.paths), 3, *self.view_size))
+        views = new_memmap(folder / "views.npy", np.uint8, (len(self.paths), 3, *self.view_size))
 
         def decode(index: int) -> None:
             size = tuple(map(int, self.sizes[index]))

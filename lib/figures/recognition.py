@@ -23,7 +23,7 @@ from lib.models.sampler import Sampled, low_resolution
 from lib.runs.engine import Run
 from lib.training.recognition import RecognitionTask, around
 
-DATASETS = {"inaturalist": "iNaturalist 2017", "cub200": "CUB-200-2011"}
+DATASETS = {"inaturalist": "iNaturalist 2017", "cub200": "CUB-200-2011", "pictures": "your own pictures"}
 PICTURE, VIEW = 1.35, 1.25  # inches
 WINDOW = 0.22  # side of a close-up, as a share of the picture's
 
@@ -84,8 +84,8 @@ def sampled(run: Run, name: str, positions: Sequence[int]) -> list[Sampled]:
     made = []
     for i in positions:
         picture, view = task.stores["test"].fetch(np.array([i]))
-        annotation = task.columns["test"]["annotation"][i:i + 1]
-        made.append(sampler(picture, annotation if sampler.looks_at == "annotation" else view))
+        annotation = task.columns["test"].get(sampler.looks_at)  # an oracle's; what the others look at is no column
+        made.append(sampler(picture, view if annotation is None else annotation[i:i + 1]))
     return made
 
 
@@ -102,8 +102,9 @@ def sign(figure: Figure, run: Run, text: str = "") -> Figure:
 
 
 def legend(task: RecognitionTask) -> str:
-    """What the boxes' colours mean."""
-    return "green: the animal's box" + ("; orange: the deciding detail" if "detail" in task.columns["test"] else "")
+    """What the boxes' colours mean; empty where no box is known."""
+    told = {"green: the animal's box": task.columns["test"]["box"].isfinite().any(), "orange: the deciding detail": "detail" in task.columns["test"]}
+    return "; ".join(words for words, shown in told.items() if shown)
 
 
 # ------------------------------------------------------------------------------------------------------------- one panel
@@ -197,7 +198,7 @@ def figure5(run: Run, *, count: int = 1, name: str = "sampler", variant: str = "
     figure = zoom.comparison(image(run, position, variant), maps, boxes=boxes(task, position), height=1.15,
                              captions={labels[each]: verdict(run, each, position) for each in names})
     what = class_name(run, int(task.columns["test"]["label"][position]), variant).replace("\n", " ")
-    return sign(figure, run, f"{what}; {legend(task)}")
+    return sign(figure, run, "; ".join(filter(None, (what, legend(task)))))
 
 
 def _figure5_of(run: Run, name: str, count: int) -> Figure:
@@ -243,7 +244,8 @@ def right_and_wrong(run: Run, name: str = "sampler", reference: str = "plain", *
         place, high = block[0, 1].get_position(original=True), figure.get_figheight()
         figure.text((place.x0 + place.x1) / 2, place.y1 + 0.27 / high, f"only {label} is right: {len(members):,} of {total:,}",
                     ha="center", va="bottom", fontsize=9, fontweight="bold")
-    return sign(figure, run, f"under the pictures: what they show, under the views: what was said; {legend(run.opened(variant_of(run, name)).task)}")
+    told = ("under the pictures: what they show, under the views: what was said", legend(run.opened(variant_of(run, name)).task))
+    return sign(figure, run, "; ".join(filter(None, told)))
 
 
 def _fill(run: Run, block: NDArray, positions: NDArray, name: str, reference: str) -> None:

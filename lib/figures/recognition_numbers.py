@@ -20,7 +20,7 @@ from lib.figures import style, tables
 from lib.figures.recognition import class_name, sign, source, variant_of
 from lib.models.sampler import low_resolution
 from lib.results.grids import NOTHING
-from lib.results.statistics import Interval, bootstrap, paired, summarise
+from lib.results.statistics import Interval, paired, summarise
 from lib.runs.engine import Run
 from lib.models.zoomed import flops
 from lib.training.loop import run_network, to_device
@@ -48,7 +48,7 @@ def protocols(run: Run) -> DataFrame:
 
 
 def over(run: Run) -> str:
-    return "mean with 95 % interval over " + ("seeds" if len(next(iter(run.results.values()))) > 1 else "test pictures")
+    return "mean with 95 % interval over test pictures" + (" and trainings" if run.filled.borrows or len(next(iter(run.results.values()))) > 1 else "")
 
 
 # ------------------------------------------------------------------------------------------------------------------- dots
@@ -234,7 +234,7 @@ def cam_coverage(run: Run) -> DataFrame:
     if "plain" in run.results:
         right = run.results["plain"][0].values["top1"][:len(crop)] > 0
         cases |= {"the first pass is right": right, "the first pass is wrong": ~right}
-    return DataFrame({case: {what: bootstrap(100 * values[chosen]).text(1) for what, values in found.items()} | {"pictures": str(int(chosen.sum()))}
+    return DataFrame({case: {what: summarise([100 * values[chosen]], over="images").text(1) for what, values in found.items()} | {"pictures": str(int(chosen.sum()))}
                       for case, chosen in cases.items()}).T
 
 

@@ -69,8 +69,8 @@ def predictions(run: Run, name: str, positions: Sequence[int]) -> list[NDArray[n
     """Row `name`'s map (H, W) of each test image, as it is scored: at the photograph's size."""
     task, device = run.opened().task, run.settings.device
     full, store, model = task.full, task.stores["test"], run.network(name).to(device)
-    parts = {"view": lambda i: store.fetch(np.array([i]))[1], "density": lambda i: full.density(i)[None],
-             "centre": lambda i: enlarge(task.centre[None, None], full.sizes[i])[0],
+    parts = {"view": lambda i: store.fetch(np.array([i]))[1], "image": lambda i: task.pictures["test"].fetch(np.array([i]))[0],
+             "density": lambda i: full.density(i)[None], "centre": lambda i: enlarge(task.centre[None, None], full.sizes[i])[0],
              "truth": lambda i: full.truth(i)[None], "pooled": lambda i: full.pooled(full.sizes[i])[None]}
     outputs = ((i, model(*(parts[part](i).to(device) for part in model.inputs))) for i in positions)
     return [enlarge(output[:, :1].float().cpu(), full.sizes[i])[0, 0].numpy() for i, output in outputs]
@@ -290,14 +290,14 @@ def losses(run: Run) -> Figure:
     constant = nss_constant(run)
     parts = [(title, itemgetter(part), combined) for part, title in PARTS.items() if constant or part != "nss"]
     panels = [("combined loss", tables.train_loss, combined), *parts, (f"validation {judged_by(run).name}", itemgetter("val"), trained)]
-    figure, axes = style.panels([1.6] * len(panels), [1.6], left=0.35, top=0.3, bottom=0.75, gap=0.42)
+    figure, axes = style.panels([1.6] * len(panels), [1.6], left=0.35, top=0.3, bottom=0.6 + 0.16 * -(-len(trained) // 3), gap=0.42)
     for ax, (title, value, shown) in zip(axes[0], panels, strict=True):
         for name, history in shown.items():
             colour = style.CYCLE[list(trained).index(name) % len(style.CYCLE)]
             tables.curve(ax, history, value, color=colour, label=run.table.row(name).label)
         ax.set_title(title)
     _mark_constant(axes[0, 0], constant)
-    figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="lower center", ncols=len(trained), bbox_to_anchor=(0.5, 0))
+    figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="lower center", ncols=min(len(trained), 3), bbox_to_anchor=(0.5, 0))
     return sign(figure, run, "the loss on training images, validation at the network's size")
 
 

@@ -4,9 +4,11 @@ A folder that is built once carries `complete.json`: the version of the code tha
 that another version made, or whose files are not as they were left, is built anew and said so in one line; nothing else is ever removed.
 """
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +20,8 @@ if TYPE_CHECKING:  # imported where they are used: a page of help needs neither
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPLETE = "complete.json"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 HEAD = 256  # bytes of each file that are remembered: those of a .npy file hold its type and shape
 
 
@@ -27,17 +31,40 @@ def resolve(path: str | Path) -> Path:
     return path if path.is_absolute() else ROOT / path
 
 
-def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary path)`, then rename: `path` is never half-written, whatever kills the process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Whatever the disk refuses within, no room or no permission, as OSError of one line that names `path` and says what to do."""
     try:
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        number = _number(error)
+        if number in FULL:
+            raise OSError(f"{path}: cannot be written ({os.strerror(number)}); make room, then give the same command again") from None
+        if number in DENIED:
+            raise OSError(f"{path}: cannot be written ({os.strerror(number)}); give another folder, or get leave to write there") from None
+        raise
+
+
+def _number(error: Exception) -> int | None:
+    """The system's number of an error; libraries hide it: safetensors in words, NumPy and Pillow say only that less was written."""
+    if isinstance(error, OSError) and error.errno is None and re.search(r"requested and \d+ written|encoder error", str(error)):
+        return errno.ENOSPC
+    said = re.search(r"os error (\d+)", str(error))
+    return error.errno if isinstance(error, OSError) else int(said[1]) if said else None
+
+
+def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write(temporary path)`, then rename: `path` is never half-written, whatever kills the process. OSError as in `writing`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(temporary)
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -49,7 +76,9 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     import filelock
 
     folder = path.parent / ".locks"
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{path.name}.lock").touch()
     try:
         with filelock.FileLock(folder / f"{path.name}.lock", timeout=-1 if wait else 0):
             yield True
@@ -78,7 +107,8 @@ def built(folder: Path, fill: Callable[[Path], Any], *, version: Any, needs: int
     version: of the code that fills it and whatever else its content depends on, as JSON. needs: bytes; OSError, one line, where fewer
     are free. Other processes wait until it is there.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
     version = json.loads(json.dumps(version))
     with locked(folder):
         if folder.exists():
@@ -91,13 +121,14 @@ def built(folder: Path, fill: Callable[[Path], Any], *, version: Any, needs: int
         free = shutil.disk_usage(folder.parent).free
         if free < needs:
             raise OSError(f"{folder.parent}: {needs / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; make room or name another folder")
-        partial.mkdir()
         try:
-            fill(partial)
-            content = {"version": version, "files": files_of(partial)}
-            (partial / COMPLETE).write_text(json.dumps(content, indent=1))
-            shutil.rmtree(folder, ignore_errors=True)
-            partial.rename(folder)
+            with writing(folder):
+                partial.mkdir()
+                fill(partial)
+                content = {"version": version, "files": files_of(partial)}
+                (partial / COMPLETE).write_text(json.dumps(content, indent=1))
+                shutil.rmtree(folder, ignore_errors=True)
+                partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -117,10 +148,10 @@ def unlike(folder: Path, version: Any) -> str:
     """Why a folder that lies there is not what `built` would make, in words; empty if it is."""
     try:
         content = json.loads((folder / COMPLETE).read_text())
-        stored, files = content["version"], content["files"]
+        stored, files = content["version"], dict(content["files"])
     except FileNotFoundError:
         return "is not complete"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return f"its {COMPLETE} is not readable"
     if stored != version:
         return "another version made it"
@@ -152,7 +183,7 @@ def arrays(folder: Path | None, fill: Callable[[Allocate], None], *, version: An
                 return np.zeros(shape, kind)
             if (free := shutil.disk_usage(partial).free) < size:
                 raise OSError(f"{folder.parent}: {size / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; make room or name another folder")
-            made[name] = np.lib.format.open_memmap(partial / f"{name}.npy", "w+", kind, shape)
+            made[name] = new_memmap(partial / f"{name}.npy", kind, shape)
             return made[name]
 
         fill(allocate)
@@ -161,3 +192,14 @@ def arrays(folder: Path | None, fill: Callable[[Allocate], None], *, version: An
 
     built(folder, on_disk, version=version, needs=needs)
     return {path.stem: np.load(path, mmap_mode="c", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
+
+
+def new_memmap(path: Path, kind: Any, shape: tuple[int, ...]) -> "np.ndarray":
+    """A new .npy of zeros, mapped to be filled, its room on the disk taken: a full disk would end the process while it is filled."""
+    import numpy as np
+
+    array = np.lib.format.open_memmap(path, "w+", kind, shape)
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array

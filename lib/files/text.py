@@ -15,10 +15,18 @@ def one_line(error: BaseException) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file; a missing or broken one is a one-line error that names it."""
+    """The content of a JSON file; a missing or broken one, or one that has a key twice, is a one-line error that names it."""
     try:
-        return json.loads(Path(path).read_bytes())
+        return json.loads(Path(path).read_bytes(), object_pairs_hook=_once)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: missing; {UNPACK}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not readable as JSON ({one_line(error)}); {UNPACK}") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
+        raise ValueError(f"it has the key {twice[:40]!r} twice")
+    return found

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from lib.models.sampler import Normalize, SpatialSampler, identity_grid, inverse, like_weights, pair, resample
 
 MOST = 8  # samples of a zoomed map per axis that one original pixel takes at most
+APART = 1.25  # zoomed pixels: how far apart the samples of one original pixel lie at most, below MOST
+AT_ONCE = 1 << 17  # samples that are taken together
 
 
 def carry_points(grid: Tensor, points: Tensor, *, back: bool = True) -> Tensor:
@@ -71,6 +73,11 @@ def inverted(grid: Tensor, points: Tensor) -> Tensor:
     place = inverse(grid.detach(), points=points.detach())
     if not torch.is_grad_enabled() or not (grid.requires_grad or points.requires_grad):
         return place
+    return newton_step(grid, points, place)
+
+
+def newton_step(grid: Tensor, points: Tensor, place: Tensor) -> Tensor:
+    """`place` (B, N, 2), which is the inverse of `grid` at `points`, with the gradient by both."""
     nudge = 0.5 * torch.tensor([2 / (grid.shape[2] - 1), 2 / (grid.shape[1] - 1)], dtype=place.dtype, device=place.device)
     low, high = (place - 1e-3 * nudge).clamp(-1, 1), (place + 1e-3 * nudge).clamp(-1, 1)
     columns = [_slope(grid.detach(), place, low, high, axis) for axis in (0, 1)]
@@ -174,9 +181,7 @@ def unzoom(maps: Tensor, grid: Tensor, size: int | tuple[int, int], *, fill: flo
     """
     if maps.dim() != 4 or grid.dim() != 4 or grid.shape[-1] != 2 or grid.shape[0] not in (1, maps.shape[0]):
         raise ValueError(f"maps {tuple(maps.shape)} and grid {tuple(grid.shape)} do not fit, expected (B, C, h, w) and (B or 1, h', w', 2)")
-    height, width = pair(size)
-    raster = identity_grid((height, width), like=grid).expand(len(grid), -1, -1, -1)
-    places = inverted(grid, raster.flatten(1, 2)).view(len(grid), height, width, 2)
+    places = _raster_places(grid, pair(size))
     shown = places.detach().isfinite().all(-1)  # (B, H, W)
     places = torch.where(shown[..., None], places, torch.zeros_like(places))
     if not maps.is_floating_point():
@@ -187,22 +192,50 @@ def unzoom(maps: Tensor, grid: Tensor, size: int | tuple[int, int], *, fill: flo
     return torch.where(shown[:, None], back, torch.full_like(back, fill)), shown[:, None].expand(len(maps), -1, -1, -1)
 
 
+def _raster_places(grid: Tensor, size: tuple[int, int]) -> Tensor:
+    """Where the zoom takes each pixel of the original (B, *size, 2), float64, with a gradient where the grid has one."""
+    place = inverse(grid.detach(), size)
+    if not torch.is_grad_enabled() or not grid.requires_grad:
+        return place
+    raster = identity_grid(size, like=place).expand(len(grid), -1, -1, -1).flatten(1, 2)
+    return newton_step(grid, raster, place.flatten(1, 2)).view_as(place)
+
+
 def _footprint_mean(maps: Tensor, places: Tensor, shown: Tensor) -> Tensor:
-    """The mean of `maps` over each pixel's footprint, a parallelogram around its place (B, H, W, 2)."""
-    along_x, along_y = (_slopes(places.detach(), shown, axis) for axis in (2, 1))  # (B, H, W, 2), per original pixel
+    """The mean of `maps` over each pixel's footprint, a parallelogram around its place (B, H, W, 2).
+
+    Bilinear samples reach over a zoomed pixel themselves, so they spread over the footprint less one. As many as a pixel's own footprint asks
+    for: pixels that ask for the same number are sampled together.
+    """
+    slopes = [_slopes(places.detach(), shown, axis) for axis in (2, 1)]  # (B, H, W, 2), per original pixel
     pixels = torch.tensor([maps.shape[3] - 1, maps.shape[2] - 1], dtype=places.dtype, device=places.device) / 2
-    lengths = [(side * pixels).norm(dim=-1, keepdim=True) for side in (along_x, along_y)]  # in zoomed pixels
-    along_x, along_y = (side * (1 - 1 / length.clamp(min=1)) for side, length in zip((along_x, along_y), lengths, strict=True))
-    counts = [min(MOST, max(1, math.ceil(length.amax().item()))) for length in lengths]
-    total = 0
-    for row in _offsets(counts[1]):
-        for column in _offsets(counts[0]):
-            total = total + resample(maps, places + column * along_x + row * along_y)
-    return total / (counts[0] * counts[1])
+    lengths = [(side * pixels).norm(dim=-1, keepdim=True) for side in slopes]  # in zoomed pixels
+    spread = [side * (1 - 1 / length.clamp(min=1)) for side, length in zip(slopes, lengths, strict=True)]
+    wide, high = ((length[..., 0] / APART).clamp(1, MOST).log2().ceil().int() for length in lengths)  # (B, H, W): 1, 2, 4 or 8 samples
+    back = resample(maps, places)
+    kinds = (wide * MOST + high).flatten(1)  # (B, H W)
+    if not kinds.any():
+        return back
+    images = back.flatten(2)[None] if len(places) == 1 else back.flatten(2)[:, None]  # those of each grid: (B, C, H W)
+    sources = maps[None] if len(places) == 1 else maps[:, None]
+    where = (part.flatten(1, 2) for part in (places, *spread))
+    return torch.cat([_finer(*each) for each in zip(images, sources, kinds, *where, strict=True)]).view_as(back)
 
 
-def _offsets(count: int) -> list[float]:
-    return [(k + 0.5) / count - 0.5 for k in range(count)]
+def _finer(back: Tensor, maps: Tensor, kinds: Tensor, places: Tensor, along_x: Tensor, along_y: Tensor) -> Tensor:
+    """`back` (B, C, N), where a place (N, 2) asks for more than one sample: the mean of 2^kind samples each way, from `maps` (B, C, h, w)."""
+    for kind in kinds[kinds > 0].unique().tolist():
+        columns, rows = (_offsets(2**part, like=places) for part in divmod(kind, MOST))
+        for chosen in (kinds == kind).nonzero()[:, 0].split(AT_ONCE // (len(columns) * len(rows))):
+            at, right, down = (part[chosen, None, None] for part in (places, along_x, along_y))  # (n, 1, 1, 2)
+            around = (at + columns[:, None] * right + rows[:, None, None] * down).flatten(1, 2)  # (n, rows columns, 2)
+            back = back.index_copy(-1, chosen, resample(maps, around[None].expand(len(maps), -1, -1, -1)).mean(-1))
+    return back
+
+
+def _offsets(count: int, *, like: Tensor) -> Tensor:
+    """Middles of `count` equal parts of the interval from -0.5 to 0.5."""
+    return (torch.arange(count, dtype=like.dtype, device=like.device) + 0.5) / count - 0.5
 
 
 def _slopes(places: Tensor, shown: Tensor, axis: int) -> Tensor:

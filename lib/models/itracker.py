@@ -16,9 +16,10 @@ What to know about the port, and deviations from it
 """
 
 import os
-import pickle
+import warnings
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -27,9 +28,10 @@ from torch import Tensor, nn
 from lib.models.backbones import IMAGENET_NORMALIZATION, check_images, small_alexnet_features
 from lib.models.network import RowNetwork, declared
 from lib.models.sampler import Normalize, like_weights
-from lib.models.state_checks import bare_state
+from lib.models.state_checks import bare_state, check_learned, check_state
 
 GRID = 25  # cells per side of the face grid
+_GET = "take checkpoint.pth.tar from the pytorch folder of github.com/CSAILVision/GazeCapture"
 
 
 class _Tower(nn.Module):
@@ -185,18 +187,24 @@ def load_released(path: str | os.PathLike[str]) -> ITracker:
     Takes the checkpoint or its bare state dict, with or without wrappers' prefixes (`bare_state`). Reads tensors only
     (`weights_only=True`). Raises FileNotFoundError; ValueError, one line, for a file that is no such checkpoint.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file; {_GET}")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a torch file of plain tensors ({type(error).__name__})") from error
-    state = bare_state(checkpoint, path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about sparse tensors, which are refused
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file makes the unpickler raise
+        raise ValueError(f"{path}: not a torch file of plain tensors ({type(error).__name__}); {_GET}") from None
+    state = bare_state(checkpoint, path, remedy=_GET)
     network = ITracker()
     own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     given = {name: tuple(getattr(value, "shape", ())) for name, value in state.items()}
     if own != given:
         reshaped = [name for name in own.keys() & given.keys() if own[name] != given[name]]
         raise ValueError(f"{path}: not iTracker's weights; missing: {_names(own.keys() - given.keys())}; unexpected: "
-                         f"{_names(given.keys() - own.keys())}; of another shape: {_names(reshaped)}")
+                         f"{_names(given.keys() - own.keys())}; of another shape: {_names(reshaped)}; {_GET}")
+    check_state(state, path)
+    check_learned(state, path)
     network.load_state_dict(state)
     return network
 

@@ -197,7 +197,7 @@ class Lite0Encoder(EMLEncoder):
     """
 
     smallest = SMALLEST
-    view_size = (240, 320)
+    view_size = (192, 256)
 
     def __init__(self, *, pretrained: bool = True, freeze_norm: bool = False, readout_kernel: int = 3, upsampling: str = "nearest") -> None:
         channels = [STAGES[stage - 1][0] for stage in READOUT_STAGES]

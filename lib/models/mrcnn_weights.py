@@ -63,9 +63,10 @@ def _options(state: State, path: Path) -> dict:
         hidden, features = state["fusion.weight"].shape
         streams, rest = divmod(features, hidden)
     except (KeyError, IndexError, ValueError, ZeroDivisionError):  # an entry that is absent, of no or other axes, or empty
-        raise ValueError(f"{path}: no Mr-CNN; missing: streams.0.conv1.weight, fusion.weight and so on; found: {_names(state)}") from None
-    if rest or not 1 <= streams <= len(SQUARES):
-        raise ValueError(f"{path}: no Mr-CNN; fusion.weight is {hidden} x {features}, expected once, twice or three times as many columns as rows")
+        raise ValueError(f"{path}: no Mr-CNN; missing: streams.0.conv1.weight, fusion.weight and so on; found: {_names(state)}; {MINE}") from None
+    if rest or not 1 <= streams <= len(SQUARES) or not min(widths):
+        raise ValueError(f"{path}: no Mr-CNN; fusion.weight is {hidden} x {features}, expected once, twice or three times as many columns "
+                         f"as rows, and no layer without weights; {MINE}")
     shared = streams > 1 and not any(name.startswith("streams.1.") for name in state)
     return {"streams": streams, "widths": widths, "hidden": hidden, "share_streams": shared,
             "blur": any(name.startswith("blurs.") for name in state)}
@@ -79,7 +80,8 @@ def _squares(squares: Sequence[int] | None, streams: int, path: Path) -> tuple[i
                          f"--squares {','.join(map(str, (SQUARES[0], SQUARES[-1])[:streams]))}, say")
     squares = SQUARES if squares is None else tuple(squares)
     if len(squares) != streams or squares != tuple(side for side in SQUARES if side in squares):
-        raise ValueError(f"{what}, so squares must be {streams} of 400, 250, 150 in this order, got {', '.join(map(str, squares)) or 'none'}")
+        raise ValueError(f"{what}, so squares must be {streams} of 400, 250, 150 in this order, got "
+                         f"{', '.join(map(str, squares)) or 'none'}; give such squares")
     return squares
 
 
@@ -89,7 +91,8 @@ def _compare(own: State, given: State, path: Path) -> None:
     unexpected = [name for name in given if name not in own]
     reshaped = [name for name in own if name in given and own[name].shape != given[name].shape]
     if missing or unexpected or reshaped:
-        raise ValueError(f"{path}: no Mr-CNN; missing: {_names(missing)}; unexpected: {_names(unexpected)}; of another shape: {_names(reshaped)}")
+        raise ValueError(f"{path}: no Mr-CNN; missing: {_names(missing)}; unexpected: {_names(unexpected)}; of another shape: "
+                         f"{_names(reshaped)}; {MINE}")
 
 
 def _names(names) -> str:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
+from lib.data.observers import leave_one_out
+from lib.metrics import saliency as metrics
 from lib.metrics.saliency import density_map
-
 from lib.models.network import RowNetwork, declared
 
 GROUND_TRUTH_SIGMA = 19.0  # px: SALICON's maps (salicon-evaluation); its twin's are made with it
@@ -55,6 +56,38 @@ class Ceiling(RowNetwork):
     def forward(self, truth: Tensor, pooled: Tensor) -> Tensor:
         blurred = density_map(truth.double(), sigma=GROUND_TRUTH_SIGMA).to(truth)
         return torch.stack([truth, truth / pooled.clamp_min(1e-12), blurred], dim=1)
+
+
+AT_FIXATIONS = ("nss", "auc", "auc_judd", "auc_shuffled", "ig")  # what an observer's fixations alone are scored by
+CENTRE_SHARE = 0.1  # of the centre bias in the observers' density, for information gain: what nobody has looked at yet is not impossible
+
+
+@declared("other_observers", "baselines")
+class OtherObservers(RowNetwork):
+    """How well people predict one another (`lib.data.observers`): of each picture the mean over observers that are left out.
+
+    It gives no map but scores, (B, 5) float64 in the order of AT_FIXATIONS, which `lib.training.saliency` takes as they are. CC, SIM and
+    KL it has not: one observer has no blurred map. Deviation for information gain: the others' density holds `CENTRE_SHARE` of centre
+    bias. ValueError, one line, for data that do not know whose a fixation is.
+    """
+
+    inputs = ("index", "others", "centre")
+
+    def prepare(self, task) -> None:
+        self.chosen = task.chosen["test"]
+
+    def forward(self, index: Tensor, others: Tensor, centre: Tensor) -> Tensor:
+        """index (B,) among the test pictures; others, centre (B, H, W): fixations on other pictures, and the centre bias."""
+        return torch.stack([self._scores(self.chosen.at(int(i)), *of_one) for i, *of_one in zip(index, others, centre, strict=True)])
+
+    def _scores(self, index: int, others: Tensor, centre: Tensor) -> Tensor:
+        found = []
+        for left in leave_one_out(self.chosen.data, index):
+            density, own = left.others.to(others.device), left.fixations.to(others.device)
+            mixed = (1 - CENTRE_SHARE) * density / density.sum() + CENTRE_SHARE * centre / centre.sum()
+            found.append([metrics.nss(density, own), metrics.auc(density, own), metrics.auc_judd(density, own),
+                          metrics.auc_shuffled(density, own, others), metrics.information_gain(mixed, own, centre, min_max=False)])
+        return torch.tensor(found, dtype=torch.float64, device=others.device).nanmean(0)  # an observer may have looked nowhere else
 
 
 @declared("released_png", "baselines")

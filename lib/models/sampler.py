@@ -392,7 +392,8 @@ class SampledNetwork(nn.Module):
 
     normalize: (mean, std) per channel of what the task network sees. While `blur` is True and the model trains, the resampled
     image is scaled down and up again by a random factor (section 3.3: "It forces the saliency sampler to zoom deeper").
-    The training loop says `set_blur(model, epoch < epochs // 3)`: assigning `blur` would do nothing on a wrapper around the model.
+    The training loop says `set_blur(model, epoch < epochs // 3)`: assigning `blur` to a wrapper around the model does nothing,
+    without a word: the wrapper is torch's and keeps the name to itself (`set_blur` says so when it meets one).
 
     Example:
         >>> zoom = SaliencyZoom(nn.Conv2d(3, 8, 3), task_size=64, view_size=32)
@@ -424,6 +425,8 @@ def set_blur(model: nn.Module, on: bool) -> None:
         >>> model.blur
         True
     """
+    if isinstance(getattr(model, "module", None), nn.Module) and "blur" in vars(model):
+        raise ValueError(f"blur was set on the {type(model).__name__} around the model, where it does nothing; leave that out")
     networks = [module for module in model.modules() if isinstance(module, SampledNetwork)]
     if not networks:
         raise ValueError(f"{type(model).__name__} holds no SampledNetwork, so nothing to blur; build the model with SaliencySampler")

@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
@@ -31,6 +31,10 @@ class ZoomedNetwork(RowNetwork, SampledNetwork):
     """A task network behind a spatial sampler as a row of a table."""
 
     gives_maps = True
+
+    def prepare(self, task) -> None:
+        if hasattr(self.sampler, "prepare"):  # one that takes something from the training data, a fixed map for instance
+            self.sampler.prepare(task)
 
     def blur_input(self, on: bool) -> None:
         self.blur = on
@@ -67,14 +71,18 @@ TASK_NETWORKS = {
     "lite0": Kind(partial(lite0, normalize=False, freeze_norm=True), LITE0_NORMALIZATION),  # from ImageNet's weights; its norms are held
     **{name: Kind(partial(torchvision_network, name)) for name in ("resnet50", "resnet101", "inception_v3")},
 }
+STARTS = {"lite0_contrast": 2.0}  # trunk -> what the sampler's 1x1 convolution weighs its channels by at first, all together; else random values
 CUT = {6: ("stage2", "stage3"), 10: ("stage3",), 14: ()}  # residual blocks that the small trunk lacks
 
 
 def trunk_of(name: str, layers: int = 14) -> nn.Module:
     """The saliency network of 6, 10 or 14 layers ("resnet18"; "scratch_resnet18" from random values), or the small one, cut likewise.
 
-    "lite0": the first three stages of EfficientNet-lite0 with ImageNet's weights.
+    "lite0": the first three stages of EfficientNet-lite0 with ImageNet's weights. "lite0_contrast": the first five, and of them how unlike
+    the rest of the picture each place is.
     """
+    if name == "lite0_contrast":
+        return Contrast(lite0_trunk(5, normalize=False, freeze_norm=True))
     if name == "lite0":
         return lite0_trunk(3, normalize=False, freeze_norm=True)
     if name == "small":
@@ -83,6 +91,29 @@ def trunk_of(name: str, layers: int = 14) -> nn.Module:
             delattr(network, stage)
         return network
     return saliency_network_resnet18(layers, weights=pretrained("resnet18") if name == "resnet18" else None)
+
+
+class Contrast(nn.Module):
+    """|features - their mean over the picture|: a trunk's map (B, C, h, w) as how far each place is from the rest, by channel."""
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.trunk(images)
+        return (features - features.mean(dim=(2, 3), keepdim=True)).abs()
+
+
+def started(zoom: SaliencyZoom, start: float | None) -> SaliencyZoom:
+    """`zoom`, whose 1x1 convolution begins with one weight for all channels, `start` together; None leaves its random values.
+
+    From random values on a pretrained trunk a few hundred steps learn no zoom. With equal weights on a `Contrast` it begins there.
+    """
+    if start is not None:
+        nn.init.constant_(zoom.head.weight, start / zoom.head.in_channels)
+        nn.init.zeros_(zoom.head.bias)
+    return zoom
 
 
 def behind(make: Callable[..., SpatialSampler], task: str, outputs: int) -> ZoomedNetwork:
@@ -131,7 +162,10 @@ def grid_estimator(*, task: str, outputs: int, trunk: str, task_size: int, view_
 
 @declared("sampler", "layer", "backbones")
 def sampler(*, task: str, outputs: int, trunk: str, task_size: int, view_size: int, layers: int = 14, sigma: float = RELEASED_SIGMA) -> ZoomedNetwork:
-    return behind(lambda **normalize: SaliencyZoom(trunk_of(trunk, layers), task_size, view_size, sigma=sigma, **normalize), task, outputs)
+    def make(**normalize) -> SaliencyZoom:
+        return started(SaliencyZoom(trunk_of(trunk, layers), task_size, view_size, sigma=sigma, **normalize), STARTS.get(trunk))
+
+    return behind(make, task, outputs)
 
 
 @declared("oracle", "layer", "backbones", "rivals")

@@ -9,8 +9,9 @@ from lib.report.contents import Report
 from lib.report.page import WORDS, page
 from lib.results.filled import write_text
 from lib.results.grids import latex, markdown
+from lib.results.statistics import METHOD
 
-WIDTHS = (.08, .2, .14, .1, .1, .08, .14, .05)  # of the ledger's columns in LaTeX
+WIDTHS = (.08, .18, .13, .09, .1, .08, .14, .05, .06)  # of the ledger's columns in LaTeX
 
 
 def write_all(report: Report, folder: str | Path) -> list[Path]:
@@ -31,7 +32,7 @@ def write_tables(report: Report, folder: str | Path) -> list[Path]:
 
 def ledger_text(report: Report) -> str:
     """The ledger as Markdown, its counts first."""
-    return f"Claims: {counted(report)}. ±: 95 %, before Holm's correction of p.\n\n{markdown(ledger_grid(report.ledger))}"
+    return f"Claims: {counted(report)}. {METHOD} Before Holm's correction of p.\n\n{markdown(ledger_grid(report.ledger))}"
 
 
 def counted(report: Report) -> str:

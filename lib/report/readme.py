@@ -48,7 +48,7 @@ def chosen(name: str, filled: dict[tuple[str, str], Filled], *, show: tuple[str,
         called = ("paper", "ours", "ours − paper", f"paper − {one.table.reference}", f"ours − {one.table.reference}")
         at = {what: i for i, what in enumerate(called)}
         places = [at[what] for what in show]
-        headings, labels = {column.name: one.heading(column) for column in one.table.columns}, {row.name: row.label for row in one.table.rows}
+        headings, labels = {column.name: one.heading(column) for column in one.columns}, {row.name: row.label for row in one.table.rows}
         head += [(headings[column], called[i].replace("ours", data)) for column in names for i in places]
         for row in rows or list(one.rows):
             cells = [texts(one.cells[row, column], notes=False) if row in one.rows else [NOTHING] * 5 for column in names]

@@ -1,14 +1,18 @@
-"""`python -m lib check`: a reader's own run beside the reference results, column by column.
+"""`python -m lib check`: would a run of the reference's experiments again give what a reader's own run gave?
 
-The rule. Two means agree when they differ by no more than sqrt(half_here^2 + half_reference^2), where half is half the 95 %
-interval that `lib.results.cells` gives: over seeds where several seeds are compared, else over the test samples, whole
-clusters of them where the table says so, and there too where all seeds have the same values (a row that is not trained). An
-interval without a width (a value that does not vary) leaves 1e-6 of the value for rounding. Values that are the same bit for
-bit are "identical".
+The rule. Where both sides saw the same test samples, those are the same on both, and training alone differs. A mean over h seeds here is
+expected within t * sd * sqrt(1/h + 1/k) of the reference's mean over k, with sd the standard deviation between trainings that the
+reference's seeds show (`lib.results.noise`) and t Student's quantile on its degrees of freedom: a prediction interval. Where the samples
+differ (another twin, other photographs) the noise of pictures on both sides is added. A run disagrees
 
-Compared are the seeds that both sides have. Without any in common, all of both where both have several, else one of each.
-Both sides see the same test samples, so their difference varies less than the rule allows for; training noise is in the
-intervals over seeds alone.
+- where one cell lies outside an interval that is widened for all cells together (Bonferroni), or
+- where more networks lie outside their own 95 % interval (widened for their columns) than honest runs have. One in twenty is to be expected, and the
+  binomial distribution says how many are too many. Rows that share a training are one network.
+
+Each errs in at most 2.5 % of honest runs, so 95 of 100 pass on any machine. The first finds a row that is quite another, the second a change
+that moves many rows a little, which no single one of them could prove. A row that nothing trains may differ by rounding alone, 1e-4 of its
+value. Values that are the same bit for bit are "identical". Where the reference has one seed and no row like it has several, it cannot say what
+another training would give: not judged.
 
 Tables, data sets, presets and kinds of device (CPU, CUDA) are never mixed: each combination is a group of its own. A group
 without its counterpart is shown, where something of the same table is there to stand beside, or listed; it is not judged.
@@ -19,19 +23,25 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy import special
 
 from lib import tables
+from lib.files import resolve
 from lib.results.cells import Value, own
 from lib.results.grids import NOTHING
-from lib.results.statistics import Interval
+from lib.results.noise import Known, measure, place
+from lib.results.statistics import LEVEL, METHOD, Component, quantile, total
 from lib.results.store import Group, Item, Rows, Stored, read_folder
-from lib.files import resolve
 from lib.tables.table import Column, Table
 
-RULE = "Two means agree when they differ by no more than the root of the sum of their squared halves (the ± of each)."
-ROUNDING = 1e-6  # of the value, where an interval has no width
-IDENTICAL, AGREES, DISAGREES, NOT_JUDGED = "identical", "agrees", "DISAGREES", NOTHING
-HEAD = ("row", "column", "n", "seed", "reference", "here", "difference", "allowed", "")
+RULE = ("Would the reference's experiments, run again, give this? A mean is expected within t * sd * sqrt(1/seeds here + 1/seeds there) of the "
+        "reference's, with sd the noise of training that its seeds show: \"allowed\" at 95 % for each network. One network in twenty lies "
+        "outside by chance; a run disagrees where more do, or where one cell lies outside an interval that is widened for all cells "
+        "(at 5 % for both rules together).")
+ROUNDING = 1e-4  # of the value, or of its spread over the samples, where nothing is trained
+IDENTICAL, AGREES, OUTSIDE, DISAGREES, NOT_JUDGED = "identical", "agrees", "outside", "DISAGREES", NOTHING
+EACH = (1 - LEVEL) / 2  # of honest runs, by which each of the two rules errs at most
+HEAD = ("row", "column", "n", "seeds", "reference", "here", "difference", "allowed", "")
 
 Seeds = dict[int, Item]  # of one row
 
@@ -45,50 +55,111 @@ class Cell:
     column: Column
     reference: Value | None
     here: Value | None
-    verdict: str
+    same: bool = False  # bit for bit
+    expected: Component | None = None  # the variance of their difference, were it an honest run; None: not known
+    trainings: frozenset[str] = frozenset()  # that show in the row
 
-    def words(self) -> list[str]:
-        """The cell as a line of the printed table."""
-        digits, sides = self.column.digits, [self.reference, self.here]
+    @property
+    def judged(self) -> bool:
+        return self.same or self.expected is not None
+
+    @property
+    def difference(self) -> float:
+        return self.here.interval.mean - self.reference.interval.mean
+
+    def allowed(self, level: float) -> float:
+        """By how much the means of an honest run may differ, but for a share `level` of such runs."""
+        spread = np.sqrt(self.reference.found.pictures.variance * self.reference.samples)
+        rounding = ROUNDING * max(abs(self.reference.interval.mean), float(np.nan_to_num(spread)), 1e-9)
+        return max(rounding, quantile(1 - level / 2, self.expected.df) * float(np.sqrt(self.expected.variance)))
+
+    def within(self, level: float) -> bool:
+        return self.same or abs(self.difference) <= self.allowed(level)  # NaN is not
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All cells together, with the verdict on each; `networks`: those of rows that share a training, each apart."""
+
+    cells: list[Cell]
+
+    @cached_property
+    def count(self) -> int:
+        return sum(cell.judged for cell in self.cells)
+
+    @cached_property
+    def networks(self) -> list[list[Cell]]:
+        rows: dict[tuple, list[Cell]] = {}
+        for cell in (cell for cell in self.cells if cell.judged and cell.trainings):
+            rows.setdefault((cell.group, cell.trainings), []).append(cell)
+        found: list[tuple[Group, frozenset[str], list[Cell]]] = []
+        for (group, trainings), cells in rows.items():
+            alike = [one for one in found if one[0] == group and one[1] & trainings]
+            joined = (group, trainings.union(*(one[1] for one in alike)), cells + [cell for one in alike for cell in one[2]])
+            found = [one for one in found if not any(one is other for other in alike)] + [joined]
+        return [cells for *_, cells in found]
+
+    @cached_property
+    def levels(self) -> dict[int, float]:
+        """By a cell's id: its network's 5 %, shared by its cells."""
+        return {id(cell): (1 - LEVEL) / len(network) for network in self.networks for cell in network}
+
+    @cached_property
+    def outside(self) -> int:
+        """How many networks have a cell outside."""
+        return sum(any(not cell.within(self.levels[id(cell)]) for cell in network) for network in self.networks)
+
+    @property
+    def most(self) -> int:
+        """How many honest runs have outside, but for `EACH` of them."""
+        return int(next((n for n in range(len(self.networks)) if special.bdtrc(n, len(self.networks), 1 - LEVEL) <= EACH), len(self.networks)))
+
+    def verdict(self, cell: Cell) -> str:
+        if not cell.judged:
+            return NOT_JUDGED
+        if cell.same or cell.within(self.levels.get(id(cell), 1 - LEVEL)):
+            return IDENTICAL if cell.same else AGREES
+        return OUTSIDE if cell.within(EACH / self.count) else DISAGREES
+
+    @property
+    def bad(self) -> list[Cell]:
+        """What disagrees: single cells, or all that are outside where too many networks are."""
+        wrong = (DISAGREES, OUTSIDE) if self.outside > self.most else (DISAGREES,)
+        return [cell for cell in self.cells if self.verdict(cell) in wrong]
+
+    def words(self, cell: Cell) -> list[str]:
+        """A cell as a line of the printed table."""
+        digits, sides = cell.column.digits, [cell.reference, cell.here]
         samples, seeds = ([spelt(side) for side in sides if side] for spelt in (lambda side: str(side.samples), lambda side: _list(side.seeds)))
         means = [side.interval.text(digits) if side else NOTHING for side in sides]
-        one, other = (side and side.interval for side in sides)
-        margins = [f"{other.mean - one.mean:+.{digits}f}", f"{allowed(one, other):.{digits}f}"] if one and other else [NOTHING] * 2
-        return [self.row, self.column.name, *(" | ".join(dict.fromkeys(both)) for both in (samples, seeds)), *means, *margins, self.verdict]
+        difference = f"{cell.difference:+.{digits}f}" if all(sides) else NOTHING
+        limit = f"{cell.allowed(self.levels.get(id(cell), 1 - LEVEL)):.{digits}f}" if cell.expected else NOTHING
+        counts = (" | ".join(dict.fromkeys(both)) for both in (samples, seeds))
+        return [cell.row, cell.column.name, *counts, *means, difference, limit, self.verdict(cell)]
 
 
 def _list(seeds: tuple[int, ...]) -> str:
     return ",".join(map(str, seeds))
 
 
-def allowed(reference: Interval, here: Interval) -> float:
-    """By how much two means may differ; a missing or empty interval leaves room for rounding alone."""
-    halves = np.nan_to_num([reference.half, here.half])
-    largest = max(1.0, *np.nan_to_num(np.abs([reference.mean, here.mean])))
-    return max(float(np.hypot(*halves)), ROUNDING * largest)
-
-
-def matching(reference: Seeds, here: Seeds) -> tuple[list[int], list[int]]:
-    """The seeds to compare: the common ones, else all where both have several, else the first of each."""
-    if common := sorted(reference.keys() & here.keys()):
-        return common, common
-    several = len(reference) > 1 and len(here) > 1
-    return tuple(sorted(seeds) if several or not seeds else [min(seeds)] for seeds in (reference, here))
-
-
-def compare(table: Table, group: Group, row: str, column: Column, reference: Seeds, here: Seeds) -> Cell | None:
+def compare(table: Table, group: Group, row: str, column: Column, reference: Seeds, here: Seeds, known: Known) -> Cell | None:
     """One cell; None where neither side has a value of any sample."""
-    sides = [{seed: seeds[seed] for seed in chosen} for seeds, chosen in zip((reference, here), matching(reference, here), strict=True)]
-    one, other = (own(table, {row: seeds}, row, column) for seeds in sides)
-    if not any(side and side.samples for side in (one, other)):
+    one, other = (own(table, {row: seeds}, row, column, known) for seeds in (reference, here))
+    if not one and not other:
         return None
-    verdict = NOT_JUDGED
-    if one and other:
-        same = [sides[0].keys() == sides[1].keys()] + [np.array_equal(*(column.samples(side[seed].values) for side in sides), equal_nan=True)
-                                                       for seed in sides[0].keys() & sides[1].keys()]
-        near = abs(other.interval.mean - one.interval.mean) <= allowed(one.interval, other.interval)  # NaN does not agree
-        verdict = IDENTICAL if all(same) else AGREES if near else DISAGREES
-    return Cell(group, row, column, one, other, verdict)
+    common = reference.keys() & here.keys()
+    same = bool(one and other and here.keys() <= reference.keys()) and all(
+        np.array_equal(*(column.samples(side[seed].values) for side in (reference, here)), equal_nan=True) for seed in common)
+    expected = _expected(one, other, known.of(row, column.name).one, _fingerprints(reference) == _fingerprints(here)) if one and other else None
+    return Cell(group, row, column, one, other, same, expected, table.trainings(row))
+
+
+def _expected(reference: Value, here: Value, noise: Component | None, same_data: bool) -> Component | None:
+    """The variance of the difference between an honest run and the reference."""
+    if noise is None:
+        return None
+    training = Component(noise.variance * (1 / len(reference.seeds) + 1 / len(here.seeds)), noise.df)
+    return training if same_data else total([training, reference.found.pictures, here.found.pictures])
 
 
 # --- groups -------------------------------------------------------------------------------------------------------------
@@ -102,12 +173,13 @@ class Section:
     group: Group
     reference: Rows
     here: Rows
+    known: Known
 
     @cached_property
     def cells(self) -> list[Cell]:
         """Every row that was run here, in every column; where none was, the reference's."""
-        found = [compare(self.table, self.group, row.name, column, self.reference.get(row.name, {}), self.here.get(row.name, {}))
-                 for row in self.table.rows for column in self.table.columns
+        found = [compare(self.table, self.group, row.name, column, self.reference.get(row.name, {}), self.here.get(row.name, {}), self.known)
+                 for row in self.table.rows for column in self.table.columns_of(self.group.preset)
                  if row.name in self.here or (row.name in self.reference and not self.here)]
         return [cell for cell in found if cell is not None]
 
@@ -118,7 +190,10 @@ class Section:
         if not self.reference:
             return ["Here only: the reference has nothing of this group. Not judged."]
         alone = (("In the reference only", self.reference.keys() - self.here.keys()), ("Here only", self.here.keys() - self.reference.keys()))
-        return [self._data(), *(f"{title}: {', '.join(row.name for row in self.table.rows if row.name in rows)}." for title, rows in alone if rows)]
+        unknown = [] if any(cell.expected for cell in self.cells) else [
+            "The reference has one seed: what another training gives is not known. Not judged."]
+        named = ((title, ", ".join(row.name for row in self.table.rows if row.name in rows)) for title, rows in alone if rows)
+        return [self._data(), *unknown, *(f"{title}: {names}." for title, names in named)]
 
     def _data(self) -> str:
         """Whether both sides saw the same data, by their fingerprints."""
@@ -129,10 +204,9 @@ class Section:
             return f"The {kind} are not the same bytes (their fingerprints differ) for: {', '.join(unlike)}."
         return f"Same {kind} (fingerprints agree)."
 
-    def text(self) -> str:
-        meaning = "; ".join(sorted({side.over for cell in self.cells for side in (cell.reference, cell.here) if side}))
-        heading = f"{self.table.title} ({', '.join((self.table.name, *self.group[1:4]))}); ±: 95 % {meaning}"
-        return "\n".join([heading, *self.notes(), *aligned([HEAD, *(cell.words() for cell in self.cells)])])
+    def text(self, judged: Judged) -> str:
+        heading = f"{self.table.title} ({', '.join((self.table.name, *self.group[1:4]))})"
+        return "\n".join([heading, *self.notes(), *aligned([HEAD, *(judged.words(cell) for cell in self.cells)])])
 
 
 def _fingerprints(seeds: Seeds) -> set[str]:
@@ -142,11 +216,11 @@ def _fingerprints(seeds: Seeds) -> set[str]:
 def sections(names: list[str], reference: Stored, here: Stored) -> Iterator[Section]:
     """Every group of the tables `names` of whose data set and preset something was run here, devices apart."""
     sides = [{(table.name, group): rows for table, group, rows in side.filled()} for side in (reference, here)]
-    places = {(name, *group[1:3]) for name, group in sides[1]}
+    places, known = {(name, *group[1:3]) for name, group in sides[1]}, measure(reference.groups)
     for name in names:
         found = sorted((group for table, group in sides[0].keys() | sides[1].keys() if table == name and (name, *group[1:3]) in places))
         for group in found:
-            yield Section(tables.get(name), group, *(side.get((name, group), {}) for side in sides))
+            yield Section(tables.get(name), group, *(side.get((name, group), {}) for side in sides), known.get(place(group), Known()))
 
 
 def aligned(lines: list) -> list[str]:
@@ -172,14 +246,15 @@ def report(names: list[str], *, preset: str = "demo", results_dir: str = "result
             raise ValueError("; ".join([f"{folder}: no finished row with preset {preset!r} (try {remedy})", *lines]))
     shown = list(sections(names, reference, here))
     cells = {(cell.group, cell.row, cell.column.name): cell for section in shown for cell in section.cells}  # some tables share rows
-    text, agree = verdicts(list(cells.values()))
-    parts = [RULE, *(section.text() for section in shown), *_not_run(names, reference, here), "\n".join([*lines, text])]
+    judged = Judged(list(cells.values()))
+    text, agree = verdicts(judged)
+    parts = [f"{RULE} {METHOD}", *(section.text(judged) for section in shown), *_not_run(names, reference, here), "\n".join([*lines, text])]
     return "\n\n".join(parts), agree and not (here.problems or reference.problems)
 
 
 def _read(folder: str, preset: str) -> Stored:
     if not resolve(folder).is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder")
+        raise FileNotFoundError(f"{folder}: no such folder; give the one that holds runs/")
     return read_folder(resolve(folder), preset=preset)
 
 
@@ -191,18 +266,17 @@ def _not_run(names: list[str], reference: Stored, here: Stored) -> list[str]:
     return ["\n".join(["In the reference only, nothing of it was run here:", *lines])] if left else []
 
 
-def verdicts(cells: list[Cell]) -> tuple[str, bool]:
+def verdicts(judged: Judged) -> tuple[str, bool]:
     """The last lines: all cells agree, or those that do not; and whether all do. Where none was compared, they do not."""
-    judged = [cell for cell in cells if cell.verdict != NOT_JUDGED]
-    bad = [cell for cell in judged if cell.verdict == DISAGREES]
-    same = sum(cell.verdict == IDENTICAL for cell in judged)
-    if not judged:
+    count, same = judged.count, sum(cell.same for cell in judged.cells)
+    networks = f"{judged.outside} of {len(judged.networks)} networks outside their 95 % interval, where honest runs have at most {judged.most}"
+    if not count:
         return "Nothing was compared: the two folders have no row in common on the same data set and kind of device.", False
-    if not bad:
-        return f"All {len(judged)} cells agree with the reference; {same} of them are identical.", True
-    lines = [f"{len(bad)} of {len(judged)} cells do not agree with the reference ({same} identical):"]
-    for cell in bad:
-        _, column, _, _, reference, here, difference, limit, _ = cell.words()
+    if not judged.bad:
+        return f"All {count} cells agree with the reference; {same} of them are identical; {networks}.", True
+    lines = [f"{len(judged.bad)} of {count} cells do not agree with the reference ({same} identical; {networks}):"]
+    for cell in judged.bad:
+        _, column, _, _, reference, here, difference, limit, _ = judged.words(cell)
         lines.append(f"  {', '.join(cell.group[:4])}: {cell.row}, {column}: {here} here, {reference} in the reference; "
                      f"difference {difference}, allowed {limit}")
     return "\n".join(lines), False

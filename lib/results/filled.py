@@ -12,13 +12,14 @@ import pandas as pd
 
 from lib.results.cells import Cell, Value, cell, versus
 from lib.results.grids import NOTHING, Grid, Mark, Text, grid, latex, markdown, minus
+from lib.results.noise import Known, known
 from lib.results.records import Record
+from lib.results.statistics import METHOD, REFERENCE
 from lib.results.store import MEANINGLESS, Group, Rows
 from lib.tables.table import Column, Table
 from lib.training.checkpoint import replace_atomically
 
-LEGEND = ("± is half of a 95 % interval, and beside it stands what it is over, and how many: for one seed a bootstrap over test samples, or over "
-          "whole clusters of them (subjects); for several seeds Student's t over the seeds. Differences between rows are paired, sample by sample.")
+LEGEND = f"{METHOD} Beside it stands how many of them there are."
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Filled:
     def stem(self) -> str:
         """The name of its files."""
         return f"{self.table.name}-{self.group.dataset}-{self.group.preset}{self.suffix}"
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """Those that this preset's table has."""
+        return self.table.columns_of(self.group.preset)
 
     @cached_property
     def records(self) -> list[Record]:
@@ -70,12 +76,25 @@ class Filled:
         tests = ", ".join(dict.fromkeys(f"{'' if self.table.row(record.row).variant == 'main' else 'for the control '}{record.n} test {record.unit}"
                                         for record in self.records))
         count = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}{' (not all rows have all of them)' * bool(self.fewer)}"
-        over = sorted({value.over for one in self.cells.values() if (value := one.ours) and np.isfinite(value.interval.half)}, reverse=True)
+        shown = [one.ours for one in self.cells.values() if one.ours and np.isfinite(one.ours.interval.half)]
+        over = {value.found.varies(self.table.over) for value in shown}
         parts = ["Preset smoke: THESE NUMBERS MEAN NOTHING, they show that everything runs."] if self.group.preset == MEANINGLESS else []
         parts.append(f"{self.table.paper}. Data: {self.group.data}, {tests}; preset {self.group.preset}, {self.group.device}, {count}.")
         parts += ["The data are synthetic: values are not comparable with the paper's, only their order and signs."] if self.group.is_twin else []
-        parts += [f"±: 95 % {', '.join(over)}."] if over else []
+        parts += [self.table.caveats[self.group.preset]] if self.group.preset in self.table.caveats and not self.group.is_twin else []
+        parts += [f"±: 95 %, over {'; '.join(sorted(over))}."] if over else []
+        parts += [f"The noise of training is that of the reference's seeds {', '.join(map(str, self.known.seeds))}."] if self.borrows else []
         return " ".join(parts)
+
+    @cached_property
+    def known(self) -> Known:
+        """What is known of the noise of training."""
+        return known(self.group, self.rows)
+
+    @property
+    def borrows(self) -> bool:
+        """Whether a row of one seed takes the reference's noise."""
+        return any(one.ours and one.ours.found.trainings == REFERENCE for one in self.cells.values())
 
     def warnings(self) -> list[str]:
         """Results of different code or versions in one table."""
@@ -95,8 +114,8 @@ class Filled:
     @cached_property
     def cells(self) -> dict[tuple[str, str], Cell]:
         """By row and column, in the table's order."""
-        return {(row.name, column.name): cell(self.table, self.rows, row.name, column)
-                for row in self.table.rows if row.name in self.rows for column in self.table.columns}
+        return {(row.name, column.name): cell(self.table, self.rows, row.name, column, self.known)
+                for row in self.table.rows if row.name in self.rows for column in self.columns}
 
     @property
     def compared(self) -> bool:
@@ -107,11 +126,11 @@ class Filled:
         """One line for each row; up to five cells for each column where a row has a published value, else one; then the marks."""
         other = self.table.reference.replace("_", " ")
         names = ("paper", "ours", "ours − paper", f"paper − {other}", f"ours − {other}") if self.compared else ("ours",)
-        head = [("", ""), *((self.heading(column), name) for column in self.table.columns for name in names), ("", "claims")]
+        head = [("", ""), *((self.heading(column), name) for column in self.columns for name in names), ("", "claims")]
         lines = []
         for row in (row for row in self.table.rows if row.name in self.rows):
             line: list[Text | str] = [Text(row.label)]
-            for column in self.table.columns:
+            for column in self.columns:
                 shown = texts(self.cells[row.name, column.name], notes=notes)
                 line += shown if self.compared else [shown[1]]
             bears = self.marks.get(row.name, ()) if marks else ()
@@ -121,27 +140,27 @@ class Filled:
     def comparisons(self, *, notes: bool = True) -> Grid:
         """Rows minus rows: the table's own comparisons; where `main` has no room for them, every row minus the reference first."""
         lines = [[f"{self.table.row(name).label} − {self.table.row(other).label}",
-                  *(text(value, column, sign=True, notes=notes) for value, column in zip(found, self.table.columns, strict=True))]
+                  *(text(value, column, sign=True, notes=notes) for value, column in zip(found, self.columns, strict=True))]
                  for (name, other), found in self.pairs.items()]
-        return grid(["", *map(self.heading, self.table.columns)], lines)
+        return grid(["", *map(self.heading, self.columns)], lines)
 
     @cached_property
     def pairs(self) -> dict[tuple[str, str], list[Value | None]]:
         """The differences of `comparisons`, one for each column."""
         chosen = [] if self.compared else [(row.name, self.table.reference) for row in self.table.rows if row.name in self.rows]
-        found = {pair: [versus(self.table, self.rows, *pair, column) for column in self.table.columns]
+        found = {pair: [versus(self.table, self.rows, *pair, column, self.known) for column in self.columns]
                  for pair in dict.fromkeys([*chosen, *self.table.comparisons])}
         return {pair: values for pair, values in found.items() if any(values)}
 
     def quoted(self) -> Grid:
         """Published rows that none of ours stands for, with their sources."""
-        lines = [[row.label, *(number(row.values.get(column.name), column) for column in self.table.columns), row.source]
+        lines = [[row.label, *(number(row.values.get(column.name), column) for column in self.columns), row.source]
                  for row in self.table.quoted]
-        return grid(["", *map(self.heading, self.table.columns), "source"], lines)
+        return grid(["", *map(self.heading, self.columns), "source"], lines)
 
     def heading(self, column: Column) -> str:
         """A column's name with its unit, and an arrow to where better is if the columns differ in that."""
-        differ = {True, False} <= {one.lower_is_better for one in self.table.columns} and column.lower_is_better is not None
+        differ = {True, False} <= {one.lower_is_better for one in self.columns} and column.lower_is_better is not None
         return f"{column.name}{f' ({column.unit})' * bool(column.unit)}{(' ↓' if column.lower_is_better else ' ↑') * differ}"
 
     def frame(self) -> pd.DataFrame:
@@ -156,9 +175,10 @@ class Filled:
     def _numbers(self, one: Cell, ours: Value, versus: Value | None) -> dict:
         return {"row": one.row.name, "label": one.row.label, "variant": one.row.variant, "column": one.column.name, "quantity": one.column.axis,
                 "lower_is_better": one.column.lower_is_better, "paper": one.paper, **_bounds("ours", ours), **_bounds("versus_reference", versus),
-                "paper_versus_reference": one.paper_versus, "n": ours.interval.n, "interval_over": ours.interval.over, "samples": ours.samples,
+                "paper_versus_reference": one.paper_versus, "n": ours.interval.n,
+                "interval_over": ours.found.varies(ours.interval.over), "samples": ours.samples,
                 "unit": ours.unit, "seeds": len(ours.seeds), "versus_reference_n": versus.interval.n if versus else 0,
-                "versus_reference_over": versus.interval.over if versus else "", "dataset": self.group.dataset,
+                "versus_reference_over": versus.found.varies(versus.interval.over) if versus else "", "dataset": self.group.dataset,
                 "is_twin": self.group.is_twin, "preset": self.group.preset, "device": self.group.device}
 
     # --- as files -------------------------------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """Puts a finished run into results/reference: `python -m lib.results.publish RESULTS`. For those who publish a release.
 
     records/<table>/<dataset>-<preset>/<row>-seed<k>.json, .npz     every record that holds, but for the host's name, with its values
-    tables/                                                         as `python -m lib report` wrote them
+    tables/                                                         as `python -m lib report` writes them, of these records
     notebooks/                                                      executed, their pictures as JPEG: tracked files must stay small
     figures/                                                        those of `FIGURES`, with 256 colours
+    noise.json                                                      by how much trainings differ (lib/results/noise.py)
     weights/                                                        those of `WEIGHTS`, with SHA256SUMS
 
 What was there before goes. Smoke runs are left out.
@@ -22,6 +23,8 @@ from pathlib import Path
 import nbformat
 from PIL import Image
 
+from lib import claims, report
+from lib.results import noise
 from lib.results.records import ROOT
 from lib.results.store import MEANINGLESS, Item, Stored, read_folder
 
@@ -115,8 +118,15 @@ def publish(results: Path, reference: Path = REFERENCE) -> Stored:
     put_weights(stored, reference / "weights")
     put_figures(results / "figures", reference / "figures")
     put_notebooks(results / "notebooks", reference / "notebooks")
-    shutil.copytree(results / "tables", reference / "tables", ignore=shutil.ignore_patterns("*smoke*"))
+    derive(reference)
     return stored
+
+
+def derive(reference: Path = REFERENCE) -> None:
+    """What follows from the reference's records: the noise of training first, then the tables, whose intervals need it."""
+    noise.write(claims.reference_noise(claims.ledger(), read_folder(reference).groups), reference / noise.FILE.name)
+    shutil.rmtree(reference / "tables", ignore_errors=True)
+    report.write_tables(report.collect(reference), reference / "tables")
 
 
 if __name__ == "__main__":

@@ -52,7 +52,8 @@ class Run:
 
     def __init__(self, table: Table, chosen: Settings, *, processes: Processes = ALONE, sink: Sink | None = None):
         self.table, self.settings, self.processes, self.sink = table, chosen, processes, sink
-        self.preset = table.presets[chosen.preset]
+        preset = table.presets[chosen.preset]
+        self.preset = table.fit(preset, chosen.data_dir) if table.fit else preset
         self.store = RecordStore(chosen.results_dir, table=table.records or table.name, dataset=chosen.dataset, preset=chosen.preset)
         self.results: dict[str, list[Result]] = {}
         self.surveyed: dict[str, dict[str, str]] = {}  # fingerprints of each variant's data, where somebody has opened them

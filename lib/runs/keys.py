@@ -10,6 +10,7 @@ default is not in the key, so a new option of a network leaves what lies there a
 
 import functools
 import hashlib
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import fields
@@ -42,9 +43,11 @@ def recipe_of(recipe: Recipe) -> dict[str, Any]:
 
 
 def preparation(table: Table, preset: Any, *, test: bool) -> dict[str, Any]:
-    """How the data are prepared: the arguments of the table's `open`, those of the test data or those of all."""
-    found = plain(arguments(table.open, preset, {}), f"table {table.name}")
-    return {name: value for name, value in sorted(found.items()) if name.startswith(TEST_ONLY) == test}
+    """How the data are prepared: the arguments of the table's `open`, those of the test data or those of all; not what is at its default."""
+    usual = {one.name: one.default for one in inspect.signature(table.open).parameters.values()}
+    found = {name: value for name, value in arguments(table.open, preset, {}).items()
+             if usual[name] is inspect.Parameter.empty or value != usual[name]}
+    return {name: value for name, value in sorted(plain(found, f"table {table.name}").items()) if name.startswith(TEST_ONLY) == test}
 
 
 def opening(table: Table) -> Callable:

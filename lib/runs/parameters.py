@@ -24,7 +24,7 @@ class Parameter:
 
 
 PARAMETERS = {one.name: one for one in (
-    Parameter("preset", "--preset", "demo", "smoke (seconds a row, its numbers mean nothing), demo, or paper"),
+    Parameter("preset", "--preset", "demo", "smoke (seconds a row, its numbers mean nothing), demo, photos (real photographs, pretrained lite0), or paper"),
     Parameter("dataset", "--dataset", "twin", "twin, or the name of the real data set; with --data"),
     Parameter("data_dir", "--data", "", "folder of the real data set; with --dataset"),
     Parameter("rows", "--rows", "", "names of rows, separated by commas; all of them by default"),
@@ -103,7 +103,10 @@ def find_device(name: str, *, elsewhere: bool = False) -> "torch.device":
 
     name = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else str(name)
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise ValueError(f"device {name!r} is not one of auto, cpu, cuda, cuda:N")
+        raise ValueError(f"device {name!r} is not one of auto, cpu, cuda, cuda:N" + "; a GPU is called cuda" * (name.lower() in ("gpu", "nvidia")))
     if name.startswith("cuda") and not elsewhere and not torch.cuda.is_available():
         raise ValueError(f"device {name!r}: torch sees no CUDA device here; use device 'cpu'")
+    number = int(name.partition(":")[2] or 0)
+    if name.startswith("cuda") and not elsewhere and number >= torch.cuda.device_count():
+        raise ValueError(f"device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices here, counted from 0; use device 'cuda'")
     return torch.device(name)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lib import tables
 from lib.results.records import SCHEMA, Record, read_record
+from lib.results.schema import OtherVersion
 from lib.runs import keys
 from lib.runs.engine import Run
 from lib.runs.parameters import PARAMETERS, Settings, settings
@@ -38,7 +39,7 @@ class Unopened(Run):
 
     def __init__(self, table: Table, chosen: Settings):
         super().__init__(table, chosen)
-        self.records, self.older = _records(self.store.folder)
+        self.records, self.older, self.damaged = _records(self.store.folder)
         self.surveyed = self._seen()
 
     def fingerprints(self, variant: str) -> dict[str, str]:
@@ -95,18 +96,21 @@ class Unopened(Run):
         return keys.changes(record.depends, json.loads(json.dumps(self.depends(row, seed))))
 
 
-def _records(folder: Path) -> tuple[list[Record], int]:
-    """The records in `folder`, newest first, their values not read; and how many there are of an older version, which are left as they are."""
-    found, older = [], 0
+def _records(folder: Path) -> tuple[list[Record], int, list[str]]:
+    """The records in `folder`, newest first, their values not read; how many are of an older version; and the names of those that are damaged."""
+    found, older, damaged = [], 0, []
     for path in folder.glob("*.json"):
         try:
             item = read_record(path, values=False)
+        except OtherVersion:
+            continue
         except (OSError, ValueError):
+            damaged.append(path.name)
             continue
         older += item.record.schema < SCHEMA
         if item.record.schema == SCHEMA and {"weights", "data"} <= item.record.depends.keys():
             found.append(item)
-    return [item.record for item in sorted(found, key=lambda item: item.time, reverse=True)], older
+    return [item.record for item in sorted(found, key=lambda item: item.time, reverse=True)], older, sorted(damaged)
 
 
 def _made(record: Record, path: Path) -> str:
@@ -153,7 +157,8 @@ def _heading(run: Unopened) -> str:
     chosen = run.settings
     shared = f"; its records are those of {run.table.records}" if run.table.records else ""
     older = f"; {run.older} records of an older version lie there, they are left as they are and not read" if run.older else ""
-    return f"{run.table.name}: {chosen.dataset}, preset {chosen.preset}, {chosen.device.type}{shared}{older}"
+    damaged = f"; {len(run.damaged)} records are damaged ({run.damaged[0]} for one), run their rows again" if run.damaged else ""
+    return f"{run.table.name}: {chosen.dataset}, preset {chosen.preset}, {chosen.device.type}{shared}{older}{damaged}"
 
 
 def _line(state: State) -> str:

@@ -25,21 +25,21 @@ def published(top1: int, top5: int) -> dict[str, float]:
 
 
 ROWS = (
-    Row(name="plain", label="Plain ResNet-101 (RN)", network=zoomed.plain, published=published(60, 83)),
-    Row(name="deformable", label="RN + Deformable Convolutions", network=zoomed.deformable, published=published(44, 69)),
-    Row(name="stn_affine", label="RN + STN", network=zoomed.stn_affine, published=published(60, 83)),
-    Row(name="grid_estimator", label="RN + Grid Estimator", network=zoomed.grid_estimator, published=published(61, 83)),
-    Row(name="stn_tps", label="RN + STN TPS", network=zoomed.stn_tps, published=published(62, 84)),
-    Row(name="cam", label="RN + CAM crop, two passes", network=zoomed.cam, recipe=None, needs=("plain",), published=published(62, 84)),
-    Row(name="sampler", label="RN + Saliency Sampler", network=zoomed.sampler, published=published(65, 86)),
-    Row(name="blur_third", label="RN + Sampler, blur in a third of the epochs", network=zoomed.sampler, changes={"blur": 1 / 3}),
-    Row(name="blur_always", label="RN + Sampler, blur in all epochs", network=zoomed.sampler, changes={"blur": 1.0}),
-    Row(name="same_cost", label="RN at the sampler's cost", network=zoomed.same_cost),
-    Row(name="oracle", label="RN + oracle grid at the box", network=zoomed.oracle),
-    Row(name="inception_plain", label="Plain Inception V3", network=zoomed.plain, options=INCEPTION, published=published(64, 86)),
-    Row(name="inception_sampler", label="Inception V3 + Saliency Sampler", network=zoomed.sampler, options=INCEPTION, published=published(66, 87)),
+    Row(name="plain", label="Plain network", network=zoomed.plain, published=published(60, 83)),
+    Row(name="deformable", label="Deformable convolutions", network=zoomed.deformable, published=published(44, 69)),
+    Row(name="stn_affine", label="STN, affine", network=zoomed.stn_affine, published=published(60, 83)),
+    Row(name="grid_estimator", label="Grid estimator", network=zoomed.grid_estimator, published=published(61, 83)),
+    Row(name="stn_tps", label="STN, TPS", network=zoomed.stn_tps, published=published(62, 84)),
+    Row(name="cam", label="CAM crop, two passes", network=zoomed.cam, recipe=None, needs=("plain",), published=published(62, 84)),
+    Row(name="sampler", label="Saliency sampler", network=zoomed.sampler, published=published(65, 86)),
+    Row(name="blur_third", label="Sampler, blur in a third of the epochs", network=zoomed.sampler, changes={"blur": 1 / 3}),
+    Row(name="blur_always", label="Sampler, blur in all epochs", network=zoomed.sampler, changes={"blur": 1.0}),
+    Row(name="same_cost", label="Plain network at the sampler's cost", network=zoomed.same_cost),
+    Row(name="oracle", label="Oracle grid at the box", network=zoomed.oracle),
+    Row(name="inception_plain", label="Inception: plain network", network=zoomed.plain, options=INCEPTION, published=published(64, 86)),
+    Row(name="inception_sampler", label="Inception: saliency sampler", network=zoomed.sampler, options=INCEPTION, published=published(66, 87)),
     *r.CONTROLS,
-    Row(name="featureless", label="RN + Sampler, pictures blurred until featureless", network=Featureless, recipe=None, needs=("sampler",)),
+    Row(name="featureless", label="Sampler, pictures blurred until featureless", network=Featureless, recipe=None, needs=("sampler",)),
 )
 
 RIVALS = ("deformable", "stn_affine", "grid_estimator", "stn_tps", "cam", "same_cost", "oracle")

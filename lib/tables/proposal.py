@@ -8,7 +8,10 @@ saliency sampler of "Learning to Zoom"), and the release's own choices undone on
 
 The release: timm's defaults, SGD with momentum 0.9, learning rate 0.05, batches of 128, label smoothing 0.1, cosine, 20
 epochs, no augmentation; images not normalised, 1000 outputs for ten classes, Gumbel noise in evaluation too. `paper` keeps
-sizes and recipe; `demo` has crops of 64 px from pictures of 96 (1.5 times the crop, as 336 and 224), a small classifier and
+sizes and recipe. `photos` is for imagenette's photographs as they are resized to 224: pretrained lite0 on crops of 96 px from 144, which
+trains in minutes on a CPU; `photos-resnet18` has the release's ResNet-18 from random values there, on crops of 64 px. Neither recipe was
+tuned: the first are steps enough for a pretrained network, the second what two cores can do. `demo` has crops of 64 px from pictures of
+96 (1.5 times the crop, as 336 and 224), a small classifier and
 AdamW. The four sizes are those of the release scaled by 64/224 as far as three unpadded convolutions allow.
 """
 
@@ -43,8 +46,12 @@ class Preset:
     control: str
     norm: str  # of the head, see ScoringHead
     label_smoothing: float = 0.1
+    test_judge: str = ""  # who says which crop of a photograph shows the object best
 
 
+PHOTOS = ("photos", "photos-resnet18")
+SEEN = ("lite0, with ImageNet's weights, has seen nearly all of these photographs: imagenette's are ImageNet's training pictures but for 134 "
+        "of its val.")
 SMALL = {"task": "small_classifier", "trunk": "small", "layers": 14}
 PRESETS = {
     "smoke": Preset(**SMALL, crop_size=64, sizes=(16, 24, 40, 64), twin="smoke", control="smoke", norm="group",
@@ -53,6 +60,13 @@ PRESETS = {
                    recipe=Recipe(epochs=5, batch_size=16, schedule="wsd")),
     "paper": Preset(task="scratch_resnet18", trunk="scratch_resnet18", layers=10, crop_size=224, sizes=(32, 64, 128, 224), twin="demo", control="control", norm="batch",
                     recipe=Recipe(epochs=20, batch_size=128, optimiser="sgd", lr=0.05, weight_decay=2e-5, schedule="cosine", autocast=True)),
+    "photos": Preset(task="lite0", trunk="lite0_contrast", layers=14, crop_size=96, sizes=(15, 27, 55, 96), twin="demo", control="control",
+                     norm="group",
+                     recipe=Recipe(epochs=3, batch_size=16, lr=1e-3, clip_norm=1.0,
+                                   rates=(("classifier.fc.", 3.0), ("task_network.fc.", 3.0), ("sampler.saliency_network.", 0.1))),
+                     test_judge="lite0"),
+    "photos-resnet18": Preset(task="scratch_resnet18", trunk="scratch_resnet18", layers=10, crop_size=64, sizes=(16, 24, 40, 64), twin="demo",
+                              control="control", norm="group", recipe=Recipe(epochs=10, batch_size=32, lr=1e-3, clip_norm=1.0), test_judge="lite0"),
 }
 
 
@@ -135,11 +149,11 @@ ROWS = (
 
 
 @opens("pictures", "views", "classification", values=("classification values", "proposal values"))
-def open_crops(source: Source, *, crop_size: int, label_smoothing: float) -> Opened:
+def open_crops(source: Source, *, crop_size: int, label_smoothing: float, test_judge: str = "") -> Opened:
     """Pictures of one and a half times the crop's side, as 336 and 224."""
     data = {split: Imagenette(source.root, split) for split in ("train", "val", "test")}
     task = ProposalTask(data, crop_size=crop_size, view_size=crop_size, canvas=Square(crop_size * 3 // 2), label_smoothing=label_smoothing,
-                        cache_dir=source.cache_dir, progress=source.progress)
+                        judge=test_judge, cache_dir=source.cache_dir, progress=source.progress)
     test = data["test"]
     return Opened(task=task, is_twin=test.is_twin, n=len(test), unit="images", notes=(f"images {task.stores['train'].how}", *said_of(test)))
 
@@ -148,9 +162,14 @@ TABLE = Table(
     name="proposal", title="Salience region proposal on imagenette", paper="JasmineLi-805/cse490-DeepLearning-Project, README", rows=ROWS,
     reference="full", presets=PRESETS, open=open_crops,
     twin=Twin(module=twin, name="imagenette", main={"objects": "small"}, control={"objects": "large"}), datasets=("twin", "imagenette"),
+    caveats=dict.fromkeys(PHOTOS, SEEN),
     columns=(Column(name="top-1", metric="top1", quantity="top-1 accuracy", unit="%", lower_is_better=False, digits=1, scale=100),
              Column(name="object shown", metric="shown", quantity="chosen crop shows it", unit="%", lower_is_better=False, digits=1, scale=100),
              Column(name="by chance", metric="shown_by_chance", quantity="crops that show it", unit="%", lower_is_better=None, digits=1, scale=100),
+             Column(name="surest", metric="surest", quantity="chosen crop is the one that lite0 is surest of", unit="%", lower_is_better=False,
+                    digits=1, scale=100, presets=PHOTOS),
+             Column(name="surest by chance", metric="surest_by_chance", quantity="a crop drawn at random is", unit="%", lower_is_better=None, digits=1,
+                    scale=100, presets=PHOTOS),
              Column(name="entropy", metric="entropy", quantity="entropy of the weights", unit="bits", lower_is_better=None)),
     comparisons=(("proposal", "mean"), ("proposal", "random"), ("proposal", "centre"), ("hard", "proposal"), ("argmax", "proposal"),
                  ("noisy", "proposal"), ("sampler", "proposal"), ("released_quiet", "released"), ("released_ten", "released"),

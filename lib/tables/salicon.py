@@ -8,27 +8,30 @@ the published test rows stand apart, quoted.
 Training as released: SGD with momentum 0.9, weight decay 1e-4 on everything, batches of 8, ten epochs, the learning rate
 divided by ten every five; its flag says 0.1, of which the combined loss uses a tenth (0.01) and `--mse` all. Images of
 480x640 in [0, 1], no mean subtracted, half of them mirrored. Ours beside it: validation after every epoch, on images held
-out from training, and the epoch with the best NSS is kept. `demo` has small networks, 120x160 pixels, more epochs and learning
+out from training, and the epoch with the best NSS is kept. `photos` has encoders on lite0 with ImageNet's weights,
+its batch norms held, with bilinear readouts at 192x256; A and B differ in
+the readouts' first values alone. `demo` has small networks, 120x160 pixels, more epochs and learning
 rates of its own, chosen for each loss alike.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from lib.data.mit1003 import MIT1003
 from lib.data.osie import OSIE
-from lib.data.salicon import SALICON
-from lib.data.saliency import fifth_split
+from lib.data.salicon import SALICON, SALICON2014
 from lib.data.saliency_store import Selection
 from lib.data.synthetic import salicon as twin
 from lib.models.emlnet import Decoder, SmallEncoder
 from lib.models.emlnet_nasnet import NasNetEncoder, pretrained_nasnet
 from lib.models.emlnet_weights import encoder_a, encoder_b
+from lib.models.lite0 import Lite0Encoder
 from lib.models.network import declared
 from lib.models.saliency_baselines import Released
-from lib.tables.saliency import CEILING, FLOOR, without_points
+from lib.tables.saliency import CEILING, FLOOR, LISTED, PHOTOS, unpublished_split, without_points
 from lib.tables.table import Column, Opened, Quoted, Row, Source, Table, Twin, opens, said_of
 from lib.training.loop import Recipe
 from lib.training.saliency import SaliencyTask
@@ -38,18 +41,26 @@ from lib.training.saliency import SaliencyTask
 class Preset:
     """Sizes, networks and recipes."""
 
-    family: str  # of the encoders: "small" or "paper"
+    family: str  # of the encoders: "small", "lite0" or "paper"
     size: tuple[int, int]  # of input and output, (height, width)
     twin: str  # key of lib.data.synthetic.salicon.SIZES
     recipe: Recipe  # of the combined loss
     mse: Recipe
     decoder: Recipe
+    small: Recipe = Recipe(epochs=24, batch_size=8, optimiser="sgd", lr=0.01, weight_decay=1e-4, schedule="wsd", step_epochs=5, loss="eml",
+                           keep_best=True)  # of the small encoder beside larger ones: that of `demo`
+    split: str = ""  # of MIT1003, which publishes none: a list of ours, or a fifth of the order
 
 
 def released(lr: float, loss: str, **changes) -> Recipe:
     """The released recipe: lr is the effective learning rate, a tenth of the flag's where the loss is the combined one."""
     return Recipe(**{"epochs": 10, "batch_size": 8, "optimiser": "sgd", "lr": lr, "weight_decay": 1e-4, "schedule": "step", "step_epochs": 5,
                      "loss": loss, "keep_best": True, **changes})
+
+
+def tuned(loss: str) -> Recipe:
+    """Of lite0 with ImageNet's weights: its readouts, which begin with random values, learn ten times as fast."""
+    return Recipe(epochs=5, batch_size=8, lr=3e-4, loss=loss, keep_best=True, rates=(("readout_layers.", 10.0), ("combined.", 10.0)))
 
 
 # `demo`: the same optimiser from random values. Learning rates by validation NSS (seed 0, 15 epochs): combined loss 1.59, 1.65,
@@ -59,6 +70,8 @@ PRESETS = {
                     mse=released(0.5, "mse", epochs=2), decoder=released(0.1, "eml", epochs=1)),
     "demo": Preset(family="small", size=(120, 160), twin="demo", recipe=released(0.01, "eml", epochs=24, schedule="wsd"),
                    mse=released(0.5, "mse", epochs=24, schedule="wsd"), decoder=released(0.1, "eml", epochs=5, schedule="wsd")),
+    "photos": Preset(family="lite0", size=(192, 256), twin="demo", recipe=tuned("eml"), mse=tuned("mse"),
+                     decoder=released(0.1, "eml", epochs=5, schedule="wsd"), split=LISTED.stem),
     "paper": Preset(family="paper", size=(480, 640), twin="demo", recipe=released(0.01, "eml", autocast=True),
                     mse=released(0.1, "mse", autocast=True), decoder=released(0.01, "eml", autocast=True)),
 }
@@ -74,6 +87,8 @@ def encoder(*, family: str, which: str = "a") -> nn.Module:
         torch.manual_seed(torch.initial_seed() + 1)
     if family == "small":
         return SmallEncoder()
+    if family == "lite0":
+        return Lite0Encoder(freeze_norm=True, upsampling="bilinear")
     return encoder_a() if which == "a" else encoder_b()
 
 
@@ -88,6 +103,7 @@ ROWS = (
     Row(name="encoder_a", label="Encoder A, combined loss", network=encoder),
     Row(name="encoder_b", label="Encoder B, combined loss", network=encoder, options={"which": "b"}),
     Row(name="decoder", label="EML-NET: A and B, decoder", network=Decoder, recipe="decoder", needs=("encoder_a", "encoder_b")),
+    Row(name="small", label="Small encoder from random values", network=encoder, options={"family": "small"}, recipe="small", presets=PHOTOS),
     Row(name="released", label="EML-NET as its PNG (blur, 8 bit)", network=Released, recipe=None, needs=("decoder",)),
     Row(name="nasnet", label="NASNet-Large encoder, MSE", network=nasnet, recipe="mse", changes={"step_epochs": 3},  # as its own script says
         presets=("paper",)),
@@ -117,24 +133,30 @@ COLUMNS = (
 # --- data ---------------------------------------------------------------------------------------------------------------
 
 
-def selections(source: Source) -> dict[str, Selection]:
+def selections(source: Source, split: str) -> dict[str, Selection]:
     """Images to train on, to choose by and to test on.
 
     SALICON has no public test fixations: its published validation split is ours to test on, and every tenth image of its
-    training split ours to choose by. The other sets publish no split: `fifth_split` of their order.
+    training split ours to choose by; so of its published examples. The other sets publish no split, see `unpublished_split`.
     """
     if source.dataset in ("twin", "salicon"):
-        train, test = SALICON(source.root, split="train"), SALICON(source.root, split="val")
+        train, test = examples(source.root) or [SALICON(source.root, split=part) for part in ("train", "val")]
         held = [i for i in range(len(train)) if i % 10 == 9]
         return {"train": Selection(train, [i for i in range(len(train)) if i % 10 != 9]), "val": Selection(train, held),
                 "test": Selection(test, range(len(test)))}
     data = {"osie": OSIE, "mit1003": MIT1003}[source.dataset](source.root)
-    return {split: Selection(data, indices) for split, indices in fifth_split(len(data)).items()}
+    return {part: Selection(data, indices) for part, indices in unpublished_split(data, split).items()}
+
+
+def examples(root: Path) -> list[SALICON2014]:
+    """SALICON's examples of 2014, of training and of validation photographs, from two folders of `root`; none where there is the data set itself."""
+    found = [sorted(root.glob(f"*/fixations_{part}2014*examples.json")) for part in ("train", "val")]
+    return [SALICON2014(paths[0]) for paths in found] if all(found) and not (root / "images").exists() else []
 
 
 @opens("pictures", "views", "truth", "saliency", values=("saliency values",))
-def open_saliency(source: Source, *, size: tuple[int, int]) -> Opened:
-    task = SaliencyTask(selections(source), size, cache_dir=source.cache_dir, progress=source.progress)
+def open_saliency(source: Source, *, size: tuple[int, int], split: str = "") -> Opened:
+    task = SaliencyTask(selections(source, split), size, cache_dir=source.cache_dir, progress=source.progress)
     test = task.chosen["test"]
     return Opened(task=task, is_twin=test.data.is_twin, n=len(test), unit="images",
                   notes=(f"images {task.stores['train'].how}", *without_points(task), *said_of(test.data)))
@@ -145,5 +167,5 @@ TABLE = Table(
     reference="centre_bias", columns=COLUMNS, presets=PRESETS, open=open_saliency, twin=Twin(module=twin, name="salicon"),
     datasets=("twin", "salicon", "osie", "mit1003"),
     comparisons=(("encoder_a", "mse"), ("encoder_b", "encoder_a"), ("decoder", "encoder_a"), ("decoder", "encoder_b"), ("released", "decoder"),
-                 ("mse", "ceiling"), ("encoder_a", "ceiling"), ("decoder", "ceiling")),
+                 ("mse", "ceiling"), ("encoder_a", "ceiling"), ("decoder", "ceiling"), ("encoder_a", "small"), ("decoder", "observers")),
     quoted=QUOTED)

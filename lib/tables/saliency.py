@@ -1,7 +1,16 @@
-"""What every table of predicted saliency shares: the rows that train nothing and bound what a network's scores can mean."""
+"""What every table of predicted saliency shares: splits, and the rows that train nothing and bound what a network's scores can mean."""
 
-from lib.models.saliency_baselines import Ceiling, ConstantMap, FromBatch
+import numpy as np
+
+from lib.data.mit1003 import MIT1003
+from lib.data.saliency import SaliencyData, fifth_split
+from lib.data.splits import read_split
+from lib.files import ROOT
+from lib.models.saliency_baselines import Ceiling, ConstantMap, FromBatch, OtherObservers
 from lib.tables.table import Row
+
+LISTED = ROOT / "results" / "reference" / "splits" / "mit1003-400.csv"  # 280, 40 and 80 photographs of which scanpaths are known
+PHOTOS = ("photos",)
 
 FLOOR = (  # what a network has to beat
     Row(name="uniform", label="Uniform", network=ConstantMap, recipe=None),
@@ -9,8 +18,21 @@ FLOOR = (  # what a network has to beat
 )
 CEILING = (  # what none can beat: the density that the twin's fixations were drawn from, and the map of the very fixations
     Row(name="ceiling", label="Ceiling: the true density", network=Ceiling, recipe=None, twin_only=True),
+    Row(name="observers", label="Other observers (leave one out)", network=OtherObservers, recipe=None, presets=PHOTOS),
     Row(name="truth", label="Ground truth's own map", network=FromBatch, options={"name": "density"}, recipe=None),
 )
+
+
+def unpublished_split(data: SaliencyData, listed: str = "") -> dict[str, np.ndarray]:
+    """Of a data set that publishes none: `fifth_split` of its order, or for MIT1003 the `listed` "mit1003-400", where that is asked for.
+
+    The list's photographs are used, and no others. ValueError, one line, where one of them is missing.
+    """
+    if listed not in ("", LISTED.stem):
+        raise ValueError(f"split {listed!r} is not {LISTED.stem}, the only one that is listed; leave it empty")
+    if listed and isinstance(data, MIT1003) and not data.is_twin:
+        return read_split(LISTED, data, complete=False)
+    return fifth_split(len(data))
 
 
 def without_points(task) -> tuple[str, ...]:

@@ -74,6 +74,7 @@ class Column:
     digits: int = 2
     scale: float = 1.0  # 100 makes per cent of a share
     where: Callable[[dict[str, np.ndarray]], np.ndarray] | None = None  # a row's values -> mask over its samples
+    presets: tuple[str, ...] | None = None  # those whose tables show it; None: all
 
     @property
     def axis(self) -> str:
@@ -186,6 +187,8 @@ class Table:
     over: str = "images"
     comparisons: tuple[tuple[str, str], ...] = ()  # pairs of rows that the claims are about: the first minus the second
     quoted: tuple[Quoted, ...] = ()
+    fit: Callable[[Any, Path | None], Any] | None = None  # of a preset and the data's folder (None: the twin's): the preset as these data need it
+    caveats: dict[str, str] = field(default_factory=dict)  # preset -> what must stand with its numbers on real data
     records: str | None = None  # the table whose records are read and written, where two tables share rows
 
     def row(self, name: str) -> Row:
@@ -193,6 +196,20 @@ class Table:
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
+
+    def reference_of(self, name: str) -> str:
+        """The row that row `name` is compared with: the table's reference, within the control the control's."""
+        row = self.row(name)
+        return self.reference if row.variant == "main" else f"{row.variant}_{self.reference}"
+
+    def trainings(self, name: str) -> frozenset[str]:
+        """The rows whose training shows in row `name`: itself if it is trained, and those that it needs."""
+        row = self.row(name)
+        return frozenset([name] if row.trained else []).union(*map(self.trainings, row.needs))
+
+    def columns_of(self, preset: str) -> tuple[Column, ...]:
+        """The columns that a preset's table shows."""
+        return tuple(column for column in self.columns if column.presets is None or preset in column.presets)
 
     def rows_of(self, preset: str, dataset: str) -> list[Row]:
         """The rows that a preset and data set have: only twins have a negative control, or know the answer."""

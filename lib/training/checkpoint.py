@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from lib.files import replace_atomically
+from lib.files.text import one_line
 from lib.models.state_checks import without_prefix
 
 
@@ -82,7 +83,7 @@ def weights_header(path: Path) -> dict | None:
     try:
         with safe_open(path, "pt") as file:
             return json.loads((file.metadata() or {})["header"])
-    except (OSError, ValueError, KeyError, SafetensorError):
+    except (OSError, ValueError, KeyError, RecursionError, SafetensorError):
         return None
 
 
@@ -91,11 +92,12 @@ def load_weights(path: Path, model: torch.nn.Module) -> None:
     try:
         tensors = load_file(path)
     except Exception as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({error})") from None
+        raise ValueError(f"{path}: not a readable safetensors file ({one_line(error)}); remove it and train its row again") from None
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     tensors = tensors if tensors.keys() == wanted.keys() else without_prefix(tensors, path)
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if wanted != found:
         differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-        raise ValueError(f"{path}: does not fit this network; differing: {', '.join(differing[:8])} ({len(differing)} in all)")
+        raise ValueError(f"{path}: does not fit this network; differing: {', '.join(differing[:8])} ({len(differing)} in all); "
+                         "take the weights of this very row, or train it again")
     model.load_state_dict(tensors)

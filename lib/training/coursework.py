@@ -123,7 +123,7 @@ class CourseworkTask(PatchTask):
 def check_split(crops: CourseworkCrops, chosen: dict[str, WholeFile]) -> None:
     """ValueError, one line, where a photograph is in two of the three files, and where all crops are fixated or none is."""
     if len(set(crops.y.tolist())) < 2:
-        raise ValueError(f"{crops.path}: all {len(crops)} crops have the label {int(crops.y[0])}; training needs 0 and 1")
+        raise ValueError(f"{crops.path}: all {len(crops)} crops have the label {int(crops.y[0])}; training needs 0 and 1, copy the file again")
     held = {crops.path: {Path(file).stem for file in crops.files}}
     held |= {one.data.file: {one.data.name(i) for i in range(len(one))} for one in chosen.values()}
     files = list(held)

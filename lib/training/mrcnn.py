@@ -76,8 +76,10 @@ class PatchTask(SaliencyTask):
     def values(self, output: Tensor, batch: Batch, maps=None) -> dict[str, Tensor]:
         """Those of `SaliencyTask`, and bristol (B,): the coursework's score, on the map that is scored by CC.
 
-        output: a network's logits (B, 1, 50, 50), or maps (B, C, H, W) that are taken as they are.
+        output: a network's logits (B, 1, 50, 50), or maps (B, C, H, W) or scores (B, 5) that are taken as they are.
         """
+        if output.ndim == 2:
+            return super().values(output, batch, maps)
         if tuple(output.shape[-2:]) == LATTICE:
             output = blurred(torch.sigmoid(output), self.smooth) if self.smooth else torch.sigmoid(output)
         output = enlarge(output, tuple(batch["density"].shape[-2:]))

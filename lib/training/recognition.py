@@ -9,7 +9,8 @@ from torch import Tensor
 from lib.data.canvas import Square
 from lib.data.cub200 import HEAD, head_box
 from lib.data.recognition import Pictures
-from lib.models.sampler import Sampled, identity_grid
+from lib.models.grids import distortion
+from lib.models.sampler import Sampled, folds, identity_grid
 from lib.training.classification import ClassificationTask
 from lib.training.gaze import box_magnification
 from lib.training.loop import Batch
@@ -25,7 +26,8 @@ class RecognitionTask(ClassificationTask):
     box_magnification, head_magnification (where heads are annotated), detail_magnification (twins) and parts_magnification (B,),
     linear, 1 = uniform; saliency_in_box (B,), the share of the saliency inside the animal's box, and box_share (B,), the box's share
     of the picture: what a uniform map has.
-    And displacement (B,): how far the grid's points are from the uniform grid's on average, in sides of the picture.
+    And displacement (B,): how far the grid's points are from the uniform grid's on average, in sides of the picture. anisotropy (1 = none),
+    shear (degrees): the worst that the grid does to the animal, or to the whole picture where no box is known. folds (B,): share of its cells.
     """
 
     def more_columns(self, data: Pictures, canvas: Square) -> dict[str, Tensor]:
@@ -68,6 +70,7 @@ class RecognitionTask(ClassificationTask):
         side = batch["image"].shape[-1]
         moved = (maps.grid - identity_grid(tuple(maps.grid.shape[1:3]), like=maps.grid)).norm(dim=-1).mean((1, 2)) / 2  # (B,)
         values = {"displacement": moved.double(), "box_magnification": box_magnification(maps.grid, batch["box"][:, None], (side, side))}
+        values |= worst_distortion(maps.grid, batch["box"] / side)
         if "head" in batch:
             values["head_magnification"] = box_magnification(maps.grid, batch["head"][:, None], (side, side))
         if "detail" in batch:
@@ -78,6 +81,20 @@ class RecognitionTask(ClassificationTask):
             box = batch["box"] / side
             values |= {"saliency_in_box": inside(maps.saliency, box), "box_share": inside(torch.ones_like(maps.saliency), box)}
         return values
+
+
+def worst_distortion(grid: Tensor, box: Tensor) -> dict[str, Tensor]:
+    """The largest anisotropy and shear (B,) of `grid` (B, h, w, 2) among the pixels that show `box` (B, 4), (x, y, w, h) in [0, 1], and its folds.
+
+    Of all pixels where the box is unknown or not shown. Anisotropy is cut at 100, where a cell has no area left.
+    """
+    places, low, high = (grid + 1) / 2, box[:, None, None, :2], box[:, None, None, :2] + box[:, None, None, 2:]
+    shown = ((places >= low) & (places < high)).all(-1)  # (B, h, w), False for NaN
+    shown = shown | ~shown.flatten(1).any(1)[:, None, None]
+    measured = distortion(grid.double())
+    worst = {name: torch.where(shown, part.nan_to_num(100, posinf=100).clamp(max=100), 0).amax((1, 2))
+             for name, part in (("anisotropy", measured.anisotropy), ("shear", measured.shear))}
+    return worst | {"folds": folds(grid.double())}
 
 
 def around(points: Tensor, side: int) -> Tensor:

@@ -18,6 +18,9 @@ from torch.nn.functional import interpolate
 from lib.data.saliency_store import FullSize, GroundTruth, Selection
 from lib.data.store import ImageStore, Progress
 from lib.metrics import saliency as metrics
+from lib.models.grids import zoom_at
+from lib.models.saliency_baselines import AT_FIXATIONS
+from lib.models.sampler import Sampled
 from lib.training.loop import Batch
 from lib.training.processes import WHOLE, Share
 from lib.training.saliency_losses import emlnet_loss_parts, mse
@@ -61,10 +64,10 @@ class SaliencyTask:
         """view (B, 3, h, w) uint8; density and fixations (B, h, w), for test (B, H, W); for test also centre, others and truth."""
         plan = self._plan(split, batch_size, generator)
         for whole, (indices, _, view) in zip(plan, self.stores[split].batches([share.of(part) for part in plan]), strict=True):
-            batch = {"index": torch.from_numpy(np.asarray(indices)), "view": view} | self._truth(split, indices)
+            batch = {"index": torch.from_numpy(np.asarray(indices)), "view": view} | self._more(split, indices) | self._truth(split, indices)
             if split != "test" and generator is not None and self.flip:
                 mirrored = share.of(torch.rand(len(whole), generator=generator) < 0.5)
-                for name in ("view", "density", "fixations"):
+                for name in batch.keys() & {"view", "image", "density", "fixations"}:
                     shape = (-1,) + (1,) * (batch[name].ndim - 1)
                     batch[name] = torch.where(mirrored.view(shape), batch[name].flip(-1), batch[name])
             yield batch
@@ -76,6 +79,10 @@ class SaliencyTask:
             sizes = self.full.sizes
             plan = [part[[sizes[i] == size for i in part]] for part in plan for size in dict.fromkeys(sizes[i] for i in part)]
         return plan
+
+    def _more(self, split: str, indices: np.ndarray) -> Batch:
+        """Further inputs of a batch."""
+        return {}
 
     def _truth(self, split: str, indices: np.ndarray) -> Batch:
         """What a batch's images are scored by: density and fixations at `size`; test images by more, see `_full`."""
@@ -101,7 +108,12 @@ class SaliencyTask:
         return LOSSES[loss](output[:, 0], batch["density"], batch["fixations"])
 
     def values(self, output: Tensor, batch: Batch, maps=None) -> dict[str, Tensor]:
-        """nss, cc, sim, kl (B,); for test images also auc, auc_judd, auc_shuffled and ig (bits, over the centre bias)."""
+        """nss, cc, sim, kl (B,); for test images also auc, auc_judd, auc_shuffled and ig (bits, over the centre bias).
+
+        output: maps (B, C, h, w), or scores (B, 5) of a row that makes no map, in the order of AT_FIXATIONS.
+        """
+        if output.ndim == 2:
+            return dict(zip(AT_FIXATIONS, output.unbind(1), strict=True))
         output = enlarge(output, tuple(batch["density"].shape[-2:]))
         at_points, shuffled, against_map = (output[:, i] for i in ((0, 0, 0) if output.shape[1] == 1 else (0, 1, 2)))
         if "others" not in batch:
@@ -112,6 +124,47 @@ class SaliencyTask:
         """NSS, the metric that EML-NET's loss is about; CC where the data set has no fixation points."""
         name = "nss" if np.isfinite(values["nss"]).any() else "cc"
         return float(np.nanmean(values[name]))
+
+
+class FullPictureTask(SaliencyTask):
+    """`SaliencyTask` whose batches hold the photographs too: image (B, 3, H, W) uint8, all of one size.
+
+    They are read whole and averaged down by a whole number, as far as that leaves twice the pixels of `size` along each axis.
+
+    Of networks with a sampler, fixation_zoom (B,): how much larger than in plain resizing it shows the fixated places, linear, a mean.
+    """
+
+    def __init__(self, chosen: dict[str, Selection], size: tuple[int, int], *, cache_dir: Path | None = None,
+                 progress: Progress | None = None, **options):
+        super().__init__(chosen, size, cache_dir=cache_dir, progress=progress, **options)
+        self.pictures = {}
+        for split, one in chosen.items():
+            sizes = np.array([one.data.size(one.at(i)) for i in range(len(one))])
+            if len(np.unique(sizes, axis=0)) > 1:
+                raise ValueError(f"{one.data.root}: has photographs of several sizes, a batch has one; choose a data set of one size, OSIE or SALICON")
+            paths = [one.data.path(one.at(i)) for i in range(len(one))]
+            reduce = max(1, min(int(sizes[0, axis]) // (2 * size[axis]) for axis in (0, 1)))
+            self.pictures[split] = ImageStore(paths, sizes, 8, cache_dir=cache_dir, fingerprint=one.fingerprint, reduce=reduce,
+                                              progress=progress)
+
+    def _more(self, split: str, indices: np.ndarray) -> Batch:
+        return {"image": self.pictures[split].fetch(indices)[0]}
+
+    def values(self, output: Tensor, batch: Batch, maps=None) -> dict[str, Tensor]:
+        zoom = {"fixation_zoom": fixation_zoom(maps.grid, batch["fixations"])} if isinstance(maps, Sampled) else {}
+        return super().values(output, batch) | zoom
+
+
+def fixation_zoom(grid: Tensor, fixations: Tensor) -> Tensor:
+    """The mean linear zoom (B,) at the fixated pixels of `fixations` (B, H, W) by `grid` (B, h, w, 2), float64; NaN without any."""
+    found = []
+    for one, counts in zip(grid, fixations, strict=True):
+        row, column = counts.nonzero(as_tuple=True)
+        places = [at.double() * (2 / (side - 1)) - 1 for at, side in ((column, counts.shape[1]), (row, counts.shape[0]))]
+        zoom = zoom_at(one[None].double(), torch.stack(places, dim=-1)[None])[0]
+        weight = counts[row, column].double() * zoom.isfinite()
+        found.append((zoom.nan_to_num() * weight).sum() / weight.sum())
+    return torch.stack(found)
 
 
 def against_maps(prediction: Tensor, density: Tensor) -> dict[str, Tensor]:

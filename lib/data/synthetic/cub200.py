@@ -29,6 +29,7 @@ SIZES: dict[str, dict[str, int]] = {
     "smoke": {"train": 80, "test": 32},  # five of each species: one for choosing
     "demo": {"train": 1200, "test": 400},
     "control": {"train": 1200, "test": 200},
+    "compare": {"train": 400, "test": 96},  # as somebody's own folder
 }
 GENERA = {"Mock_Warbler": "warbler", "Mock_Finch": "finch", "Mock_Jay": "jay", "Mock_Wader": "wader"}
 DETAILS = {"small": 0.125, "large": 0.3}  # diameter of the detail in body lengths

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.data.files import TWIN_FILE, read_json
+from lib.files import writing
 
 Progress = Callable[[int, int], object]
 
@@ -30,11 +31,12 @@ def write_once(root: str | os.PathLike[str], *, version: int, parameters: dict[s
         return root
     partial = root.parent / f".{root.name}.partial-{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
-        description = {"synthetic": True, **fill(partial), "version": version, "parameters": parameters}
-        write_json(partial / TWIN_FILE, description, indent=1)
-        _move(partial, root, version, parameters)
+        with writing(root):
+            partial.mkdir(parents=True)
+            description = {"synthetic": True, **fill(partial), "version": version, "parameters": parameters}
+            write_json(partial / TWIN_FILE, description, indent=1)
+            _move(partial, root, version, parameters)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return root

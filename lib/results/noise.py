@@ -1,0 +1,185 @@
+"""The noise of training: measured on the seeds of the reference, committed as `results/reference/noise.json`, and read here alone.
+
+A run of one seed cannot know by how much another training would have come out differently. The reference's seeds can: of every mean that a
+table or claim shows (a row in a column, a difference of two rows, a claim's contrast) they give the variance between trainings,
+and what the variances of other rows are like (`lib.results.statistics.priors`). Why not one pooled variance: rows differ too much. In the
+reference of three seeds the standard deviations of one column differ thirtyfold (Table 1, iPad: oracle 0.017 cm, deformable convolutions 0.54).
+
+A run of several seeds has its own; of the file it takes what other rows' variances are like. What is not in the file, is measured on
+the run's own rows, as far as any has several seeds. Kinds of device are not told apart: rounding alone differs.
+"""
+
+import functools
+import json
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from lib.files import ROOT, replace_atomically
+from lib.results.schema import LIMITS
+from lib.results.statistics import Component, Noise, between, mean, priors
+from lib.results.store import Group, Rows, sharing
+from lib.tables.table import Column, Table
+
+FILE = ROOT / "results" / "reference" / "noise.json"
+ABOUT = ("Standard deviation between trainings of each row, difference of rows and claim, by column (of a claim: by contrast): [its own, degrees of "
+         "freedom, that of rows like it, degrees of freedom]. Written by `python -m lib.results.publish`; lib/results/noise.py says what it is for.")
+NOTHING = Noise()
+
+Place = tuple[str, str, str]  # the table whose records these are, data set, preset
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of one table's noise; by what varies (see `difference`, `claimed`) and by column."""
+
+    noise: dict[str, dict[str, Noise]] = field(default_factory=dict)
+    verdicts: dict[str, str] = field(default_factory=dict)  # of the reference, by the claim's key
+    seeds: tuple[int, ...] = ()
+    commits: tuple[str, ...] = ()
+    date: str = ""  # of the newest commit
+    prior_df: float | None = None  # how alike rows' variances are: few degrees of freedom say that they are not
+
+    def of(self, what: str, column: str) -> Noise:
+        """Noise of a row, or of a difference of two; where the reference has not shown it, that of two independent rows."""
+        if found := self.noise.get(what, {}).get(column):
+            return found
+        parts = [self.noise.get(row, {}).get(column, NOTHING).one for row in what.split(BETWEEN)]
+        return Noise(Component(sum(one.variance for one in parts), min(one.df for one in parts))) if all(parts) and parts[1:] else NOTHING
+
+
+BETWEEN = " - "
+
+
+def difference(row: str, other: str) -> str:
+    return f"{row}{BETWEEN}{other}"
+
+
+def claimed(key: str) -> str:
+    return f"claim {key}"
+
+
+def place(group: Group) -> Place:
+    return group.table, group.dataset, group.preset
+
+
+def known(group: Group, rows: Rows) -> Known:
+    """The reference's, where it has the table, data set and preset; else what `rows` themselves tell."""
+    return committed().get(place(group)) or measure({group: rows})[place(group)]
+
+
+# --- measured -----------------------------------------------------------------------------------------------------------
+
+
+def measure(groups: dict[Group, Rows]) -> dict[Place, Known]:
+    """The noise of rows and differences in every group, as far as there are several seeds; claims are added by `lib.claims`."""
+    columns = {group: {column.name: column for table in sharing(group.table) for column in table.columns_of(group.preset)} for group in groups}
+    families = {(group, name): _family(group, rows, column) for group, rows in groups.items() for name, column in columns[group].items()}
+    alike = dict(zip(families, priors(list(families.values())), strict=True))
+    df = next((one.df for one in alike.values() if one), None)
+    found: dict[Place, Known] = {}
+    for group, rows in groups.items():
+        noise: dict[str, dict[str, Noise]] = {}
+        for (at, name), prior in alike.items():
+            for what, one in _means(group, rows, columns[group][name], prior) if at == group else ():
+                noise.setdefault(what, {})[name] = one
+        records = [item.record for seeds in rows.values() for item in seeds.values()]
+        commits = tuple(sorted({record.provenance.get("commit") or "unknown" for record in records}))
+        found[place(group)] = Known(noise, {}, tuple(sorted({record.seed for record in records})), commits, _date(commits), df)
+    return found
+
+
+def _family(group: Group, rows: Rows, column: Column) -> list[Component]:
+    """The variances of all rows that training has a part in."""
+    tables = {row.name: table for table in sharing(group.table) for row in table.rows}
+    found = (between(_per_seed(rows, name, column)) for name in rows if tables[name].trainings(name))
+    return [one for one in found if one and np.isfinite(one.variance)]
+
+
+def _means(group: Group, rows: Rows, column: Column, prior: Component | None) -> Iterable[tuple[str, Noise]]:
+    for table in sharing(group.table):
+        names = [row.name for row in table.rows if row.name in rows]
+        for name in names:
+            if (own := between(_per_seed(rows, name, column))) and np.isfinite(own.variance):
+                yield name, Noise(own, _prior(table, rows, (name,), column, prior))
+        for pair in dict.fromkeys([*((name, table.reference_of(name)) for name in names), *table.comparisons]):
+            if pair[0] != pair[1] and set(pair) <= set(rows):
+                one, other = (dict(zip(rows[name], _per_seed(rows, name, column), strict=True)) for name in pair)
+                own = between([one[seed] - other[seed] for seed in one if seed in other])
+                if own and np.isfinite(own.variance):
+                    yield difference(*pair), Noise(own, _prior(table, rows, pair, column, prior))
+
+
+def _per_seed(rows: Rows, name: str, column: Column) -> list[float]:
+    found = [column.samples(item.values) for item in rows[name].values()]
+    return [np.nan if values is None else mean(values) for values in found]
+
+
+def _prior(table: Table, rows: Rows, names: tuple[str, ...], column: Column, prior: Component | None) -> Component | None:
+    """For a sum of independent rows as many times a row's; none for rows that share a training, or that training does not change."""
+    trainings = [table.trainings(name) for name in names]
+    shared = len(trainings) > 1 and trainings[0] & trainings[1]
+    count = sum(bool(found) and _varies(rows, name, column) for name, found in zip(names, trainings, strict=True))
+    return None if prior is None or shared or not count else replace(prior, variance=count * prior.variance)
+
+
+def _varies(rows: Rows, name: str, column: Column) -> bool:
+    """Whether training can change the column: its values differ between seeds, or all are right and one more seed may not be."""
+    first, *others = (column.samples(item.values) for item in rows[name].values())
+    _, most, complete = LIMITS.get(column.metric, (0, np.inf, False))
+    return complete and np.isfinite(most) or not all(np.array_equal(first, values, equal_nan=True) for values in others)
+
+
+def _date(commits: tuple[str, ...]) -> str:
+    """The day of the newest of them, as far as git knows them here."""
+    try:
+        words = ("git", "-C", str(ROOT), "show", "-s", "--format=%cs", *(commit.removesuffix("-dirty") for commit in commits))
+        return max(subprocess.run(words, capture_output=True, text=True, check=True, timeout=20).stdout.split(), default="")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+# --- as a file ----------------------------------------------------------------------------------------------------------
+
+
+def write(found: dict[Place, Known], path: Path = FILE) -> None:
+    """One line for each row, difference and claim."""
+    def block(where: Place, one: Known) -> str:
+        plain = {what: {column: _plain(noise) for column, noise in columns.items()} for what, columns in one.noise.items()}
+        lines = [f"  {json.dumps(what)}: {json.dumps(columns)}" for what, columns in plain.items()]
+        head = {"table": where[0], "dataset": where[1], "preset": where[2], "commits": one.commits, "date": one.date, "seeds": one.seeds,
+                "prior_df": one.prior_df, "verdicts": one.verdicts}
+        return json.dumps(head)[:-1] + ', "noise": {\n' + ",\n".join(lines) + "}}"
+
+    text = f'{{"about": {json.dumps(ABOUT)},\n"groups": [\n' + ",\n".join(block(*one) for one in found.items()) + "]}\n"
+    json.loads(text)
+    replace_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _plain(noise: Noise) -> list[float]:
+    parts = [part for part in (noise.seeds, noise.prior) if part]
+    return [float(f"{number:.5g}") for part in parts for number in (part.variance**0.5, part.df)]
+
+
+def committed() -> dict[Place, Known]:
+    """The reference's noise; nothing where there is no such file. ValueError, one line, for a damaged one."""
+    return _read(FILE, FILE.stat().st_mtime_ns) if FILE.is_file() else {}
+
+
+@functools.cache
+def _read(path: Path, _: int) -> dict[Place, Known]:
+    try:
+        return {(one["table"], one["dataset"], one["preset"]): _parsed(one) for one in json.loads(path.read_text(encoding="utf-8"))["groups"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: not a file of training noise ({error}); check it out again, or write it with lib.results.publish") from None
+
+
+def _parsed(one: dict) -> Known:
+    def noise(numbers: list[float]) -> Noise:
+        return Noise(*(Component(sd**2, df) for sd, df in zip(numbers[::2], numbers[1::2], strict=True)))
+
+    return Known({what: {column: noise(numbers) for column, numbers in columns.items()} for what, columns in one["noise"].items()},
+                 one["verdicts"], tuple(one["seeds"]), tuple(one["commits"]), one["date"], one["prior_df"])

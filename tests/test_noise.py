@@ -1,0 +1,146 @@
+"""The noise of training: what is committed follows from the reference's records, and a run of one seed is never surer than the reference."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lib import claims, tables
+from lib.claims.verdicts import FAILS, HOLDS, UNDECIDED
+from lib.results import noise
+from lib.results.cells import own, versus
+from lib.results.filled import Filled
+from lib.results.noise import Known, difference
+from lib.results.records import ROOT
+from lib.results.statistics import NONE, REFERENCE, Component, Noise
+from lib.results.store import Stored, read_folder
+
+
+@pytest.fixture(scope="module")
+def groups():
+    return read_folder(ROOT / "results" / "reference").groups
+
+
+@pytest.fixture(scope="module")
+def by_seed(groups):
+    """Each seed of the groups that have several, as somebody's run."""
+    seeds = {group: {seed for found in rows.values() for seed in found} for group, rows in groups.items()}
+    return [{group: {row: {seed: found[seed]} for row, found in groups[group].items() if seed in found} for group in groups if len(seeds[group]) > 1}
+            for seed in sorted(set.union(*seeds.values()))]
+
+
+def test_what_is_committed_follows_from_the_records(groups, tmp_path):
+    """Every number, to the digits that are written; and reading gives what was written."""
+    path = tmp_path / "noise.json"
+    noise.write(claims.reference_noise(claims.ledger(), groups), path)
+    assert path.read_text() == noise.FILE.read_text(), "python -c 'from lib.results import publish; publish.derive()' writes it anew"
+
+
+def test_every_shown_mean_has_its_noise(groups):
+    """The standard deviation over the seeds of each row and each paired difference, with its degrees of freedom; no row is left out."""
+    for table, group, rows in Stored(groups=groups).filled():
+        known = noise.committed()[noise.place(group)]
+        for name, found in rows.items():
+            for column in table.columns:
+                values = [column.samples(item.values) for item in found.values()]
+                if len(found) < 2 or any(one is None or not np.isfinite(one).any() for one in values):
+                    continue
+                told, sd = known.of(name, column.name).seeds, np.std([np.nanmean(one) for one in values], ddof=1)
+                assert told.variance**0.5 == pytest.approx(sd, rel=1e-4, abs=1e-9) and told.df == len(found) - 1
+                other = rows.get(table.reference_of(name), {})
+                if name != table.reference_of(name) and found.keys() == other.keys():
+                    assert known.of(difference(name, table.reference_of(name)), column.name).seeds is not None
+
+
+def test_provenance_is_told(groups):
+    for group, rows in groups.items():
+        known = noise.committed()[noise.place(group)]
+        records = [item.record for found in rows.values() for item in found.values()]
+        assert set(known.seeds) == {record.seed for record in records} and set(known.commits) == {record.provenance["commit"] for record in records}
+
+
+# --- a run of one seed --------------------------------------------------------------------------------------------------
+
+
+def test_one_seed_has_pictures_and_the_references_trainings_in_every_interval(by_seed, groups):
+    """Wider than with pictures alone, and on average not narrower than the reference's own, whose seeds are more."""
+    table, group = tables.get("cub200"), next(group for group in groups if group.table == "cub200")
+    one, many = (Filled(table, group, found) for found in (by_seed[0][group], groups[group]))
+    assert one.borrows and not many.borrows and "reference's seeds 0, 1, 2" in one.caption and "trainings as in the reference" in one.markdown()
+    ratios = []
+    for name in ("plain", "sampler", "cam", "oracle"):
+        column = table.columns[0]
+        alone = own(table, by_seed[0][group], name, column)
+        ours = own(table, by_seed[0][group], name, column, one.known)
+        assert alone.found.trainings == NONE and ours.found.trainings == REFERENCE and ours.interval.half > alone.interval.half
+        assert ours.found.error**2 == pytest.approx(alone.found.error**2 + one.known.of(name, column.name).one.variance)
+        ratios.append(ours.interval.half / many.cells[name, column.name].ours.interval.half)
+    assert np.mean(ratios) > 1
+    pair = versus(table, by_seed[0][group], "sampler", "plain", table.columns[0], one.known)
+    assert pair.found.trainings == REFERENCE and "the reference's noise" in pair.note
+    lines = one.numbers().set_index(["row", "column"])
+    assert lines.loc[("plain", "top-1"), "interval_over"] == "images, and trainings as in the reference"
+
+
+def test_what_the_reference_has_not_shown_is_said(by_seed, groups):
+    group = next(group for group in groups if group.table == "cub200")
+    other = Filled(tables.get("cub200"), group._replace(preset="paper-twin"), by_seed[0][group])
+    assert not other.borrows and "images only" in other.caption and "pictures only" in other.markdown()
+
+
+def test_no_verdict_of_one_seed_contradicts_the_reference_or_is_surer(by_seed, groups):
+    reference = {(one.claim.key, one.group): one.verdict for one in claims.decide(claims.ledger(), groups) if one.found}
+    for run in by_seed:
+        found = [one for one in claims.decide(claims.ledger(), run) if one.found]
+        assert len(found) > 60
+        for one in found:
+            wanted = reference[one.claim.key, one.group]
+            assert one.verdict in (UNDECIDED, wanted), one.claim.key
+            assert one.verdict != UNDECIDED or one.reason == "" or wanted in one.reason
+        assert sum(one.verdict == HOLDS for one in found) >= 8  # and still it says something
+
+
+def test_the_rule_binds_one_seed_and_no_more(by_seed, groups):
+    """With another verdict in the reference a single seed is undecided; two seeds decide by themselves."""
+    group = next(group for group in groups if group.table == "inaturalist")
+    known = {noise.place(group): noise.known(group, groups[group])}
+    turned = {place: dataclasses.replace(one, verdicts={key: FAILS for key in one.verdicts}) for place, one in known.items()}
+    key = "inat_top1"
+
+    def verdict(rows, known):
+        return next(one for one in claims.decide(claims.ledger(), {group: rows}, known=known) if one.claim.key == key)
+
+    two = {row: {seed: item for seed, item in found.items() if seed < 2} for row, found in groups[group].items()}
+    assert verdict(by_seed[0][group], known).verdict == HOLDS
+    bound = verdict(by_seed[0][group], turned)
+    assert bound.verdict == UNDECIDED and "holds" in bound.reason and "fails" in bound.reason and bound.reason in bound.text
+    assert verdict(two, turned).verdict == verdict(two, known).verdict != FAILS
+
+
+def test_undecided_claims_say_what_they_would_take(groups):
+    found = [one for one in claims.decide(claims.ledger(), groups) if one.verdict == UNDECIDED]
+    assert all(one.needed is None or one.found.seeds < one.needed <= 100 for one in found)
+    assert any(one.needed for one in found) and any(one.needed is None and "as large as nothing" in one.needs for one in found)
+    assert all(one.needs == "–" for one in claims.decide(claims.ledger(), groups) if one.verdict != UNDECIDED)
+
+
+# --- the file -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_difference_that_is_not_there_is_that_of_two_independent_rows():
+    known = Known({"a": {"x": Noise(Component(1.0, 9))}, "b": {"x": Noise(Component(3.0, 2))}})
+    assert known.of("a - b", "x").one == Component(4.0, 2) and known.of("a - c", "x") == Noise() and known.of("c", "x") == Noise()
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"groups": [{"table": "salicon"}]}', '{"groups": [[]]}'])
+def test_a_damaged_file_is_one_line_that_names_it(tmp_path, monkeypatch, text):
+    path = tmp_path / "noise.json"
+    path.write_text(text)
+    monkeypatch.setattr(noise, "FILE", path)
+    with pytest.raises(ValueError, match="noise.json") as error:
+        noise.committed()
+    assert "\n" not in str(error.value)
+
+
+def test_without_the_file_nothing_is_known(no_reference):
+    assert noise.committed() == {}
