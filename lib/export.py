@@ -11,12 +11,14 @@ gives here, to `TOLERANCE`. So `low_resolution` of bytes is rounded as on a CPU 
 """
 
 import argparse
+import contextlib
 import importlib.util
 import io
 import logging
+import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -144,7 +146,8 @@ def traced(model: nn.Module, inputs: Sequence[Input]) -> torch.export.ExportedPr
     drawn = tuple(each.draw(2, _generator()) for each in inputs)
     axes = tuple({axis: torch.export.Dim.DYNAMIC for axis in each.axes} for each in inputs)
     try:
-        return torch.export.export(model, drawn, dynamic_shapes=(axes,) if isinstance(model, MrCNN) else axes)
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):  # a graph that fails is printed
+            return torch.export.export(model, drawn, dynamic_shapes=(axes,) if isinstance(model, MrCNN) else axes)
     except Exception as error:  # whatever the tracer stumbles over
         raise ValueError(f"{type(model).__name__} cannot be exported: it makes no graph of tensors alone ({type(error).__name__}: "
                          f"{_first_line(error)}); nothing was written, choose another network") from None
@@ -171,7 +174,10 @@ def _generator() -> torch.Generator:
 
 
 def _first_line(error: BaseException) -> str:
-    return one_line(error)[:200]
+    """What went wrong first, without terminal colours."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return re.sub(r"\x1b\[\d*m", "", one_line(error))[:200]
 
 
 # --- formats ------------------------------------------------------------------------------------------------------------
@@ -229,15 +235,15 @@ def _name_axes(proto, inputs: Sequence[Input]) -> None:
 FORMATS: dict[str, Callable[..., tuple[bytes, Runner]]] = {".onnx": _onnx, ".pt2": _pt2}
 
 
-class _quiet_loggers:
-    """The exporter's own messages: what fails is told in one line, what works needs none."""
-
-    def __enter__(self) -> None:
-        self.before = logging.root.manager.disable
-        logging.disable(logging.CRITICAL)
-
-    def __exit__(self, *error: object) -> None:
-        logging.disable(self.before)
+@contextlib.contextmanager
+def _quiet_loggers() -> Iterator[None]:
+    """Without the exporter's own messages: what fails is told in one line, what works needs none."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 # --- the command --------------------------------------------------------------------------------------------------------

@@ -63,6 +63,10 @@ def crop_boxes(size: tuple[int, int], crop: int, views: int = 5) -> Tensor:
         >>> crop_boxes((336, 336), 224)[[0, 4]].tolist()  # upper left, and centre
         [[0, 0, 224, 224], [56, 56, 224, 224]]
     """
+    return torch.tensor(_boxes(size, crop, views))
+
+
+def _boxes(size: tuple[int, int], crop: int, views: int) -> list[tuple[int, int, int, int]]:
     height, width = size
     if views not in (5, 6):
         raise ValueError(f"views is {views}, expected 5 (corners and centre) or 6 (with the whole image)")
@@ -70,7 +74,7 @@ def crop_boxes(size: tuple[int, int], crop: int, views: int = 5) -> Tensor:
         raise ValueError(f"a crop of {crop} px does not fit into an image of {width}x{height} px")
     right, bottom = width - crop, height - crop
     corners = [(0, 0), (right, 0), (0, bottom), (right, bottom), (round(right / 2), round(bottom / 2))]
-    return torch.tensor([(x, y, crop, crop) for x, y in corners] + [(0, 0, width, height)] * (views - 5))
+    return [(x, y, crop, crop) for x, y in corners] + [(0, 0, width, height)] * (views - 5)
 
 
 def five_crops(images: Tensor, size: int, *, views: int = 5) -> Tensor:
@@ -82,7 +86,7 @@ def five_crops(images: Tensor, size: int, *, views: int = 5) -> Tensor:
         >>> five_crops(torch.rand(2, 3, 96, 96), 64, views=6).shape
         torch.Size([2, 6, 3, 64, 64])
     """
-    boxes = crop_boxes(tuple(images.shape[-2:]), size, views)[:5].tolist()
+    boxes = _boxes(tuple(images.shape[-2:]), size, views)[:5]
     crops = [images[..., y:y + size, x:x + size] for x, y, _, _ in boxes]
     if views == 6:
         whole = low_resolution(images, size)
@@ -204,7 +208,7 @@ class FixedSampler(CropSampler):
         self.kind, self.looks_at = kind, "coverage" if kind == "object" else None
 
     def weigh(self, crops: Tensor, given: Tensor | None = None) -> tuple[Tensor, None]:
-        count = len(crops)
+        count = crops.shape[0]
         if self.kind == "mean":
             return crops.new_full((count, self.views), 1 / self.views), None
         if self.kind == "random":
