@@ -185,7 +185,10 @@ def _first_line(error: BaseException) -> str:
 
 def _pt2(program: torch.export.ExportedProgram, inputs: Sequence[Input], path: Path) -> tuple[bytes, Runner]:
     buffer = io.BytesIO()
-    torch.export.save(program, buffer)
+    try:
+        torch.export.save(program, buffer)
+    except Exception as error:  # arithmetic on sides that torch traces and cannot write
+        raise ValueError(f"{path}: torch.export cannot write it ({type(error).__name__}: {_first_line(error)}); nothing was written") from None
     buffer.seek(0)
     network = torch.export.load(buffer).module()
 
@@ -229,7 +232,8 @@ def _name_axes(proto, inputs: Sequence[Input]) -> None:
         named |= {dims[axis].dim_param: name for axis, name in each.axes.items()}
     for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
         for dim in value.type.tensor_type.shape.dim:
-            dim.dim_param = named.get(dim.dim_param, dim.dim_param) if dim.dim_param else ""
+            if dim.dim_param in named:  # writing one would take a fixed side away
+                dim.dim_param = named[dim.dim_param]
 
 
 FORMATS: dict[str, Callable[..., tuple[bytes, Runner]]] = {".onnx": _onnx, ".pt2": _pt2}

@@ -72,8 +72,8 @@ def _boxes(size: tuple[int, int], crop: int, views: int) -> list[tuple[int, int,
         raise ValueError(f"views is {views}, expected 5 (corners and centre) or 6 (with the whole image)")
     if not 0 < crop <= min(size):
         raise ValueError(f"a crop of {crop} px does not fit into an image of {width}x{height} px")
-    right, bottom = width - crop, height - crop
-    corners = [(0, 0), (right, 0), (0, bottom), (right, bottom), (round(right / 2), round(bottom / 2))]
+    right, bottom = width - crop, height - crop  # halves are rounded to even, as Python's round does; it cannot be exported
+    corners = [(0, 0), (right, 0), (0, bottom), (right, bottom), ((right + right % 4 // 3) // 2, (bottom + bottom % 4 // 3) // 2)]
     return [(x, y, crop, crop) for x, y in corners] + [(0, 0, width, height)] * (views - 5)
 
 
