@@ -470,7 +470,12 @@ class Normalize(nn.Module):
 
 
 def like_weights(x: Tensor, network: nn.Module) -> Tensor:
-    """`x` in the floating-point type of the network's weights: float32, after `half()` or `double()` that."""
+    """`x` in the floating-point type of the network's weights: float32, after `half()` or `double()` that.
+
+    Example:
+        >>> like_weights(torch.rand(1, 3, 8, 8), nn.Conv2d(3, 4, 3).half()).dtype
+        torch.float16
+    """
     weights = chain(network.parameters(), network.buffers())  # DataParallel's copies have only the latter
     return x.to(next((weight.dtype for weight in weights if weight.is_floating_point()), x.dtype))
 
