@@ -170,6 +170,18 @@ def zoom(arguments: argparse.Namespace) -> int:
     return zooming.main(arguments)
 
 
+def export_arguments(parser: argparse.ArgumentParser) -> None:
+    from lib import options
+
+    options.export_arguments(parser)
+
+
+def export(arguments: argparse.Namespace) -> int:
+    from lib import export as exporting
+
+    return exporting.main(arguments)
+
+
 def compare_arguments(parser: argparse.ArgumentParser) -> None:
     from lib import compare as comparing
 
@@ -194,6 +206,7 @@ COMMANDS: dict[str, tuple[Callable, Callable, str]] = {
     "predict": (predict, predict_arguments, "saliency maps of photographs, from weights on disk"),
     "zoom": (zoom, zoom_arguments, "a photograph zoomed where people would look, at full resolution"),
     "score": (score, score_arguments, "score a folder of saliency maps against a data set"),
+    "export": (export, export_arguments, "a network as a file for other runtimes: ONNX, or torch.export"),
 }
 
 

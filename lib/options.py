@@ -1,4 +1,4 @@
-"""The options of the commands `predict`, `zoom` and `score`: apart from what they do, so that a page of help needs neither torch nor SciPy."""
+"""The options of the commands `predict`, `zoom`, `score` and `export`: apart from what they do, so that a page of help needs neither torch nor SciPy."""
 
 import argparse
 from pathlib import Path
@@ -103,3 +103,18 @@ def score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resize", choices=RESIZE, help="how maps of another shape than their photograph were made")
     parser.add_argument("--exif", choices=EXIF, default="stored", help="whether maps are of photographs as stored (default) or turned upright")
     parser.add_argument("--scale-fixations", action="store_true", help="the photographs were resized: scale their fixations")
+
+
+# --- export -------------------------------------------------------------------------------------------------------------
+
+
+def export_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command `export`; `main` runs it."""
+    parser.add_argument("model", metavar="MODEL", help="emlnet, mrcnn, or a row of a table as TABLE/ROW, inaturalist/sampler for instance")
+    parser.add_argument("file", metavar="FILE", type=Path, help="ends in .onnx (needs the extra `export`) or .pt2 (torch.export)")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="of mrcnn or of a row (default: the newest that were trained here)")
+    parser.add_argument("--encoder", action="append", type=Path, default=[], metavar="WEIGHTS", help="of emlnet: one encoder, or twice for two")
+    parser.add_argument("--decoder", type=Path, metavar="WEIGHTS", help="of emlnet: combines two encoders")
+    parser.add_argument("--squares", type=_sides, help="of mrcnn: what one or two streams look at, 400,150 say")
+    parser.add_argument("--preset", default="demo", help="of a row: how large its network is (default: demo)")
+    parser.add_argument("--maps", action="store_true", help="of a row with a sampler: give the zoomed picture and the grid, too")

@@ -192,13 +192,18 @@ def _save_array(path: Path, array: NDArray) -> None:
 # The command line
 
 
-def _emlnet(arguments: argparse.Namespace) -> Callable[[Path], NDArray]:
+def emlnet_model(arguments: argparse.Namespace) -> nn.Module:
+    """EML-NET with the weights that the options name (encoder, decoder), else those that are here."""
     encoders, decoder = arguments.encoder, arguments.decoder
     if not encoders and decoder is None:
         *encoders, decoder = released = [WEIGHTS / name for name in RELEASED]
         if missing := [path.name for path in released if not path.is_file()]:
             encoders, decoder = [_trained_here("emlnet", f"give --encoder, or put {', '.join(missing)} into data/weights; {GUIDE}")], None
-    model = load_emlnet(encoders, decoder).to(find_device(arguments.device))
+    return load_emlnet(encoders, decoder)
+
+
+def _emlnet(arguments: argparse.Namespace) -> Callable[[Path], NDArray]:
+    model = emlnet_model(arguments).to(find_device(arguments.device))
     return lambda photo: saliency_map(model, photo, size=arguments.size, blur=arguments.blur, exif=arguments.exif)
 
 
@@ -219,9 +224,14 @@ def _trained_here(name: str, instead: str) -> Path:
 WARNINGS = {"mrcnn": "; on photographs of another data set it predicted less than a Gaussian in the middle does (NSS 1.02 against 1.21)"}
 
 
-def _mrcnn(arguments: argparse.Namespace) -> Callable[[Path], NDArray]:
+def mrcnn_model(arguments: argparse.Namespace) -> MrCNN:
+    """Mr-CNN with the weights that the options name (weights, squares), else those that are here."""
     weights = arguments.weights or _trained_here("mrcnn", "give --weights, a file that `python -m lib table mrcnn` left in results/runs")
-    model = load_mrcnn(weights, arguments.squares).to(find_device(arguments.device))
+    return load_mrcnn(weights, arguments.squares)
+
+
+def _mrcnn(arguments: argparse.Namespace) -> Callable[[Path], NDArray]:
+    model = mrcnn_model(arguments).to(find_device(arguments.device))
     return lambda photo: mrcnn_map(model, photo, blur=arguments.blur, exif=arguments.exif)
 
 

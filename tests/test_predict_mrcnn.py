@@ -157,7 +157,7 @@ def test_what_is_no_mrcnn_is_refused_in_one_line(model, weights, tmp_path):
     torch.save({f"module.{name}": value for name, value in state.items()}, tmp_path / "cnn_epoch_20.pth")
     (tmp_path / "cut.safetensors").write_bytes(whole[:len(whole) // 2])
     (tmp_path / "empty.safetensors").touch()
-    saved(tmp_path / "prefixed.safetensors", {f"module.{name}": value for name, value in state.items()})
+    saved(tmp_path / "prefixed.safetensors", {f"module.{name}": value.clone() for name, value in state.items()} | state)
     save_weights(tmp_path / "other.safetensors", SmallEncoder())
     saved(tmp_path / "less.safetensors", {name: value for name, value in state.items() if name != "final.bias"})
     saved(tmp_path / "more.safetensors", state | {"extra": torch.zeros(1)})
@@ -170,7 +170,7 @@ def test_what_is_no_mrcnn_is_refused_in_one_line(model, weights, tmp_path):
     saved(tmp_path / "whole.safetensors", state | {"final.bias": torch.ones(1, dtype=torch.int64)})
     students = r"no readable safetensors file .*checkpoints of the coursework's students \(.pth\) are not read"
     for name, said in (("cnn_epoch_20.pth", students), ("cut.safetensors", "no readable safetensors"), ("empty.safetensors", "no readable"),
-                       ("prefixed.safetensors", "no Mr-CNN; missing: streams.0.conv1.weight, .* found: module"),
+                       ("prefixed.safetensors", "holds .*module.*only one can be the weight"),
                        ("other.safetensors", "no Mr-CNN; missing: streams"), ("less.safetensors", "missing: final.bias; unexpected: none"),
                        ("more.safetensors", "missing: none; unexpected: extra"), ("shape.safetensors", "another shape: streams.1.conv2.weight"),
                        ("flat.safetensors", "no Mr-CNN"), ("none.safetensors", "no Mr-CNN"), ("four.safetensors", "fusion.weight is 16 x 64"),

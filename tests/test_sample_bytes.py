@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lib.models.sample_bytes import GATHER_FROM, sample_bytes
+from lib.models.sample_bytes import GATHER_FROM, resize_bytes, sample_bytes
 from lib.models.sampler import resample
 
 
@@ -80,3 +80,10 @@ def test_a_position_that_is_not_finite_is_a_nan_pixel_and_no_other(size, value):
     assert spoilt[1, :, 2, 3].isnan().all() and spoilt[2, :, 4, 0].isnan().all()
     assert (spoilt.isnan().sum() == 6) and torch.equal(spoilt[0], expected[0])
     spoilt.nansum().backward()  # does not reach torch's sampling either
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels last", "mirrored"])
+@pytest.mark.parametrize("sizes", [(128, 96, 64, 64), (300, 210, 31, 45), (50, 40, 64, 64), (97, 33, 33, 97), (9, 7, 9, 7), (1, 5, 3, 2)])
+def test_resizing_in_plain_arithmetic_is_torchs_bit_for_bit(layout, sizes):
+    image, size = LAYOUTS[layout](pictures(*sizes[:2])), sizes[2:]
+    assert torch.equal(resize_bytes(image, size), F.interpolate(image, size, mode="bilinear", antialias=True).double())

@@ -7,6 +7,11 @@ import torch
 
 from lib.models.emlnet import Decoder, SmallEncoder
 from lib.models.emlnet_weights import load_emlnet, read_state
+from lib.models.itracker import ITracker, load_released
+from lib.models.mrcnn import MrCNN
+from lib.models.mrcnn_weights import load_mrcnn
+from lib.models.state_checks import bare_state
+from lib.training.checkpoint import load_weights, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +63,52 @@ def test_a_decoder_of_zeros_does_not_predict_one_half_everywhere(state, tmp_path
     load_emlnet([tmp_path / "good.pth"])
     zeroed = {name: value if name.startswith("encoder_") else torch.zeros_like(value) for name, value in whole.items()}
     assert "is 0" in refused(tmp_path / "zero.pth", zeroed)
+
+
+# ---------------------------------------------------------------------------------------------- wrappings and prefixes
+
+PREFIXES = ("module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.module.")
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("wrapping", [(), ("model",), ("state_dict",), ("model_state_dict",), ("model", "state_dict")])
+def test_any_usual_wrapping_and_prefix_is_taken_off(state, prefix, wrapping):
+    content = {f"{prefix}{name}": value for name, value in state.items()}
+    for name in wrapping:
+        content = {name: content, "epoch": 3, "optimizer": {"lr": 0.1}}
+    bare = bare_state(content, "a.pth")
+    assert list(bare) == list(state) and all(bare[name] is state[name] for name in state)
+
+
+def test_what_wrappers_really_save_is_taken_off():
+    network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.DataParallel(torch.nn.Linear(3, 1)))
+    wrapped = torch.compile(torch.nn.DataParallel(network), backend="eager")
+    assert list(bare_state(wrapped.state_dict(), "a.pth")) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+
+
+@pytest.mark.parametrize("content, said", [
+    ({"module.a": torch.ones(1), "a": torch.ones(1)}, "module.a and a|a and module.a"),
+    ({"module.a": torch.ones(1), "_orig_mod.a": torch.ones(1)}, "_orig_mod.a and module.a"),
+    ({"model": {"a": torch.ones(1)}, "state_dict": {"a": torch.zeros(1)}}, "state_dict and model"),
+    ({"epoch": 3}, "no state dict"), ({}, "no state dict"), ({"model": {}}, "no state dict"), (3, "no state dict")])
+def test_two_that_could_be_meant_and_none_are_one_line(content, said):
+    with pytest.raises(ValueError, match=f"^a.pth: .*({said}).*; ") as error:
+        bare_state(content, "a.pth")
+    assert "\n" not in str(error.value)
+
+
+def test_every_reader_of_weights_takes_them_off(state, tmp_path):
+    """EML-NET, Mr-CNN, iTracker and the rows of tables."""
+    def prefixed(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+        return {f"module._orig_mod.{name}": value for name, value in network.state_dict().items()}
+
+    torch.manual_seed(0)
+    encoder, mrcnn, itracker = SmallEncoder(channels=(8, 16, 16, 24, 24)), MrCNN(widths=(8, 8, 8), hidden=16), ITracker()
+    torch.save({"model": prefixed(encoder)}, tmp_path / "encoder.pth")
+    torch.save({"model_state_dict": prefixed(itracker)}, tmp_path / "itracker.pth")
+    save_weights(tmp_path / "mrcnn.safetensors", torch.nn.ModuleDict({"module": mrcnn}))
+    fresh = MrCNN(widths=(8, 8, 8), hidden=16)
+    load_weights(tmp_path / "mrcnn.safetensors", fresh)
+    for loaded, wanted in ((load_emlnet([tmp_path / "encoder.pth"]), encoder), (load_released(tmp_path / "itracker.pth"), itracker),
+                           (load_mrcnn(tmp_path / "mrcnn.safetensors"), mrcnn), (fresh, mrcnn)):
+        assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in wanted.state_dict().items())

@@ -26,7 +26,7 @@ from urllib.request import Request, urlopen
 import torch
 from torch import Tensor, nn
 
-from lib.models.sampler import feature_channels
+from lib.models.sampler import feature_channels, like_weights
 
 STAGES = {6: "layer1", 10: "layer2", 14: "layer3"}  # depth in layers -> the last stage of ResNet-18 that is kept
 IMAGENET_NORMALIZATION = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean, std of RGB in [0, 1], torchvision's
@@ -50,6 +50,7 @@ class ImageNetwork(nn.Sequential):
 
     def forward(self, images: Tensor) -> Tensor:
         check_images(images, smallest=self.smallest)
+        images = like_weights(images, self)
         if self.fast_layout:
             images = images.contiguous(memory_format=torch.channels_last)  # still (B, 3, H, W)
         return super().forward(images)

@@ -52,7 +52,7 @@ def cam_box(activation: np.ndarray | Tensor, *, threshold: float = 0.2) -> tuple
     Of parts of the same size the first in reading order. A flat map gives the whole picture, (0, 0, 1, 1). ValueError for a map
     that is not two-dimensional and finite.
     """
-    values = np.asarray(activation.detach().cpu() if isinstance(activation, Tensor) else activation, dtype=np.float64)
+    values = np.asarray(activation.detach().cpu().double() if isinstance(activation, Tensor) else activation, dtype=np.float64)
     if values.ndim != 2 or not np.isfinite(values).all():
         raise ValueError(f"an activation map is (h, w) and finite, this one has shape {values.shape}")
     low, high = values.min(), values.max()

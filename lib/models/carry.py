@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib.models.sampler import Normalize, SpatialSampler, identity_grid, inverse, pair, resample
+from lib.models.sampler import Normalize, SpatialSampler, identity_grid, inverse, like_weights, pair, resample
 
 MOST = 8  # samples of a zoomed map per axis that one original pixel takes at most
 APART = 1.25  # zoomed pixels: how far apart the samples of one original pixel lie at most, below MOST
@@ -304,7 +304,7 @@ class DenseSampler(nn.Module):
     def forward(self, image: Tensor, view: Tensor | None = None, *, return_maps: bool = False):
         """Maps (B, K, H, W) for `image` (B, C, H, W); with `return_maps` also the mask (B, 1, H, W) and the `Sampled`."""
         sampled = self.sampler(image, view)
-        output = self.network(self.normalize(sampled.image))
+        output = self.network(like_weights(self.normalize(sampled.image), self.network))
         if not isinstance(output, Tensor) or output.dim() != 4:
             raise ValueError("the network must return maps (B, K, h, w): use SampledNetwork for one answer a picture")
         maps, shown = unzoom(output, sampled.grid, self.size or tuple(image.shape[-2:]), fill=self.fill)

@@ -15,6 +15,7 @@ Deviation: for detection Dai et al. also set the last stage to stride 1 with dil
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -44,13 +45,16 @@ class DeformableConv2d(nn.Module):
         dtype = torch.promote_types(x.dtype, torch.float32)
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(dtype)
-            offset = self.offset(x)  # (B, 2 k k, h, w)
+            parts = (self.offset.weight, self.offset.bias, self.weight, self.bias)
+            *places, weight, bias = (part if part is None else part.to(dtype) for part in parts)
+            offset = F.conv2d(x, *places, self.stride, self.padding, self.dilation)  # (B, 2 k k, h, w)
             if x.device.type == "cpu" and self.weight.shape[1] == x.shape[1]:  # one group
-                return deform_conv2d_cpu(x, offset, self.weight, self.bias, stride=self.stride, padding=self.padding,
-                                         dilation=self.dilation)
-            from torchvision.ops import deform_conv2d
+                output = deform_conv2d_cpu(x, offset, weight, bias, stride=self.stride, padding=self.padding, dilation=self.dilation)
+            else:
+                from torchvision.ops import deform_conv2d
 
-            return deform_conv2d(x, offset, self.weight, self.bias, self.stride, self.padding, self.dilation)  # (B, O, h, w)
+                output = deform_conv2d(x, offset, weight, bias, self.stride, self.padding, self.dilation)  # (B, O, h, w)
+        return output.to(self.weight.dtype) if self.weight.dtype.itemsize < 4 else output
 
     def extra_repr(self) -> str:
         outputs, inputs = self.weight.shape[:2]

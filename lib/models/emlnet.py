@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from lib.models.backbones import IMAGENET_NORMALIZATION, check_images
 from lib.models.network import RowNetwork, declared
-from lib.models.sampler import Normalize
+from lib.models.sampler import Normalize, like_weights
 
 UPSAMPLING = ("nearest", "bilinear")
 RESNET50_CHANNELS = (64, 256, 512, 1024, 2048)  # of conv1 and layer1 to layer4, at stride 2, 4, 8, 16, 32
@@ -85,7 +85,7 @@ class EMLEncoder(RowNetwork):
 
     def readouts(self, images: Tensor) -> list[Tensor]:
         """images (B, 3, H, W) -> five maps after their ReLU, (B, 1, H / 2, W / 2) to (B, 1, H / 32, W / 32), rounded up."""
-        images = self.normalize(as_float(images, smallest=self.smallest))
+        images = self.normalize(like_weights(as_float(images, smallest=self.smallest), self))
         return [readout(features) for readout, features in zip(self.readout_layers, self.layers(images), strict=True)]
 
     def forward(self, images: Tensor) -> Tensor:

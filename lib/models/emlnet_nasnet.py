@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from lib.models.backbones import IMAGENET_NORMALIZATION, answers, load_imagenet
 from lib.models.emlnet import as_float, head, resize
 from lib.models.network import RowNetwork
-from lib.models.sampler import Normalize, low_resolution
+from lib.models.sampler import Normalize, like_weights, low_resolution
 
 REPOSITORY = "timm/nasnetalarge.tf_in1k"
 CELLS = (*(f"cell_{i}" for i in range(6)), "reduction_cell_0", *(f"cell_{i}" for i in range(6, 12)), "reduction_cell_1",
@@ -80,7 +80,7 @@ class NasNetEncoder(RowNetwork):
         images = as_float(images, smallest=64)
         if self.input_size is not None:
             images = low_resolution(images, self.input_size)
-        images = self.normalize(images)
+        images = self.normalize(like_weights(images, self))
         return [readout(x) for readout, x in zip(self.readout_layers, self.layers(images), strict=True)]
 
     def forward(self, images: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from lib.models.backbones import pretrained
 from lib.models.emlnet import RESNET50_CHANNELS, Decoder, EMLEncoder, Encoder, SmallEncoder
 from lib.models.lite0 import Lite0Encoder
-from lib.models.state_checks import check_learned, check_state, without_prefix
+from lib.models.state_checks import bare_state, check_learned, check_state
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
 PLACES = "resnet50_places365.pth.tar"
@@ -115,7 +115,7 @@ def load_trunk(encoder: Encoder, state: Mapping[str, Tensor], *, source: StrPath
 
 
 def read_state(path: StrPath) -> State:
-    """The tensors of a state dict on disk, bare or under "state_dict", without DataParallel's `module.` prefix.
+    """The tensors of a state dict on disk, however a checkpoint wraps and prefixes it (`bare_state`).
 
     safetensors by its suffix, else a torch file, read with weights_only=True; one written under Python 2 (PLACES365's) too.
     FileNotFoundError or ValueError, one line.
@@ -128,10 +128,7 @@ def read_state(path: StrPath) -> State:
         content = read(path)
     except Exception as error:  # whatever a damaged file leads the readers to
         raise ValueError(f"{path}: not a {kind} file of plain tensors ({type(error).__name__}); {GUIDE}") from None
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else content
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path}: holds no state dict of tensors; {GUIDE}")
-    state = without_prefix(state, path)
+    state = bare_state(content, path, remedy=GUIDE)
     check_state(state, path, whole_numbers=[name for name in state if name.rpartition(".")[2] == "settings"])
     return state
 

@@ -17,7 +17,7 @@ What to know about the port, and deviations from it
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from lib.models.backbones import IMAGENET_NORMALIZATION, check_images, small_alexnet_features
 from lib.models.network import RowNetwork, declared
-from lib.models.sampler import Normalize
-from lib.models.state_checks import check_learned, check_state, without_prefix
+from lib.models.sampler import Normalize, like_weights
+from lib.models.state_checks import bare_state, check_learned, check_state
 
 GRID = 25  # cells per side of the face grid
 _GET = "take checkpoint.pth.tar from the pytorch folder of github.com/CSAILVision/GazeCapture"
@@ -111,6 +111,7 @@ class ITracker(nn.Module):
 
     def forward(self, face: Tensor, left_eye: Tensor, right_eye: Tensor, face_grid: Tensor) -> Tensor:
         self._check(face, left_eye, right_eye, face_grid)
+        face, left_eye, right_eye, face_grid = (like_weights(each, self) for each in (face, left_eye, right_eye, face_grid))
         left, right = self.eyeModel(torch.cat((left_eye, right_eye))).chunk(2)  # (B, F) each, one pass for both
         eyes = self.eyesFC(torch.cat((left, right), dim=1))  # (B, 128)
         joined = torch.cat((eyes, self.faceModel(face), self.gridModel(face_grid)), dim=1)  # (B, 128 + 64 + 128)
@@ -183,7 +184,7 @@ class ITrackerOnFrames(RowNetwork):
 def load_released(path: str | os.PathLike[str]) -> ITracker:
     """The authors' `checkpoint.pth.tar` (a torch file in spite of its name) as an `ITracker`, on the CPU.
 
-    Takes the checkpoint or its bare state dict, with or without DataParallel's `module.` prefix. Reads tensors only
+    Takes the checkpoint or its bare state dict, with or without wrappers' prefixes (`bare_state`). Reads tensors only
     (`weights_only=True`). Raises FileNotFoundError; ValueError, one line, for a file that is no such checkpoint.
     """
     if not Path(path).is_file():
@@ -194,10 +195,7 @@ def load_released(path: str | os.PathLike[str]) -> ITracker:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes the unpickler raise
         raise ValueError(f"{path}: not a torch file of plain tensors ({type(error).__name__}); {_GET}") from None
-    state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, Mapping) else None
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path}: holds a {type(checkpoint).__name__}, not a state dict; {_GET}")
-    state = without_prefix(state, path)
+    state = bare_state(checkpoint, path, remedy=_GET)
     network = ITracker()
     own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     given = {name: tuple(getattr(value, "shape", ())) for name, value in state.items()}

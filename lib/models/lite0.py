@@ -29,7 +29,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lib.models.backbones import check_images
 from lib.models.emlnet import EMLEncoder
-from lib.models.sampler import Normalize
+from lib.models.sampler import Normalize, like_weights
 
 LITE0_NORMALIZATION = ((127 / 255,) * 3, (128 / 255,) * 3)  # mean, std of RGB in [0, 1]
 STAGES = ((16, 2), (24, 4), (40, 8), (80, 16), (112, 16), (192, 32), (320, 32))  # channels, stride
@@ -131,7 +131,7 @@ class Lite0Trunk(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         check_images(images, smallest=SMALLEST)
-        images = images.contiguous(memory_format=torch.channels_last)  # faster on a CPU by half
+        images = like_weights(images, self).contiguous(memory_format=torch.channels_last)  # faster on a CPU by half
         return self.features(self.normalize(images))
 
 

@@ -201,6 +201,8 @@ class MrCNN(RowNetwork):
         views = [self.normalized(view) for view in views]
         if not squares:
             return self.patch_logits(views)
+        if torch.compiler.is_compiling():  # all at once: a graph must not know how many there are
+            return self._square_logits(views)
         return torch.cat([self._square_logits(images) for images in zip(*(view.split(1) for view in views), strict=True)])
 
     def normalized(self, view: Tensor) -> Tensor:
@@ -214,16 +216,16 @@ class MrCNN(RowNetwork):
         return self._fuse([self._stream(i)(self._published(i, view)) for i, view in enumerate(views)])
 
     def _square_logits(self, images: Sequence[Tensor]) -> Tensor:
-        """One image, normalised (1, 3, S, S) per stream -> (1, 1, 50, 50)."""
+        """Normalised (B, 3, S, S) per stream -> (B, 1, 50, 50)."""
         features = []
         for i, (image, square) in enumerate(zip(images, self.squares, strict=True)):
             padded = F.pad(image, (VIEW // 2,) * 4, mode="replicate")  # the patch around c starts at c
             stride = STRIDES[square]
             start, side = stride // 2, stride * (POINTS - 1) + PATCH
             window = self._published(i, padded)[..., start:start + side, start:start + side]
-            dense = self._stream(i).dense(window, stride)  # (1, 512, 50, 50)
-            features.append(dense.flatten(2)[0].T)  # (2500, 512)
-        return self._fuse(features).view(1, 1, POINTS, POINTS)
+            dense = self._stream(i).dense(window, stride)  # (B, 512, 50, 50)
+            features.append(dense.flatten(2).transpose(1, 2).flatten(0, 1))  # (B 2500, 512)
+        return self._fuse(features).view(-1, 1, POINTS, POINTS)
 
     def _stream(self, i: int) -> Stream:
         return self.streams[i % len(self.streams)]  # there is only one where streams share

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lib.models.mrcnn import SQUARES, MrCNN
-from lib.models.state_checks import check_learned, check_state
+from lib.models.state_checks import bare_state, check_learned, check_state
 
 MINE = "python -m lib table mrcnn trains such weights, results/runs/mrcnn/*/*.safetensors"
 State = Mapping[str, Tensor]
@@ -51,6 +51,7 @@ def _read(path: Path) -> State:
     except Exception as error:  # whatever a damaged file leads the reader to
         raise ValueError(f"{path}: no readable safetensors file ({type(error).__name__}); {MINE}, "
                          "and checkpoints of the coursework's students (.pth) are not read") from None
+    state = bare_state(state, path, remedy=MINE)
     check_state(state, path)
     return state
 

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from lib.models.backbones import ImageNetwork, _convolution, _norm, _Residual
 from lib.models.network import RowNetwork
-from lib.models.sampler import Normalize, low_resolution
+from lib.models.sampler import Normalize, like_weights, low_resolution
 
 __all__ = ["CropOracle", "FixedChoice", "Proposal", "RegionProposal", "ScoringHead", "best_of_views", "crop_boxes", "five_crops",
            "proposal_resnet18", "register", "small_classifier"]  # timm's registry appends what it is given
@@ -62,14 +62,18 @@ def crop_boxes(size: tuple[int, int], crop: int, views: int = 5) -> Tensor:
         >>> crop_boxes((336, 336), 224)[[0, 4]].tolist()  # upper left, and centre
         [[0, 0, 224, 224], [56, 56, 224, 224]]
     """
+    return torch.tensor(_boxes(size, crop, views))
+
+
+def _boxes(size: tuple[int, int], crop: int, views: int) -> list[tuple[int, int, int, int]]:
     height, width = size
     if views not in (5, 6):
         raise ValueError(f"views is {views}, expected 5 (corners and centre) or 6 (with the whole image)")
     if not 0 < crop <= min(size):
         raise ValueError(f"a crop of {crop} px does not fit into an image of {width}x{height} px")
-    right, bottom = width - crop, height - crop
-    corners = [(0, 0), (right, 0), (0, bottom), (right, bottom), (round(right / 2), round(bottom / 2))]
-    return torch.tensor([(x, y, crop, crop) for x, y in corners] + [(0, 0, width, height)] * (views - 5))
+    right, bottom = width - crop, height - crop  # halves are rounded to even, as Python's round does; it cannot be exported
+    corners = [(0, 0), (right, 0), (0, bottom), (right, bottom), ((right + right % 4 // 3) // 2, (bottom + bottom % 4 // 3) // 2)]
+    return [(x, y, crop, crop) for x, y in corners] + [(0, 0, width, height)] * (views - 5)
 
 
 def five_crops(images: Tensor, size: int, *, views: int = 5) -> Tensor:
@@ -81,7 +85,7 @@ def five_crops(images: Tensor, size: int, *, views: int = 5) -> Tensor:
         >>> five_crops(torch.rand(2, 3, 96, 96), 64, views=6).shape
         torch.Size([2, 6, 3, 64, 64])
     """
-    boxes = crop_boxes(tuple(images.shape[-2:]), size, views)[:5].tolist()
+    boxes = _boxes(tuple(images.shape[-2:]), size, views)[:5]
     crops = [images[..., y:y + size, x:x + size] for x, y, _, _ in boxes]
     if views == 6:
         whole = low_resolution(images, size)
@@ -132,7 +136,7 @@ class ScoringHead(nn.Module):
         self.fc = nn.Linear(32 * side * side, 1)
 
     def forward(self, crops: Tensor) -> Tensor:
-        return self.fc(self.blocks(crops).flatten(1)).squeeze(1)
+        return self.fc(self.blocks(like_weights(crops, self)).flatten(1)).squeeze(1)
 
 
 class CropSampler(nn.Module):
@@ -148,6 +152,7 @@ class CropSampler(nn.Module):
         """image (B, 3, H, W), uint8 or float -> (B, V, 3, s, s), float in [0, 1]."""
         if image.ndim != 4 or image.shape[1] != 3:
             raise ValueError(f"expected images (B, 3, H, W), got {tuple(image.shape)}")
+        image = image if image.dtype == torch.uint8 else image.to(torch.promote_types(image.dtype, torch.float32))
         crops = five_crops(image, self.crop_size, views=self.views)
         return crops.float() / 255 if image.dtype == torch.uint8 else crops
 
@@ -202,7 +207,7 @@ class FixedSampler(CropSampler):
         self.kind, self.looks_at = kind, "coverage" if kind == "object" else None
 
     def weigh(self, crops: Tensor, given: Tensor | None = None) -> tuple[Tensor, None]:
-        count = len(crops)
+        count = crops.shape[0]
         if self.kind == "mean":
             return crops.new_full((count, self.views), 1 / self.views), None
         if self.kind == "random":
@@ -237,7 +242,7 @@ class CroppedNetwork(RowNetwork):
 
     def forward(self, image: Tensor, given: Tensor | None = None, *, return_maps: bool = False):
         proposal = self.sampler(image, given)
-        output = self.classifier(self.normalize(proposal.image))
+        output = self.classifier(like_weights(self.normalize(proposal.image), self.classifier))
         return (output, proposal) if return_maps else output
 
 
@@ -309,7 +314,7 @@ class CropOracle(FixedChoice):
         if self.training:
             return super().forward(image, given, return_maps=return_maps)
         crops = self.sampler.cut(image)  # (B, V, 3, s, s)
-        logits = self.classifier(self.normalize(crops.flatten(0, 1)))  # (B V, classes)
+        logits = self.classifier(like_weights(self.normalize(crops.flatten(0, 1)), self.classifier))  # (B V, classes)
         logits = logits.view(*crops.shape[:2], -1)
         return (logits, None) if return_maps else logits
 

@@ -69,7 +69,7 @@ class AffineSTN(SpatialSampler):
         theta = self.localisation(view).to(torch.promote_types(view.dtype, torch.float32)).view(-1, 2, 3)
         theta = theta + torch.eye(2, 3, dtype=theta.dtype, device=theta.device)
         with torch.autocast(view.device.type, enabled=False):
-            return F.affine_grid(theta, [len(theta), 1, *self.task_size], align_corners=True), None
+            return F.affine_grid(theta, [theta.shape[0], 1, *self.task_size], align_corners=True), None
 
 
 class ThinPlateSTN(SpatialSampler):

@@ -3,12 +3,15 @@
 Converting eight pictures of 800x800 takes longer than sampling them, and the copy is kept until the gradient is known. Here a few
 pictures at a time are converted; of pictures that are large for the grid, the four pixels around each position alone are
 read. For the gradient the bytes are kept and sampled again. The samples are those of torch's `grid_sample`.
+
+`resize_bytes` is torch's resizing of bytes in plain arithmetic, for exported graphs.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+WEIGHT_BITS = 15  # of the whole numbers that torch resizes bytes with, their sign apart
 GATHER_FROM = 32  # pixels of a uint8 image for each that is sampled: from there on, converting all of them costs more than gathering
 
 
@@ -77,3 +80,28 @@ def _neighbours(image: Tensor, grid: Tensor) -> Tensor:
     end = sum((side - 1) * step for side, step in zip(image.shape, steps)) + 1
     runs = image.as_strided((end + 1 - 2 * run, 2 * run), (1, 1), image.storage_offset())  # all that there are, overlapping
     return runs.index_select(0, start.flatten()).view(*start.shape, 2, run)
+
+
+def resize_bytes(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 `image` (B, C, H, W) at `size` (h, w): (B, C, h, w), whole numbers as float64, those that torch gives on a CPU, bit for bit.
+
+    That is `F.interpolate(image, size, mode="bilinear", antialias=True)`: columns first, then rows, each rounded to grey levels, with
+    weights of a few bits. As matrices it goes through any exporter, whatever the sides are. (B, C, H, W) in memory, as float64.
+    """
+    rows = _rounded(image.double() @ _weights(image.shape[3], size[1], image.device).T)  # (B, C, H, w)
+    return _rounded(_weights(image.shape[2], size[0], image.device) @ rows)
+
+
+def _rounded(levels: Tensor) -> Tensor:
+    return (levels + 0.5).floor().clamp(0, 255)
+
+
+def _weights(old: int, new: int, device: torch.device) -> Tensor:
+    """(new, old) float64: each new pixel's triangle over the old ones, as whole numbers over a power of two."""
+    at = torch.arange(old, dtype=torch.float64, device=device) + 0.5
+    scale = (at[-1] + 0.5) / new  # from a tensor: where the side is a symbol, no comparison fixes it
+    centre = (torch.arange(new, dtype=torch.float64, device=device) + 0.5) * scale
+    weights = (1 - (at - centre[:, None]).abs() / scale.clamp(min=1)).clamp(min=0)
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    whole = torch.exp2(torch.log2((2**WEIGHT_BITS - 0.5) / weights.flatten().amax(dim=0)).floor().clamp(max=22))
+    return (weights * whole + 0.5).floor() / whole

@@ -35,9 +35,9 @@ from torch import Tensor, nn
 
 try:  # two files beside this one, which works without them: how to undo a zoom, and uint8 images without a float copy
     from lib.models.inverse import inverse as inverse
-    from lib.models.sample_bytes import sample_bytes
+    from lib.models.sample_bytes import resize_bytes, sample_bytes
 except ImportError:
-    sample_bytes = None
+    resize_bytes = sample_bytes = None
 
 RELEASED_SIGMA = 13 / (2 * math.sqrt(2 * math.log(2)))  # cells of a 31x31 map
 PADDING = ("replicate", "reflect", "zeros")
@@ -194,7 +194,11 @@ def low_resolution(image: Tensor, size: int | tuple[int, int]) -> Tensor:
         [0.5, 0.5, 0.5]
     """
     dtype = float_type(image)
-    as_bytes = image.dtype == torch.uint8 and image.device.type == "cpu" and not torch.compiler.is_exporting()
+    as_bytes = image.dtype == torch.uint8 and image.device.type == "cpu"
+    if as_bytes and torch.compiler.is_exporting():  # other runtimes round otherwise, where they resize bytes at all
+        as_bytes = False
+        if resize_bytes:
+            return resize_bytes(image, pair(size)).to(dtype) / 255
     view = F.interpolate(image if as_bytes else image.to(dtype), pair(size), mode="bilinear", antialias=True)
     return view / 255 if image.dtype == torch.uint8 else view
 
@@ -338,7 +342,7 @@ class SpatialSampler(nn.Module):
         if view is None or tuple(view.shape[-2:]) != self.view_size:
             view = low_resolution(image, self.view_size)
         view = view / 255 if view.dtype == torch.uint8 else view
-        grid, saliency = self.locate(_like_weights(self.normalize(view), self))
+        grid, saliency = self.locate(like_weights(self.normalize(view), self))
         return Sampled(resample(image, grid, oversample=self.oversample), grid, saliency)
 
 
@@ -408,7 +412,7 @@ class SampledNetwork(nn.Module):
         """The task network's output for `image` (B, C, H, W); with `return_maps` also the `Sampled` it saw."""
         sampled = self.sampler(image, view)
         seen = random_blur(sampled.image) if self.blur and self.training else sampled.image
-        output = self.task_network(_like_weights(self.normalize(seen), self.task_network))
+        output = self.task_network(like_weights(self.normalize(seen), self.task_network))
         return (output, sampled) if return_maps else output
 
 
@@ -465,8 +469,13 @@ class Normalize(nn.Module):
         return (x - self.mean) / self.std
 
 
-def _like_weights(x: Tensor, network: nn.Module) -> Tensor:
-    """`x` in the floating-point type of the network's weights: float32, after `half()` or `double()` that."""
+def like_weights(x: Tensor, network: nn.Module) -> Tensor:
+    """`x` in the floating-point type of the network's weights: float32, after `half()` or `double()` that.
+
+    Example:
+        >>> like_weights(torch.rand(1, 3, 8, 8), nn.Conv2d(3, 4, 3).half()).dtype
+        torch.float16
+    """
     weights = chain(network.parameters(), network.buffers())  # DataParallel's copies have only the latter
     return x.to(next((weight.dtype for weight in weights if weight.is_floating_point()), x.dtype))
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 COUNTS = "num_batches_tracked"  # BatchNorm's, a whole number
+WRAPPERS = ("module", "_orig_mod")  # the attribute that a wrapper keeps its network in
+WRAPPINGS = ("state_dict", "model_state_dict", "model")  # what a checkpoint calls its weights
 REMEDY = "take another copy of the file, or train it again"
 
 
@@ -38,10 +40,34 @@ def check_learned(state: Mapping[str, Tensor], source: str | os.PathLike[str]) -
             raise ValueError(f"{source}: every value of {name} is 0, so nothing that it is given would matter; {REMEDY}")
 
 
-def without_prefix(state: Mapping[str, Tensor], source: str | os.PathLike[str], prefix: str = "module.") -> dict[str, Tensor]:
-    """The entries without DataParallel's prefix. ValueError where a name is there with and without it."""
-    stripped = {str(name).removeprefix(prefix): value for name, value in state.items()}
-    if len(stripped) < len(state):
-        twice = next(name for name in map(str, state) if name.startswith(prefix) and name.removeprefix(prefix) in state)
-        raise ValueError(f"{source}: holds {twice} and {twice.removeprefix(prefix)}, and only one can be the weight; remove the other")
+def bare_state(content: object, source: str | os.PathLike[str], *, remedy: str = REMEDY) -> dict[str, Tensor]:
+    """The state dict that a file holds: bare or under one of WRAPPINGS, however deep, without the prefixes of wrappers around its network.
+
+    ValueError, one line that names `source`, where it holds none of tensors alone, or two that could be meant.
+
+    Example:
+        >>> bare_state({"epoch": 3, "model": {"module._orig_mod.fc.bias": torch.zeros(2)}}, "a.pth")
+        {'fc.bias': tensor([0., 0.])}
+    """
+    while isinstance(content, Mapping) and (inner := [name for name in WRAPPINGS if isinstance(content.get(name), Mapping)]):
+        if len(inner) > 1:
+            raise ValueError(f"{source}: holds {' and '.join(inner)}, and only one can be the weights; save that one alone")
+        content = content[inner[0]]
+    if not isinstance(content, Mapping) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(f"{source}: holds a {type(content).__name__}, so it holds no state dict of tensors; {remedy}")
+    return without_prefix(content, source)
+
+
+def without_prefix(state: Mapping[str, Tensor], source: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The entries without what DataParallel, DistributedDataParallel (`module.`) and torch.compile (`_orig_mod.`) put into their names.
+
+    However often, and in any order; around a part of the network, too. ValueError where a name is there twice, with and without.
+    """
+    stripped: dict[str, Tensor] = {}
+    named: dict[str, str] = {}
+    for name, value in state.items():
+        bare = ".".join(part for part in str(name).split(".") if part not in WRAPPERS)
+        if bare in stripped:
+            raise ValueError(f"{source}: holds {name} and {named[bare]}, and only one can be the weight; remove the other")
+        stripped[bare], named[bare] = value, str(name)
     return stripped

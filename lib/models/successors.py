@@ -87,7 +87,7 @@ class FixedZoom(SpatialSampler):
         self.fixed.learn(task.columns["train"]["box"], task.canvas["train"].size)
 
     def locate(self, view: Tensor) -> tuple[Tensor, Tensor]:
-        saliency = self.fixed.map.expand(len(view), -1, -1, -1)
+        saliency = self.fixed.map.expand(view.shape[0], -1, -1, -1)
         return resize_grid(separable_grid(saliency, sigma=self.sigma), self.task_size), saliency
 
 

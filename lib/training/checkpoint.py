@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from lib.files import replace_atomically
 from lib.files.text import one_line
+from lib.models.state_checks import without_prefix
 
 
 def seed_everything(seed: int) -> None:
@@ -93,6 +94,7 @@ def load_weights(path: Path, model: torch.nn.Module) -> None:
     except Exception as error:
         raise ValueError(f"{path}: not a readable safetensors file ({one_line(error)}); remove it and train its row again") from None
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    tensors = tensors if tensors.keys() == wanted.keys() else without_prefix(tensors, path)
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if wanted != found:
         differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
