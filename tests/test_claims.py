@@ -19,7 +19,7 @@ from lib.results.statistics import OWN
 from lib.results.store import Group, Rows, group_of, read_folder
 from lib.tables import NAMES, get
 
-LATER = {"cub_beats_look_again"}  # claims about rows that are newer than the committed records
+LATER = ("cub_beats_look_again", "beyond_")  # how keys of claims begin whose rows are newer than the committed records
 REFERENCE = ROOT / "results" / "reference"
 pytestmark = pytest.mark.usefixtures("no_reference")
 
@@ -266,7 +266,7 @@ def test_the_reference_records_are_decided():
     found = decide(claims.ledger(), read_folder(REFERENCE).groups)
     assert {one.claim.key for one in found} == {claim.key for claim in claims.ledger()}
     for one in found:
-        absent = one.claim.key in LATER or one.group is None or one.group.dataset == "mit1003"  # whose fixation points were not at hand
+        absent = one.claim.key.startswith(LATER) or one.group is None or one.group.dataset == "mit1003"  # whose fixation points were not at hand
         assert one.verdict != NOT_RUN or absent, one
         assert one.claim.kind != "size" or one.found is None
     assert json.loads(ledger_numbers(found).to_json())  # plain enough to be written anywhere

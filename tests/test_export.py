@@ -12,7 +12,7 @@ from torch import nn
 from documents import blocks
 from lib import export as exporting
 from lib.__main__ import main
-from lib.export import Input, WithMaps, export, row_model, traced
+from lib.export import Input, WithMaps, export, row_model
 from lib.models import emlnet, mrcnn, proposal, zoomed
 from lib.models.carry import DenseSampler
 from lib.models.sampler import SaliencySampler, SaliencyZoom, SampledNetwork

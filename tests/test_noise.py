@@ -41,7 +41,7 @@ def test_every_shown_mean_has_its_noise(groups):
     for table, group, rows in Stored(groups=groups).filled():
         known = noise.committed()[noise.place(group)]
         for name, found in rows.items():
-            for column in table.columns:
+            for column in table.columns_of(group.preset):
                 values = [column.samples(item.values) for item in found.values()]
                 if len(found) < 2 or any(one is None or not np.isfinite(one).any() for one in values):
                     continue

@@ -193,7 +193,7 @@ def fetch_osie(
     wanted = published_checksums() if checksums is None else checksums
     for name in wanted:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise ValueError(f"{name!r}: a checksum's name must stay inside data/")
+            raise ValueError(f"{name!r}: a checksum's name must stay inside data/; take it out of the list")
 
     def one(name: str, expected: str) -> None:
         path = folder / "data" / name

@@ -83,7 +83,7 @@ class Scanpaths:
     def __init__(self, root: str | os.PathLike[str], *, which: str = "2-6", y: str = "down", origin: int = 1) -> None:
         for what, value, known in (("which", which, WHICH), ("y", y, Y_DIRECTIONS), ("origin", origin, ORIGINS)):
             if value not in known:
-                raise ValueError(f"{what} {value!r}: scanpaths are read with one of {', '.join(map(str, known))}")
+                raise ValueError(f"{what} {value!r}: choose one of {', '.join(map(str, known))}")
         self.folder, self.which, self.y, self.origin = Path(root) / FOLDER, which, y, origin
 
     @cached_property

@@ -45,7 +45,7 @@ def other_observers(data: SaliencyData, index: int, observer: int, *, sigma: flo
     """(H, W) from 0 to 1: where everybody but `observer` looked in picture `index`, blurred. Errors as `leave_one_out`."""
     xy, who = observed(data, index)
     if observer not in who:
-        raise ValueError(f"{data.path(index)}: observer {observer} has no fixation here; there are {', '.join(map(str, np.unique(who)))}")
+        raise ValueError(f"{data.path(index)}: observer {observer} has no fixation here; choose one of {', '.join(map(str, np.unique(who)))}")
     density = density_map(fixation_map(xy[torch.from_numpy(who != observer)], data.size(index)), sigma=sigma)
     return (density / density.max()).float().numpy()
 

@@ -52,7 +52,7 @@ class Sampling:
         if self.rule not in ("threshold", "quantile"):
             raise ValueError(f"rule {self.rule!r} is not one of threshold, quantile")
         if not 0 < self.below <= self.above < 1 or min(self.positive, self.negative) < 1:
-            raise ValueError(f"{self}: 0 < below <= above < 1 and at least 1 positive and 1 negative are needed")
+            raise ValueError(f"{self}: 0 < below <= above < 1 at least 1 positive and 1 negative; choose such numbers")
 
     def looked_at(self, density: NDArray[np.float32]) -> NDArray[np.bool_]:
         """(H, W): where positives may lie; nowhere on an empty map."""

@@ -157,7 +157,7 @@ class SALICON(Photographs):
 
     def density(self, index: int) -> NDArray[np.float32]:
         if self.split == "test":
-            raise ValueError(f"{self.root}: SALICON publishes no maps of its test split; score on val")
+            raise ValueError(f"{self.root}: SALICON publishes no maps of its test split; use val instead")
         return read_map(self.root / "maps" / self.split / f"{self.name(index)}.png", self.path(index))
 
     def true_density(self, index: int) -> NDArray[np.float32] | None:

@@ -18,6 +18,7 @@ import pickle
 import socket
 import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
@@ -186,6 +187,21 @@ def small_saliency_network(*, width: int = 16) -> SmallSaliencyNetwork:
     images/s, forward and backward, at 64 px on two CPU threads.
     """
     return SmallSaliencyNetwork(width=width)
+
+
+def small_classifier(num_classes: int = 10, *, width: int = 24) -> ImageNetwork:
+    """A small residual network in the place of ResNet-18: float (B, 3, H, W), about 64 px -> (B, num_classes).
+
+    `width` must be a multiple of 8, else ValueError; 24 gives 163,522 parameters at ten outputs and about 1.4 ms per image,
+    forward and backward, at 64 px on one CPU thread. Pooling takes the maximum: with the mean over positions it learned
+    nothing from small objects in clutter within six epochs of the twin.
+    """
+    network = ImageNetwork(OrderedDict(
+        stem=nn.Sequential(*_convolution(3, width, 3, stride=2)),  # (B, w, H/2, W/2)
+        stage1=_Residual(width, 2 * width, stride=2), stage2=_Residual(2 * width, 4 * width, stride=2),  # (B, 4w, H/8, W/8)
+        pool=nn.AdaptiveMaxPool2d(1), flatten=nn.Flatten(), final=nn.Linear(4 * width, num_classes)))
+    network.fast_layout = True
+    return network
 
 
 # Localisation networks of the spatial transformers

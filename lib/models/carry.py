@@ -73,10 +73,10 @@ def inverted(grid: Tensor, points: Tensor) -> Tensor:
     place = inverse(grid.detach(), points=points.detach())
     if not torch.is_grad_enabled() or not (grid.requires_grad or points.requires_grad):
         return place
-    return newton_step(grid, points, place)
+    return _newton_step(grid, points, place)
 
 
-def newton_step(grid: Tensor, points: Tensor, place: Tensor) -> Tensor:
+def _newton_step(grid: Tensor, points: Tensor, place: Tensor) -> Tensor:
     """`place` (B, N, 2), which is the inverse of `grid` at `points`, with the gradient by both."""
     nudge = 0.5 * torch.tensor([2 / (grid.shape[2] - 1), 2 / (grid.shape[1] - 1)], dtype=place.dtype, device=place.device)
     low, high = (place - 1e-3 * nudge).clamp(-1, 1), (place + 1e-3 * nudge).clamp(-1, 1)
@@ -198,7 +198,7 @@ def _raster_places(grid: Tensor, size: tuple[int, int]) -> Tensor:
     if not torch.is_grad_enabled() or not grid.requires_grad:
         return place
     raster = identity_grid(size, like=place).expand(len(grid), -1, -1, -1).flatten(1, 2)
-    return newton_step(grid, raster, place.flatten(1, 2)).view_as(place)
+    return _newton_step(grid, raster, place.flatten(1, 2)).view_as(place)
 
 
 def _footprint_mean(maps: Tensor, places: Tensor, shown: Tensor) -> Tensor:

@@ -21,14 +21,13 @@ Deviations from the released code (commit 56bbba2 unless said otherwise)
 
 import contextlib
 import importlib.util
-from collections import OrderedDict
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib.models.backbones import ImageNetwork, _convolution, _norm, _Residual
+from lib.models.backbones import _norm, small_classifier
 from lib.models.network import RowNetwork
 from lib.models.sampler import Normalize, like_weights, low_resolution
 
@@ -331,21 +330,6 @@ def best_of_views(logits: Tensor, label: Tensor) -> Tensor:
 
 
 # --- builders -----------------------------------------------------------------------------------------------------------
-
-
-def small_classifier(num_classes: int = 10, *, width: int = 24) -> ImageNetwork:
-    """A small residual network in the place of ResNet-18: float (B, 3, H, W), about 64 px -> (B, num_classes).
-
-    `width` must be a multiple of 8, else ValueError; 24 gives 163,522 parameters at ten outputs and about 1.4 ms per image,
-    forward and backward, at 64 px on one CPU thread. Pooling takes the maximum: with the mean over positions it learned
-    nothing from small objects in clutter within six epochs of the twin.
-    """
-    network = ImageNetwork(OrderedDict(
-        stem=nn.Sequential(*_convolution(3, width, 3, stride=2)),  # (B, w, H/2, W/2)
-        stage1=_Residual(width, 2 * width, stride=2), stage2=_Residual(2 * width, 4 * width, stride=2),  # (B, 4w, H/8, W/8)
-        pool=nn.AdaptiveMaxPool2d(1), flatten=nn.Flatten(), final=nn.Linear(4 * width, num_classes)))
-    network.fast_layout = True
-    return network
 
 
 def proposal_resnet18(num_classes: int = 10, *, down_size: int = 64, crop_size: int = 224, **options) -> RegionProposal:

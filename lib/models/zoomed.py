@@ -14,12 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lib.data.canvas import Square
 from lib.models.backbones import (IMAGENET_NORMALIZATION, alexnet_regressor, load_imagenet, localisation_network, pretrained,
-                                  saliency_network_resnet18, small_alexnet, small_saliency_network)
+                                  saliency_network_resnet18, small_alexnet, small_classifier, small_saliency_network)
 from lib.models.cam import look_twice
 from lib.models.deformable import deform_last
 from lib.models.lite0 import LITE0_NORMALIZATION, lite0, lite0_trunk
 from lib.models.network import RowNetwork, declared
-from lib.models.proposal import small_classifier
 from lib.models.rivals import AffineSTN, GridEstimator, Oracle, ThinPlateSTN, Uniform
 from lib.models.sampler import RELEASED_SIGMA, SaliencyZoom, SampledNetwork, SpatialSampler
 from lib.models.small_inception import small_inception

@@ -21,7 +21,7 @@ import numpy as np
 from lib.files import ROOT, replace_atomically
 from lib.results.schema import LIMITS
 from lib.results.statistics import Component, Noise, between, mean, priors
-from lib.results.store import Group, Rows, sharing
+from lib.results.store import Group, Rows, sharing, stands
 from lib.tables.table import Column, Table
 
 FILE = ROOT / "results" / "reference" / "noise.json"
@@ -76,7 +76,8 @@ def known(group: Group, rows: Rows) -> Known:
 
 def measure(groups: dict[Group, Rows]) -> dict[Place, Known]:
     """The noise of rows and differences in every group, as far as there are several seeds; claims are added by `lib.claims`."""
-    columns = {group: {column.name: column for table in sharing(group.table) for column in table.columns_of(group.preset)} for group in groups}
+    columns = {group: {column.name: column for table in sharing(group.table) if stands(table, group, rows) for column in table.columns_of(group.preset)}
+               for group, rows in groups.items()}
     families = {(group, name): _family(group, rows, column) for group, rows in groups.items() for name, column in columns[group].items()}
     alike = dict(zip(families, priors(list(families.values())), strict=True))
     df = next((one.df for one in alike.values() if one), None)

@@ -69,14 +69,16 @@ class Stored:
         for table in map(tables.get, tables.NAMES):
             for group in sorted(self.groups, key=Group.order):
                 rows = {row.name: self.groups[group][row.name] for row in table.rows if row.name in self.groups[group]}
-                if rows and group.table == (table.records or table.name) and (table.records is None or _own(table, group, rows)):
+                if rows and group.table == (table.records or table.name) and stands(table, group, rows):
                     yield table, group, rows
 
 
-def _own(table, group: Group, rows: Rows) -> bool:
-    """Whether a table that reads another's records has this data set and preset, and rows among `rows` that the other has not."""
+def stands(table, group: Group, rows: Rows) -> bool:
+    """Whether a table is told by `rows`: one that reads another's records, where it has this data set and preset and rows that the other has not."""
+    if table.records is None:
+        return True
     others = {row.name for row in tables.get(table.records).rows}
-    return group.dataset in table.datasets and group.preset in table.presets and not rows.keys() <= others
+    return group.dataset in table.datasets and group.preset in table.presets and not {row.name for row in table.rows} & rows.keys() <= others
 
 
 def read_folder(folder: Path, *, preset: str | None = None) -> Stored:

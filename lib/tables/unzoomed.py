@@ -116,7 +116,7 @@ COLUMNS = (
 
 @opens("pictures", "views", "truth", "saliency", values=("saliency values", "unzoom values"))
 def open_photographs(source: Source, *, size: Size) -> Opened:
-    task = FullPictureTask(salicon.selections(source), size, cache_dir=source.cache_dir, progress=source.progress)
+    task = FullPictureTask(salicon.selections(source, ""), size, cache_dir=source.cache_dir, progress=source.progress)
     test = task.chosen["test"]
     return Opened(task=task, is_twin=test.data.is_twin, n=len(test), unit="images",
                   notes=(f"photographs {task.pictures['train'].how}", *without_points(task), *said_of(test.data)))
