@@ -8,9 +8,11 @@ it ran.
 
 import ast
 import contextlib
+import csv
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from lib.runs.parameters import PARAMETERS, settings
 from lib.training.progress import clock
 
 NOTEBOOKS = ROOT / "notebooks"
+REPORT = "99_report.ipynb"
+TESTED = ("holds", "undecided", "fails")
 QUIET = ["--IPKernelApp.log_level=40"]  # the kernel's remark that its socket on this machine is not encrypted
 
 
@@ -108,12 +112,12 @@ def _finish(notebook: Path, partial: Path, output: Path) -> None:
     cells = [cell for cell in nbformat.read(partial, as_version=4).cells if cell.cell_type == "code" and cell.source.strip()]
     missing = [i for i, cell in enumerate(cells, start=1) if not cell.execution_count]
     if missing:
-        raise RuntimeError(f"{notebook.name}: code cell {missing[0]} of {len(cells)} did not run, one before it ended the kernel; take its exit() out")
+        raise RuntimeError(f"{notebook.name}: code cell {missing[0]} of {len(cells)} did not run, one before it ended the kernel: take its exit() out")
     os.replace(partial, output)
 
 
 def run(names: list[str], parameters: dict, *, scheduler: str | None = None) -> list[Path]:
-    """Execute notebooks one after the other and print the tables that they leave; returns the executed notebooks.
+    """Execute notebooks one after the other and print how the claims stand; returns the executed notebooks.
 
     scheduler: address of a Dask scheduler whose workers compute the rows; a cluster of this machine's cores by default.
     """
@@ -121,7 +125,10 @@ def run(names: list[str], parameters: dict, *, scheduler: str | None = None) -> 
     results, started, outputs = writable(resolve(parameters.get("results_dir", "results"))), time.monotonic(), []
     _sweep(results)
     os.environ.pop("JPY_SESSION_NAME", None)  # started from a notebook: nobody reads along in the kernels of a batch
-    with _rows(planned, scheduler) as finished:
+    runs = _runs(planned, scheduler)
+    missing, rows = missing_rows(list(runs.values()))
+    print(_plan(planned, missing, rows, results), flush=True)
+    with _rows(runs if missing else {}, scheduler) as finished:
         for i, (notebook, chosen) in enumerate(planned, start=1):
             print(f"[{i}/{len(planned)}] {notebook.stem} ({parameters.get('preset', 'demo')})", flush=True)
             begun = time.monotonic()
@@ -129,26 +136,30 @@ def run(names: list[str], parameters: dict, *, scheduler: str | None = None) -> 
             execute(notebook, results / "notebooks" / notebook.name, chosen)
             outputs.append(results / "notebooks" / notebook.name)
             print(f"[{i}/{len(planned)}] {notebook.stem}: done in {clock(time.monotonic() - begun)}", flush=True)
-    _report(results, outputs, started)
+    print(_summary(results, outputs, started))
     return outputs
 
 
-@contextlib.contextmanager
-def _rows(planned: list[tuple[Path, dict]], scheduler: str | None) -> Iterator:
-    """The rows of all the notebooks' tables on workers; gives a function that waits for those of one notebook."""
+def _runs(planned: list[tuple[Path, dict]], scheduler: str | None) -> dict:
+    """The runs of the notebooks that stand for a table, by notebook."""
     named = {notebook: tables.NOTEBOOKS.get(notebook.stem.split("_")[0]) for notebook, _ in planned}
     if not any(named.values()):
-        yield lambda notebook: None
-        return
-    from lib.runs import cluster, status
+        return {}
     from lib.runs.engine import Run
 
-    runs = {notebook: Run(tables.get(named[notebook]), settings(tables.get(named[notebook]), elsewhere=scheduler is not None, **chosen))
+    return {notebook: Run(tables.get(named[notebook]), settings(tables.get(named[notebook]), elsewhere=scheduler is not None, **chosen))
             for notebook, chosen in planned if named[notebook]}
+
+
+@contextlib.contextmanager
+def _rows(runs: dict, scheduler: str | None) -> Iterator:
+    """The rows of `runs` on workers; gives a function that waits for those of one notebook."""
     on_gpu = any(one.settings.device.type != "cpu" for one in runs.values())
-    if scheduler is None and (on_gpu or status.all_done(list(runs.values()))):  # one process has the GPU: notebooks train what is missing
+    if not runs or (scheduler is None and on_gpu):  # one process has the GPU: notebooks train what is missing
         yield lambda notebook: None
         return
+    from lib.runs import cluster
+
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the kernels: several threads would wait for one another beside the workers
     with cluster.workers(scheduler) as client, cluster.graph(client, list(runs.values())) as graph:
         yield lambda notebook: graph.wait(runs[notebook]) if notebook in runs else None
@@ -166,13 +177,49 @@ def _sweep(results: Path) -> None:
             continue
 
 
-def _report(results: Path, outputs: list[Path], started: float) -> None:
-    for name in tables.NAMES:
-        for table in sorted((results / "tables").glob(f"{name}-*.md")):
-            print(f"\n{table.read_text().strip()}")
-    print(f"\nExecuted notebooks  {outputs[0].parent if outputs else results / 'notebooks'}")
-    print(f"Figures             {results / 'figures'}")
-    print(f"Tables              {results / 'tables'} (Markdown, CSV, LaTeX)")
+def missing_rows(runs: list) -> tuple[int, int]:
+    """How many rows of `runs` are not finished, as far as can be told without a look at the data; and how many there are."""
+    if not runs:
+        return 0, 0
+    from lib.runs import status
+
+    states = {(str(run.store.folder), state.row.name, state.seed): state.kind  # some tables share rows
+              for run in runs for state in status.Unopened(run.table, run.settings).states()}
+    return sum(kind != status.DONE for kind in states.values()), len(states)
+
+
+def _plan(planned: list[tuple[Path, dict]], missing: int, rows: int, results: Path) -> str:
+    """What a batch is going to do, and where to look meanwhile."""
+    counted = f", {rows} rows, {missing} of them to compute" if rows else ""
+    later = "The time left is told once the first rows are measured; `python -m lib status` says how each row stands.\n" if missing else ""
+    return (f"{len(planned)} notebook{'s' * (len(planned) > 1)}{counted}.\n{later}"
+            f"Meanwhile: {shown(results / 'figures')} fills, finished notebooks lie in {shown(results / 'notebooks')}.\n")
+
+
+def shown(path: Path) -> str:
+    """`path` as it is typed here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _summary(results: Path, outputs: list[Path], started: float) -> str:
+    """The last screen, within 100 columns: verdicts by table where there is a ledger, and where everything lies."""
+    lines = [""]
+    if results / "notebooks" / REPORT in outputs:
+        lines += _verdicts(results / "tables" / "ledger.csv")
+    lines += [f"Tables     {shown(results / 'tables')} (Markdown, CSV, LaTeX)", f"Figures    {shown(results / 'figures')}",
+              f"Notebooks  {shown(results / 'notebooks')}"]
     if (results / "report.html").exists():
-        print(f"Report              {results / 'report.html'}")
-    print(f"Total               {clock(time.monotonic() - started)}")
+        lines.append(f"Report     {shown(results / 'report.html')}")
+    return "\n".join([*lines, f"Total      {clock(time.monotonic() - started)}"])
+
+
+def _verdicts(ledger: Path) -> list[str]:
+    """How the claims of each table stand; those that were not tested in one line."""
+    with ledger.open(newline="", encoding="utf-8") as file:
+        entries = list(csv.DictReader(file))
+    tested = [(entry["table"], "twin" if entry["is_twin"] == "True" else entry["dataset"], entry["preset"], entry["verdict"])
+              for entry in entries if entry["verdict"] in TESTED]
+    counted, verdicts = Counter(group[:3] for group in tested), Counter(tested)
+    lines = [f"{'Claims':40}" + "".join(f"{name:>12}" for name in TESTED)] if counted else []
+    lines += [f"  {', '.join(group):38}" + "".join(f"{verdicts[*group, name]:>12}" for name in TESTED) for group in counted]
+    return [*lines, f"  {len(entries) - len(tested)} more are not tested here: the report says why.", ""]

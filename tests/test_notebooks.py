@@ -39,11 +39,12 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "MPLBACKEND"} | {"OMP_NUM_THREADS": "1"}
 
 
-def whole_batch(results: Path, *notebooks: str) -> None:
-    """`make reproduce` in miniature: every notebook, in order, as one batch, its rows on workers."""
+def whole_batch(results: Path, *notebooks: str) -> str:
+    """`make reproduce` in miniature: every notebook, in order, as one batch, its rows on workers; what it printed."""
     words = [sys.executable, "-m", "lib", "run", *notebooks, "--preset", "smoke", "--device", "cpu", "--results", str(results)]
     done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
 
 
 def stamps(folder: Path, *suffixes: str) -> dict[Path, int]:
@@ -150,14 +151,17 @@ class TestBatch:
         shown = [results / "notebooks" / f"{name}.ipynb" for name in ("03_saliency_depth", "99_report")]
         shown += [results / "tables" / f"saliency_depth-twin-smoke.{form}" for form in ("md", "csv", "tex")] + [results / "report.html"]
         written = {path: path.stat().st_mtime_ns for path in shown}
-        whole_batch(results, "03", "99")
+        printed = whole_batch(results, "03", "99")
+        assert ", 0 of them to compute" in printed.splitlines()[0]
+        last = printed[printed.index("[2/2] 99_report: done"):].splitlines()
+        assert max(map(len, last)) <= 100 and any(line.split()[0] == "Report" and line.endswith("report.html") for line in last if line)
         assert stamps(results / "runs", ".json", ".npz", ".safetensors") == kept
         assert all(path.stat().st_mtime_ns > written[path] for path in shown)
 
     def test_a_batch_that_is_finished_needs_no_workers(self, results):
         """What decides it: every row of every table is done, without a look at the data."""
+        from lib.batch import missing_rows
         from lib.runs.engine import Run, settings
-        from lib.runs.status import all_done
 
         runs = [Run(table, settings(table, preset="smoke", device="cpu", results_dir=results)) for table in map(tables.get, tables.NAMES)]
-        assert all_done(runs)
+        assert missing_rows(runs)[0] == 0

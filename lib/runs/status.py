@@ -120,11 +120,6 @@ def _made(record: Record, path: Path) -> str:
     return f"{made.get('seconds', 0):.0f} s on {device}, {date}, commit {commit[:7]}{'-dirty' * commit.endswith('-dirty')}"
 
 
-def all_done(runs: list[Run]) -> bool:
-    """Whether every row of `runs` seems finished, without a look at the data."""
-    return all(state.kind == DONE for run in runs for state in Unopened(run.table, run.settings).states())
-
-
 # --- the command --------------------------------------------------------------------------------------------------------
 
 

@@ -68,10 +68,15 @@ class Watch:
             now = "; ".join(f"{name}: {event['note'] or event['stage']}" for name, event in recent.items())
         return f"rows {whole}/{len(self.share)}{left}" + (f"; {now}" if now else "")
 
+    def _news(self) -> bool:
+        """Whether anything is under way that is worth a line."""
+        with self.lock:
+            return any(share < 1 for share in self.share.values())
+
     def _show(self) -> None:
         last = time.monotonic()
         while not self.over.wait(0.5 if self.live else 1.0):
-            if not self.share or (not self.live and time.monotonic() - last < EVERY):
+            if not self._news() or (not self.live and time.monotonic() - last < EVERY):
                 continue
             last = time.monotonic()
             text = self.line()
