@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 FOCAL_PX = 520.0  # both ways of holding the device; about the field of view of these phones' front cameras
-LENS_PX = 1.5  # standard deviation of the blur of a small fixed-focus lens; it also keeps noise out of the samplers' gradients
+LENS_PX = 2  # a small fixed-focus lens averages so far to each side; it also keeps noise out of the samplers' gradients
 PUPIL_DISTANCE_CM = 6.3
 EYEBALL_CM = 1.2
 GAIN = 2.2  # the iris moves this much further than the eyeball's radius allows, as drawn faces do
@@ -183,6 +183,6 @@ def expose(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     light = (product // 204).astype(np.int16)  # 204 is 0.8 of 255: room for gains above 1
     x, y = rng.integers(0, 900 - image.width), rng.integers(0, 900 - image.height)
     light += _noise_sheet()[y : y + image.height, x : x + image.width]
-    return Image.fromarray(np.clip(light, 0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(LENS_PX))
+    return Image.fromarray(np.clip(light, 0, 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(LENS_PX))
 
 

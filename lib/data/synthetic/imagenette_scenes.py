@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 
 from lib.data.imagenette import CLASSES
+from lib.data.synthetic.bird_scenes import soft
 
 OVERSAMPLING = 4  # objects are drawn this many times larger and averaged
 _TURN = np.linspace(0, 2 * np.pi, 33)[:-1]
@@ -287,6 +288,6 @@ def ground(size: tuple[int, int], look: Look, rng: np.random.Generator) -> Image
 
 def expose(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """A little blur and noise, so that edges are a photograph's."""
-    soft = np.asarray(image.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 0.7))), dtype=np.int16)
-    noise = (rng.integers(-6, 7, soft.shape[:2], dtype=np.int16) + rng.integers(-6, 7, soft.shape[:2], dtype=np.int16))[..., None]
-    return Image.fromarray(np.clip(soft + noise, 0, 255).astype(np.uint8))
+    blurred = np.asarray(image.filter(soft(rng.uniform(0.4, 0.7))), dtype=np.int16)
+    noise = (rng.integers(-6, 7, blurred.shape[:2], dtype=np.int16) + rng.integers(-6, 7, blurred.shape[:2], dtype=np.int16))[..., None]
+    return Image.fromarray(np.clip(blurred + noise, 0, 255).astype(np.uint8))
