@@ -41,12 +41,12 @@ VERSIONS = {
     "unzoom values": 1,
     "proposal values": 1,
     # synthetic twins
-    "twin gazecapture": 1,
-    "twin inaturalist": 1,
-    "twin cub200": 1,
+    "twin gazecapture": 2,
+    "twin inaturalist": 2,
+    "twin cub200": 2,
     "twin salicon": 1,
     "twin mit1003": 1,
-    "twin imagenette": 1,
+    "twin imagenette": 2,
 }
 
 
