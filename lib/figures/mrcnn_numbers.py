@@ -156,7 +156,7 @@ def agreement(run: Run) -> Figure:
     numbers = run.filled.numbers()
     cells = numbers.pivot(index="row", columns="column", values=["ours", "ours_low", "ours_high"])
     order = cells["ours", "agreement"].sort_values(ascending=False).index
-    known = [name for name in ("NSS", "AUC-Judd", "CC") if cells["ours", name].notna().any()][:2]
+    known = [name for name in ("NSS", "AUC-Judd", "CC") if ("ours", name) in cells and cells["ours", name].notna().any()][:2]
     figure, axes = style.panels([2.3] * (len(known) + 1), [2.6], left=0.55, right=3.0, bottom=0.55, gap=0.45)
     for ax, column in zip(axes[0], known, strict=False):
         for name in order:

@@ -202,9 +202,11 @@ class Job:
         return f"{self.run.table.name}/{self.row}/{self.seed}" if self.row else self.run.table.name
 
     @property
-    def place(self) -> tuple[str, str, int]:
-        """Where it is filed: tables may share rows."""
-        return (str(self.run.store.folder) if self.row else self.run.table.name), self.row, self.seed
+    def place(self) -> tuple[str, ...]:
+        """Where it is filed: tables may share rows, and other values of the same row."""
+        if not self.row:
+            return (self.run.table.name,)
+        return str(self.run.store.folder), self.row, self.run.key(self.run.table.row(self.row), self.seed)
 
 
 class Graph:
@@ -255,8 +257,8 @@ class Graph:
             self._submit_row(job)
 
     def _submit_row(self, job: Job, *, late: bool = False) -> None:
-        row, folder = job.run.table.row(job.row), job.place[0]
-        found = [self.futures.get((folder, name, job.seed)) for name in row.needs]
+        row = job.run.table.row(job.row)
+        found = [self.futures.get(Job(job.run, name, job.seed).place) for name in row.needs]
         needed = [one for one in found if one and one.status in ("pending", "finished")]  # else whoever is first trains the other row, too
         priority = -1000 * self.runs.index(job.run) - len(self.futures) - FIRST * late
         self.futures[job.place] = self._submit(job, work, job.run.table.name, job.run.settings.plain(), job.row, job.seed, *needed, priority=priority)
@@ -264,7 +266,7 @@ class Graph:
     def wait(self, run: Run | None = None) -> None:
         """Until the rows of `run` are finished, all rows without one. RuntimeError or ValueError, one line, for the first that fails."""
         def concerns(job: Job) -> bool:
-            return run is None or job.run is run or job.place[0] == str(run.store.folder)
+            return run is None or job.run is run or (bool(job.row and run.surveyed) and job.place in _places(run))
 
         with self.changed:
             while any(map(concerns, self.jobs.values())):
@@ -335,6 +337,11 @@ class Graph:
                 raise RuntimeError(f"{job.name}: a worker finished it, but its record is not in {job.run.store.folder}; workers must share this folder, "
                                    "and have the same code, torch and data")
             time.sleep(0.5)
+
+
+def _places(run: Run) -> set[tuple[str, ...]]:
+    """Where the rows of a run are filed, once its data are known."""
+    return {Job(run, row.name, seed).place for row, seed in run.todo()}
 
 
 @contextlib.contextmanager
