@@ -24,7 +24,6 @@ from lib.training.progress import clock
 
 NOTEBOOKS = ROOT / "notebooks"
 REPORT = "99_report.ipynb"
-TESTED = ("holds", "undecided", "fails")
 QUIET = ["--IPKernelApp.log_level=40"]  # the kernel's remark that its socket on this machine is not encrypted
 
 
@@ -183,8 +182,9 @@ def missing_rows(runs: list) -> tuple[int, int]:
         return 0, 0
     from lib.runs import status
 
-    states = {(str(run.store.folder), state.row.name, state.seed): state.kind  # some tables share rows
-              for run in runs for state in status.Unopened(run.table, run.settings).states()}
+    unopened = [status.Unopened(run.table, run.settings) for run in runs]
+    states = {(str(one.store.folder), state.row.name, one.key(state.row, state.seed)): state.kind  # tables may share rows, and other values of one
+              for one in unopened for state in one.states()}
     return sum(kind != status.DONE for kind in states.values()), len(states)
 
 
@@ -215,11 +215,13 @@ def _summary(results: Path, outputs: list[Path], started: float) -> str:
 
 def _verdicts(ledger: Path) -> list[str]:
     """How the claims of each table stand; those that were not tested in one line."""
+    from lib.claims import TESTED
+
     with ledger.open(newline="", encoding="utf-8") as file:
         entries = list(csv.DictReader(file))
     tested = [(entry["table"], "twin" if entry["is_twin"] == "True" else entry["dataset"], entry["preset"], entry["verdict"])
               for entry in entries if entry["verdict"] in TESTED]
     counted, verdicts = Counter(group[:3] for group in tested), Counter(tested)
-    lines = [f"{'Claims':40}" + "".join(f"{name:>12}" for name in TESTED)] if counted else []
-    lines += [f"  {', '.join(group):38}" + "".join(f"{verdicts[*group, name]:>12}" for name in TESTED) for group in counted]
+    lines = [f"{'Claims':40}" + "".join(f"{name:>12}" for name in reversed(TESTED))] if counted else []
+    lines += [f"  {', '.join(group):38}" + "".join(f"{verdicts[*group, name]:>12}" for name in reversed(TESTED)) for group in counted]
     return [*lines, f"  {len(entries) - len(tested)} more are not tested here: the report says why.", ""]
