@@ -17,8 +17,8 @@ VERSIONS = {
     "deformable": 1,
     "cam": 1,
     "dtram": 1,
-    "backbones": 1,  # task and saliency networks, small ones included
-    "itracker": 1,
+    "backbones": 2,  # task and saliency networks, small ones included
+    "itracker": 2,
     "baselines": 1,  # what looks at nothing: means, constant maps, centre bias, ceilings
     "emlnet": 1,
     "mrcnn": 1,

@@ -316,7 +316,7 @@ def test_options_at_their_defaults_are_not_in_the_keys_and_given_ones_are():
     table = tables.get("cub200")
     preset = table.presets["smoke"]
     found = weights(table, "sampler", preset)
-    assert found["network"] == {"name": "sampler", "options": {"outputs": 16, "task": "small_gap", "task_size": 64, "trunk": "small", "view_size": 64}}
+    assert found["network"] == {"name": "sampler", "options": {"outputs": 16, "task": "small_gap", "task_size": 56, "trunk": "small", "view_size": 48}}
     assert keys.recipe_of(Recipe(epochs=3, batch_size=4)) == {"epochs": 3, "batch_size": 4}
     assert keys.recipe_of(Recipe(epochs=3, batch_size=4, lr=0.1, rates=(("a", 0.5),))) == {"epochs": 3, "batch_size": 4, "lr": 0.1, "rates": [["a", 0.5]]}
     row = replace(table.row("plain"), options={"task": FromPreset("inception")})
