@@ -7,7 +7,8 @@
     noise.json                                                      by how much trainings differ (lib/results/noise.py)
     weights/                                                        those of `WEIGHTS`, with SHA256SUMS
 
-What was there before goes. Smoke runs are left out.
+What was there before goes, but with `--add`: then a run that has more seeds, or other tables, joins it. Of a table that the run has, older
+records stay where they are of this code (the versions of `lib.versions`) and of the same recipe and data as the run's. Smoke runs are left out.
 """
 
 import argparse
@@ -25,8 +26,9 @@ from PIL import Image
 
 from lib import claims, report
 from lib.results import noise
-from lib.results.records import ROOT
-from lib.results.store import MEANINGLESS, Item, Stored, read_folder
+from lib.results.records import ROOT, SCHEMA
+from lib.results.store import MEANINGLESS, Item, Rows, Stored, group_of, read_folder
+from lib.versions import VERSIONS
 
 REFERENCE = ROOT / "results" / "reference"
 FIGURES = (
@@ -53,15 +55,15 @@ def put_record(item: Item, folder: Path) -> None:
 
 
 def put_weights(stored: Stored, folder: Path) -> None:
+    """The weights of `WEIGHTS` that `stored` has; SHA256SUMS tells all that lie there then."""
     folder.mkdir(parents=True, exist_ok=True)
     trained = {(item.record.table, item.record.dataset, item.record.row): item.path.with_suffix(".safetensors") for item in stored.items
                if item.record.seed == 0 and item.record.preset == "demo"}
-    sums = []
     for name, where in WEIGHTS.items():
         if where in trained:
-            target = Path(shutil.copy(trained[where], folder / f"{name}.safetensors"))
-            sums.append(f"{hashlib.sha256(target.read_bytes()).hexdigest()}  {target.name}\n")
-    (folder / "SHA256SUMS").write_text("".join(sums))
+            shutil.copy(trained[where], folder / f"{name}.safetensors")
+    (folder / "SHA256SUMS").write_text("".join(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.glob("*.safetensors"))))
 
 
 def put_figures(source: Path, folder: Path) -> None:
@@ -105,14 +107,37 @@ def as_jpeg(png: str) -> str:
     return base64.b64encode(written.getvalue()).decode()
 
 
-def publish(results: Path, reference: Path = REFERENCE) -> Stored:
-    """Everything of `results` into `reference`; its README stays. Returns what was read, with the problems that left rows out."""
+def outlived(item: Item, rows: Rows) -> bool:
+    """Whether a published record is of older code than this, or not of the experiment that `rows`, a newer run of its group, are of."""
+    def told(depends: dict) -> dict:  # all but what differs from seed to seed
+        return depends | {"weights": {name: part for name, part in depends["weights"].items() if name not in ("seed", "needs")}}
+
+    if item.record.schema != SCHEMA:
+        return True
+    depends = item.record.depends
+    versions = depends["weights"]["versions"] | depends["versions"]
+    twins = next(iter(rows.get(item.record.row, {}).values()), None)
+    return any(VERSIONS.get(name) != number for name, number in versions.items()) or (
+        twins is not None and told(twins.record.depends) != told(depends))
+
+
+def publish(results: Path, reference: Path = REFERENCE, *, add: bool = False) -> Stored:
+    """Everything of `results` into `reference`; its README stays. Returns what was read, with the problems that left rows out.
+
+    add: to what is there already, see the module's docstring. ValueError, one line, where there is nothing to publish.
+    """
     stored = read_folder(results)
     items = [item for item in stored.items if item.record.preset != MEANINGLESS]
     if not items:
         raise ValueError(f"{results}: holds no finished rows; `python -m lib run` makes some")
-    for name in ("records", "tables", "notebooks", "figures", "weights"):
-        shutil.rmtree(reference / name, ignore_errors=True)
+    if add:
+        for item in read_folder(reference).items:
+            if (rows := stored.groups.get(group_of(item.record))) and outlived(item, rows):
+                item.path.unlink()
+                item.path.with_suffix(".npz").unlink()
+    else:
+        for name in ("records", "tables", "notebooks", "figures", "weights"):
+            shutil.rmtree(reference / name, ignore_errors=True)
     for item in items:
         put_record(item, reference / "records")
     put_weights(stored, reference / "weights")
@@ -132,5 +157,7 @@ def derive(reference: Path = REFERENCE) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m lib.results.publish", description="Put a finished run into results/reference.")
     parser.add_argument("results", type=Path, metavar="RESULTS", help="folder of a finished run")
-    for problem in publish(parser.parse_args().results).problems:
+    parser.add_argument("--add", action="store_true", help="to what is there already, in the place of what is older")
+    chosen = parser.parse_args()
+    for problem in publish(chosen.results, add=chosen.add).problems:
         print(f"left out: {problem}")
