@@ -26,8 +26,9 @@ from PIL import Image
 
 from lib import claims, report
 from lib.results import noise
-from lib.results.records import ROOT, SCHEMA
-from lib.results.store import MEANINGLESS, Item, Rows, Stored, group_of, read_folder
+from lib.results.records import ROOT, SCHEMA, Record
+from lib.results.store import MEANINGLESS, Item, Rows, Stored, read_folder
+from lib.runs.keys import digest
 from lib.versions import VERSIONS
 
 REFERENCE = ROOT / "results" / "reference"
@@ -107,18 +108,27 @@ def as_jpeg(png: str) -> str:
     return base64.b64encode(written.getvalue()).decode()
 
 
-def outlived(item: Item, rows: Rows) -> bool:
-    """Whether a published record is of older code than this, or not of the experiment that `rows`, a newer run of its group, are of."""
-    def told(depends: dict) -> dict:  # all but what differs from seed to seed
-        return depends | {"weights": {name: part for name, part in depends["weights"].items() if name not in ("seed", "needs")}}
-
-    if item.record.schema != SCHEMA:
+def outlived(item: Item, newer: Rows, published: Rows) -> bool:
+    """Whether a published record is of older code than this, not of the experiment that `newer`, a run of its group, is of, or stands on such a one."""
+    record = item.record
+    if record.schema != SCHEMA:
         return True
-    depends = item.record.depends
-    versions = depends["weights"]["versions"] | depends["versions"]
-    twins = next(iter(rows.get(item.record.row, {}).values()), None)
-    return any(VERSIONS.get(name) != number for name, number in versions.items()) or (
-        twins is not None and told(twins.record.depends) != told(depends))
+    weights, twins = record.depends["weights"], list(newer.get(record.row, {}).values())
+    versions = weights["versions"] | record.depends["versions"]
+    if any(VERSIONS.get(name) != number for name, number in versions.items()) or (twins and experiment(twins[0].record) != experiment(record)):
+        return True
+    for row, key in weights["needs"].items():
+        needed = newer.get(row, {}).get(record.seed)
+        if needed is None and ((needed := published.get(row, {}).get(record.seed)) is None or outlived(needed, newer, published)):
+            return True
+        if digest(needed.record.depends["weights"]) != key:
+            return True
+    return False
+
+
+def experiment(record: Record) -> dict:
+    """What a record depends on, but for what differs from seed to seed."""
+    return record.depends | {"weights": {name: part for name, part in record.depends["weights"].items() if name not in ("seed", "needs")}}
 
 
 def publish(results: Path, reference: Path = REFERENCE, *, add: bool = False) -> Stored:
@@ -131,10 +141,12 @@ def publish(results: Path, reference: Path = REFERENCE, *, add: bool = False) ->
     if not items:
         raise ValueError(f"{results}: holds no finished rows; `python -m lib run` makes some")
     if add:
-        for item in read_folder(reference).items:
-            if (rows := stored.groups.get(group_of(item.record))) and outlived(item, rows):
-                item.path.unlink()
-                item.path.with_suffix(".npz").unlink()
+        there = read_folder(reference)
+        gone = [item for group, rows in there.groups.items() if group in stored.groups for seeds in rows.values() for item in seeds.values()
+                if outlived(item, stored.groups[group], rows)]
+        for item in gone:
+            item.path.unlink()
+            item.path.with_suffix(".npz").unlink()
     else:
         for name in ("records", "tables", "notebooks", "figures", "weights"):
             shutil.rmtree(reference / name, ignore_errors=True)
