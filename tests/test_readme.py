@@ -1,4 +1,4 @@
-"""The README's Python and shell blocks run as they stand there, and so does the usage block of the released code.
+"""The Python and shell blocks of the README and of the pages it leads to run as they stand there, and so does the usage block of the released code.
 
 Shell lines run with the smoke preset, in a folder of their own, with something real in the place of each placeholder (`Workshop`).
 Not run, but looked up: make targets; what downloads (`fetch`, git, pip); accelerate, which need not be installed.
@@ -24,8 +24,8 @@ from lib.__main__ import main
 from lib.training.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "data/README.md")
-BLOCKS = [(block.line, "\n".join(block.lines)) for block in blocks("README.md") if block.language == "python"]
+PAGES = ("README.md", "data/README.md", "lib/models/README.md", "notebooks/README.md")
+BLOCKS = [block for page in PAGES for block in blocks(page) if block.language == "python"]
 COMMANDS = [command for page in PAGES for command in commands(page)]
 LOOKED_UP = ("make", "git", "cd", "pip", "conda", "source")  # heads of lines that are not run
 QUICK = ("predict", "score", "verify", "status", "check", "report")  # run in this process: starting another one takes longer than they do
@@ -205,7 +205,8 @@ def shop(tmp_path_factory, once, smoke, results_dir) -> Workshop:
 
 
 def test_there_are_blocks_and_commands():
-    assert len(BLOCKS) >= 3 and len(COMMANDS) >= 8
+    assert len(BLOCKS) >= 4 and len(COMMANDS) >= 20
+    assert [block.page for block in BLOCKS].count("README.md") == 1 and len(BLOCKS[0].lines) <= 9  # the layer in eight lines, one of them empty
     heads = {head(list(command.words)) for command in COMMANDS}
     assert {"git", "make", "python"} <= heads
 
@@ -236,14 +237,15 @@ def test_command_runs(command, shop):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("line", "source"), BLOCKS, ids=lambda value: f"line {value}" if isinstance(value, int) else "")
-def test_block_runs(line, source, shop, monkeypatch):
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.page}, line {block.line}")
+def test_block_runs(block, shop, monkeypatch):
     monkeypatch.chdir(shop.folder)
+    source, where = "\n".join(block.lines), f"{block.page}, line {block.line}"
     for quoted in re.findall(r"\"([A-Z][A-Z0-9_]*(?:\.[a-z]+)?)\"", source):
-        assert quoted in SUBSTITUTES, f"README.md, line {line}: {UNKNOWN.format(quoted)}"
-        source = source.replace(f'"{quoted}"', repr(str(SUBSTITUTES[quoted](shop, Command("README.md", line, tuple(re.findall(r"\w+", source)))))))
+        assert quoted in SUBSTITUTES, f"{where}: {UNKNOWN.format(quoted)}"
+        source = source.replace(f'"{quoted}"', repr(str(SUBSTITUTES[quoted](shop, Command(block.page, block.line, tuple(re.findall(r"\w+", source)))))))
     names = {}
-    exec(compile(source, f"README.md, line {line}", "exec"), names)
+    exec(compile(source, where, "exec"), names)
     if "train" in names:
         for label in ("cat", "dog"):
             (shop.folder / "classes" / label).mkdir(parents=True)

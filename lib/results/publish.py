@@ -7,12 +7,14 @@
     noise.json                                                      by how much trainings differ (lib/results/noise.py)
     weights/                                                        those of `WEIGHTS`, with SHA256SUMS
 
-What was there before goes. Smoke runs are left out.
+What was there before of these goes; README's first picture (`lib.report.front`) and weights of `lib.finetune` stay. Smoke runs are left out. The
+pages that are made from the reference are written anew last (`lib.report.readme`).
 """
 
 import argparse
 import base64
 import hashlib
+import importlib
 import io
 import json
 import re
@@ -56,11 +58,10 @@ def put_weights(stored: Stored, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     trained = {(item.record.table, item.record.dataset, item.record.row): item.path.with_suffix(".safetensors") for item in stored.items
                if item.record.seed == 0 and item.record.preset == "demo"}
-    sums = []
     for name, where in WEIGHTS.items():
         if where in trained:
-            target = Path(shutil.copy(trained[where], folder / f"{name}.safetensors"))
-            sums.append(f"{hashlib.sha256(target.read_bytes()).hexdigest()}  {target.name}\n")
+            shutil.copy(trained[where], folder / f"{name}.safetensors")
+    sums = (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.glob("*.safetensors")))
     (folder / "SHA256SUMS").write_text("".join(sums))
 
 
@@ -111,8 +112,10 @@ def publish(results: Path, reference: Path = REFERENCE) -> Stored:
     items = [item for item in stored.items if item.record.preset != MEANINGLESS]
     if not items:
         raise ValueError(f"{results}: holds no finished rows; `python -m lib run` makes some")
-    for name in ("records", "tables", "notebooks", "figures", "weights"):
+    for name in ("records", "tables", "notebooks"):
         shutil.rmtree(reference / name, ignore_errors=True)
+    for old in [*(reference / "figures").glob("[0-9]*.png"), *(reference / "weights" / f"{name}.safetensors" for name in WEIGHTS)]:
+        old.unlink(missing_ok=True)
     for item in items:
         put_record(item, reference / "records")
     put_weights(stored, reference / "weights")
@@ -134,3 +137,4 @@ if __name__ == "__main__":
     parser.add_argument("results", type=Path, metavar="RESULTS", help="folder of a finished run")
     for problem in publish(parser.parse_args().results).problems:
         print(f"left out: {problem}")
+    importlib.import_module("lib.report.readme").main()  # a page that names this module's weights, so it cannot be imported above
