@@ -28,9 +28,10 @@ PAGES = ("README.md", "data/README.md", "lib/models/README.md", "notebooks/READM
 BLOCKS = [block for page in PAGES for block in blocks(page) if block.language == "python"]
 COMMANDS = [command for page in PAGES for command in commands(page)]
 LOOKED_UP = ("make", "git", "cd", "pip", "conda", "source")  # heads of lines that are not run
-QUICK = ("predict", "score", "verify", "status", "check", "report")  # run in this process: starting another one takes longer than they do
+QUICK = ("predict", "zoom", "compare", "score", "verify", "status", "check", "report")  # run in this process: starting another one takes longer than they do
 SUBSTITUTES = {  # placeholder -> how Workshop makes something for it, given the command
     "PHOTO.jpg": lambda shop, command: shop.photo, "PHOTO": lambda shop, command: shop.photo,
+    "FOLDER": lambda shop, command: shop.classes,
     "WEIGHTS": lambda shop, command: shop.weights(model_of(command)), "MAPS_DIR": lambda shop, command: shop.maps(data_set_of(command)),
     "DIR": lambda shop, command: shop.data_set(data_set_of(command)), "SALICON_DIR": lambda shop, command: shop.data_set("salicon"),
     "MIT1003_DIR": lambda shop, command: shop.data_set("mit1003"), "OSIE_DIR": lambda shop, command: shop.data_set("osie"),
@@ -68,6 +69,15 @@ class Workshop:
         y, x = np.mgrid[:120, :160]
         Image.fromarray(np.stack([x + y, 200 - y, 90 + 0 * x], axis=-1).astype(np.uint8)).save(self.folder / "PHOTO.jpg")
         return self.folder / "PHOTO.jpg"
+
+    @cached_property
+    def classes(self) -> Path:
+        """Folders of pictures of two colours, enough for a split."""
+        for label, colour in (("cat", 90), ("dog", 200)):
+            (self.folder / "classes" / label).mkdir(parents=True)
+            for i in range(12):
+                Image.fromarray(np.full((40, 50 + i, 3), colour, dtype=np.uint8)).save(self.folder / "classes" / label / f"{i}.jpg")
+        return self.folder / "classes"
 
     def data_set(self, name: str) -> Path:
         """A small one in the layout of `name`: its twin, or one written from another's twin."""
@@ -155,13 +165,13 @@ def with_option(words: list[str], name: str, value: str) -> list[str]:
 def in_smoke(words: list[str], results: Path) -> list[str]:
     """The words after `-m lib` so that they take seconds, on the CPU, and leave the reader's own results alone."""
     name = words[0]
-    if name in ("run", "table", "status", "report"):
+    if name in ("run", "table", "status", "report", "compare"):
         words = with_option(words, "--results", str(results))
     if name == "check":
         words = with_option(words, "--results", str(ROOT / "results" / "reference"))  # which agrees with itself
-    if name in ("run", "table"):
+    if name in ("run", "table", "compare"):
         words = with_option(with_option(words, "--device", "cpu"), "--seeds", "1")
-    if name in ("run", "table", "status"):
+    if name in ("run", "table", "status", "compare"):
         words = with_option(words, "--preset", "smoke")
     if name == "run" and words[1].startswith("--"):
         words = [name, "00", *words[1:]]  # one notebook stands for all
@@ -247,10 +257,7 @@ def test_block_runs(block, shop, monkeypatch):
     names = {}
     exec(compile(source, where, "exec"), names)
     if "train" in names:
-        for label in ("cat", "dog"):
-            (shop.folder / "classes" / label).mkdir(parents=True)
-            Image.fromarray(np.full((40, 50, 3), 90, dtype=np.uint8)).save(shop.folder / "classes" / label / "1.jpg")
-        model = names["train"](shop.folder / "classes", epochs=1, side=48, batch_size=2)
+        model = names["train"](shop.classes, epochs=1, side=48, batch_size=12)
         assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 

@@ -49,8 +49,8 @@ def test_any_digit_that_is_changed_in_a_table_is_noticed(report):
 
 def test_no_result_is_typed_by_hand():
     """A value with its ±, a share, points or centimetres stand in generated tables alone. (half of a 95 % interval is no result)"""
-    assert re.findall(r"\d\s*±|±\s*\d|\d+(?:\.\d+)?\s*(?:points|cm|NSS)\b|\d\.\d{2,}", PROSE) == []
-    assert re.findall(r"\d+(?:\.\d+)?\s*%", PROSE) == ["95 %"]
+    assert re.findall(r"\d\s*±|±\s*\d|\d+\s*(?:points|cm|NSS)\b", plain(PROSE)) == []
+    assert re.findall(r"\d+(?:\.\d+)?\s*%|\d+\.\d+", plain(PROSE)) == ["3.11", "3.13", "95 %"]  # Python's versions; what ± is
 
 
 def test_a_marker_of_what_there_is_not_is_named(report):
@@ -72,10 +72,10 @@ def test_readme_is_read_in_three_minutes():
 
 
 def test_sentences_are_short():
-    paragraphs = [" ".join(part.split()) for part in plain(PROSE).split("\n\n") if "|" not in part]
+    paragraphs = [" ".join(plain(part).split()) for part in PROSE.split("\n\n") if not part.startswith("|")]
     sentences = [one for part in paragraphs for one in re.split(r"(?<=[.:?!])\s+(?=[A-Z`±*])", part) if len(one.split()) > 2]
     lengths = [len(WORD.findall(one)) for one in sentences]
-    assert len(sentences) > 30 and max(lengths) <= 32 and sum(lengths) / len(lengths) < 16
+    assert len(sentences) > 30 and max(lengths) <= 30 and sum(lengths) / len(lengths) < 16
     assert all(one.count(";") <= 1 for one in sentences)
 
 
@@ -111,29 +111,29 @@ def test_without_a_record_every_line_stands_and_says_so():
 
 def test_a_twin_alone_leaves_the_place_of_real_data():
     shown = line("top-1 on birds", verdict("cub_top1", "twin", "demo", 3.0, "undecided"))
-    assert (shown["real data"], shown["verdict"]) == (NOT_RUN, "undecided on the twin")
-    assert shown["drawn twin"].startswith("+3.0 ± ") and shown["drawn twin"].endswith(" points")
+    assert (shown["real data"], shown["verdict"]) == (NOT_RUN, "twin: undecided")
+    assert shown["drawn twin"].startswith("+3.0") and "±" in shown["drawn twin"] and shown["drawn twin"].endswith(" points")
 
 
 def test_photographs_are_taken_up_and_the_preset_nearest_to_the_paper_counts():
     twin, demo = verdict("cub_top1", "twin", "demo", 3.0), verdict("cub_top1", "cub200", "photos-224", 7.0)
     photos = verdict("cub_top1", "cub200", "photos", -1.0, "undecided")
-    assert line("top-1 on birds", twin, demo)["real data"].startswith("+7.0 ")
+    assert line("top-1 on birds", twin, demo)["real data"].startswith("CUB-200-2011: +7.0")
     shown = line("top-1 on birds", twin, demo, photos)
-    assert shown["real data"].startswith("−1.0 ± ") and shown["real data"].endswith("(CUB-200-2011)")
-    assert shown["verdict"] == "undecided on CUB-200-2011<br>holds on the twin"
-    assert line("top-1 on birds", photos, verdict("cub_top1", "cub200", "paper", 2.0))["real data"].startswith("+2.0 ")
+    assert shown["real data"].startswith("CUB-200-2011: −1.0") and "±" in shown["real data"]
+    assert shown["verdict"] == "CUB-200-2011: undecided<br>twin: holds"
+    assert line("top-1 on birds", photos, verdict("cub_top1", "cub200", "paper", 2.0))["real data"].startswith("CUB-200-2011: +2.0")
 
 
 def test_every_real_data_set_is_shown_not_the_best():
     found = [verdict("emlnet_loss", "osie", "photos", 0.4), verdict("emlnet_loss", "mit1003", "photos", -0.2, "fails")]
     shown = line("combined loss", *found)
-    assert shown["verdict"] == "holds on OSIE<br>fails on MIT1003" and shown["real data"].count("±") == 2
+    assert shown["verdict"] == "OSIE: holds<br>MIT1003: fails" and shown["real data"].count("±") == 2
 
 
 def test_what_a_twin_and_photographs_are_asked_apart_stands_in_one_line():
     shown = line("chooses helpful crops", verdict("chooses_proposal", "twin", "demo", 4.0), verdict("finds_proposal", "imagenette", "photos", 9.0))
-    assert shown["real data"].startswith("+9.0 ") and shown["drawn twin"].startswith("+4.0 ")
+    assert shown["real data"].startswith("imagenette: +9.0") and shown["drawn twin"].startswith("+4.0")
 
 
 def test_what_was_not_tested_is_not_shown():

@@ -15,7 +15,7 @@ from lib.report.sources import title
 from lib.results.grids import NOTHING, Grid, grid, minus
 
 PRESETS = ("paper", "released", "photos", "demo")  # the nearest to the paper first; others before the demo, by name
-BREAK = "<br>"
+BREAK, NO_BREAK = "<br>", "\N{NO-BREAK SPACE}"
 HEAD = ("paper", "claim", "the paper", "real data", "drawn twin", "verdict")
 BOTH_DEVICES, TOP1 = {"iPad": 0.5, "iPhone": 0.5}, {"top-1": 1.0}
 
@@ -60,7 +60,7 @@ def summary(ledger: Iterable[Verdict]) -> Grid:
 def _cells(line: Line, about: list[Claim], tested: list[Verdict]) -> list[str]:
     real, twin = (best([one for one in tested if one.claim.key in line.keys and one.group.is_twin == is_twin], line) for is_twin in (False, True))
     offered = any(claim.presets is None or "demo" in claim.presets for claim in about)  # the twin's preset
-    verdicts = [f"{one.verdict} on {title(one.group.dataset)}" for one in real] + [f"{one.verdict} on the twin" for one in twin]
+    verdicts = [f"{title(one.group.dataset)}: {one.verdict}" for one in real] + [f"twin: {one.verdict}" for one in twin]
     return [line.paper, line.words, published(about[0], line.columns), shown(real, named=True) or NOT_RUN,
             shown(twin) or (NOT_RUN if offered else NOTHING), BREAK.join(verdicts) or NOT_RUN]
 
@@ -76,13 +76,14 @@ def best(found: list[Verdict], line: Line) -> list[Verdict]:
 
 
 def shown(found: list[Verdict], *, named: bool = False) -> str:
-    """ "+0.43 ± 0.11 (OSIE)", one line for each data set."""
-    return BREAK.join(value(one) + f" ({title(one.group.dataset)})" * named for one in found)
+    """ "OSIE: +0.43 ± 0.11", one line for each data set."""
+    return BREAK.join(f"{title(one.group.dataset)}: " * named + value(one) for one in found)
 
 
 def value(one: Verdict) -> str:
     claim = one.claim
-    return minus(one.found.interval.text(claim.digits, sign=claim.low <= 0)) + f" {claim.unit}" * bool(claim.unit)
+    number = minus(one.found.interval.text(claim.digits, sign=claim.low <= 0))
+    return number.replace(" ", NO_BREAK) + f" {claim.unit}" * bool(claim.unit)
 
 
 def published(claim: Claim, columns: dict[str, float]) -> str:
