@@ -257,7 +257,10 @@ def test_block_runs(block, shop, monkeypatch):
     names = {}
     exec(compile(source, where, "exec"), names)
     if "train" in names:
-        model = names["train"](shop.classes, epochs=1, side=48, batch_size=12)
+        for label in ("cat", "dog"):
+            (shop.folder / "two" / label).mkdir(parents=True)
+            Image.fromarray(np.full((40, 50, 3), 90, dtype=np.uint8)).save(shop.folder / "two" / label / "1.jpg")
+        model = names["train"](shop.folder / "two", epochs=1, side=48, batch_size=2)
         assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 

@@ -87,7 +87,7 @@ def made(paths: Sequence[Path]) -> tuple[bytes, dict]:
     Image.open(drawn).convert("RGB").save(picture, "JPEG", quality=85, optimize=True)
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
     return picture.getvalue(), {
-        "made by": "python -m lib.report.front", "weights": weights().name, "weights' sha256": hashlib.sha256(weights().read_bytes()).hexdigest(),
+        "made by": "python -m lib.report.front", "weights": weights().name, "sha256 of the weights": hashlib.sha256(weights().read_bytes()).hexdigest(),
         "photographs": [one | {"sha256": digest} for one, digest in zip(PHOTOGRAPHS, digests, strict=True)]}
 
 

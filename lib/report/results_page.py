@@ -93,7 +93,8 @@ def _figures(figures: dict[str, list[Figure]], folder: Path) -> list[str]:
     if front.is_file():
         about = json.loads(front.read_text(encoding="utf-8"))
         sources = "; ".join(f"{one['photograph']} ({one['licence']}, `{one['file']}`)" for one in about["photographs"])
-        parts += ["### README's first picture", f"[front.jpg]({folder.name}/figures/front.jpg), drawn by `{about['made by']}` with `{about['weights']}`. "
+        parts += ["### README's first picture", f"[front.jpg]({folder.name}/figures/front.jpg), drawn by `{about['made by']}` with `{about['weights']}` "
+                  f"(SHA-256 {about['sha256 of the weights'][:12]}…). "
                   f"Photographs: {sources}."]
     return parts + ["All other pictures are drawn by the notebooks, from drawn pictures but where their title names a real data set."]
 
