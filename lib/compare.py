@@ -81,8 +81,8 @@ class Verdict:
 
     def _told(self, one: Difference) -> str:
         trained = f" and {one.found.seeds} trainings" if one.found.seeds > 1 else ", one training"
-        return (f"  sampler minus {one.name}: {one.found.interval.text(1, sign=True)} points of top-1 (95 % interval over {self.tested} test pictures{trained}), "
-                f"p {one.p:.3f}")
+        return (f"  sampler minus {one.name}: {one.found.interval.text(1, sign=True)} points of top-1 "
+                f"(95 % interval over {self.tested} test pictures{trained}), p {one.p:.3f}")
 
     def _takes(self, one: Difference) -> str:
         share = self.tested / self.pictures

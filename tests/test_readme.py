@@ -28,7 +28,7 @@ PAGES = ("README.md", "data/README.md", "lib/models/README.md", "notebooks/READM
 BLOCKS = [block for page in PAGES for block in blocks(page) if block.language == "python"]
 COMMANDS = [command for page in PAGES for command in commands(page)]
 LOOKED_UP = ("make", "git", "cd", "pip", "conda", "source")  # heads of lines that are not run
-QUICK = ("predict", "zoom", "compare", "score", "verify", "status", "check", "report")  # run in this process: starting another one takes longer than they do
+QUICK = ("predict", "zoom", "compare", "score", "verify", "status", "check", "report")  # run in this process: starting another takes longer
 SUBSTITUTES = {  # placeholder -> how Workshop makes something for it, given the command
     "PHOTO.jpg": lambda shop, command: shop.photo, "PHOTO": lambda shop, command: shop.photo,
     "FOLDER": lambda shop, command: shop.classes,
@@ -253,7 +253,8 @@ def test_block_runs(block, shop, monkeypatch):
     source, where = "\n".join(block.lines), f"{block.page}, line {block.line}"
     for quoted in re.findall(r"\"([A-Z][A-Z0-9_]*(?:\.[a-z]+)?)\"", source):
         assert quoted in SUBSTITUTES, f"{where}: {UNKNOWN.format(quoted)}"
-        source = source.replace(f'"{quoted}"', repr(str(SUBSTITUTES[quoted](shop, Command(block.page, block.line, tuple(re.findall(r"\w+", source)))))))
+        command = Command(block.page, block.line, tuple(re.findall(r"\w+", source)))
+        source = source.replace(f'"{quoted}"', repr(str(SUBSTITUTES[quoted](shop, command))))
     names = {}
     exec(compile(source, where, "exec"), names)
     if "train" in names:

@@ -4,7 +4,8 @@
 
 writes results/reference/figures/front.jpg, and beside it front.json: where the photographs are from, under which licence, and which weights
 made the maps. The photographs are not part of this repository. They come with scikit-image (0.26.0 was used), as data/chelsea.png and
-data/rocket.jpg of the installed package. The zoom is that of `python -m lib zoom` with its defaults; lines are equally far apart in the zoomed picture.
+data/rocket.jpg of the installed package. The zoom is that of `python -m lib zoom` with its defaults; lines are equally far apart in the
+zoomed picture.
 """
 
 import argparse
@@ -87,7 +88,8 @@ def made(paths: Sequence[Path]) -> tuple[bytes, dict]:
     Image.open(drawn).convert("RGB").save(picture, "JPEG", quality=85, optimize=True)
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
     return picture.getvalue(), {
-        "made by": "python -m lib.report.front", "weights": weights().name, "sha256 of the weights": hashlib.sha256(weights().read_bytes()).hexdigest(),
+        "made by": "python -m lib.report.front", "weights": weights().name,
+        "sha256 of the weights": hashlib.sha256(weights().read_bytes()).hexdigest(),
         "photographs": [one | {"sha256": digest} for one, digest in zip(PHOTOGRAPHS, digests, strict=True)]}
 
 

@@ -26,10 +26,11 @@ What the committed records give: tables, verdicts, pictures, cost. `python -m li
 [reference/HISTORY.md](reference/HISTORY.md). Your own run never reads these records: it ends with a page like this one, `results/report.html`, and
 `make check` sets the two side by side."""
 CUT = "A share's interval ends at 0 and 100 %."
-HOLM = ("A claim *holds* where the records say that its mean lies in the region claimed, *fails* where they say that it lies outside, and is *undecided* else: at 5 %, "
-        "after Holm's correction over the claims of one table on one data set. Intervals are those before the correction. Sizes are never decided on a twin.")
-TWIN = ("A *twin* is a small set of pictures drawn by a program, in the layout of the real data set. It tells which method is better at its task, and not by how many "
-        "centimetres or points of the paper's.")
+HOLM = ("A claim *holds* where the records say that its mean lies in the region claimed, *fails* where they say that it lies outside, and is "
+        "*undecided* else: at 5 %, after Holm's correction over the claims of one table on one data set. Intervals are those before the correction. "
+        "Sizes are never decided on a twin.")
+TWIN = ("A *twin* is a small set of pictures drawn by a program, in the layout of the real data set. It tells which method is better at its task, "
+        "and not by how many centimetres or points of the paper's.")
 ABOUT = {claims.TESTED[0]: "What fails", claims.TESTED[1]: "Undecided", claims.TESTED[2]: "What holds"}
 
 
@@ -52,11 +53,12 @@ def text(report: Report) -> str:
 
 def counts(ledger: Iterable[Verdict]) -> Grid:
     """How many claims fail, are undecided and hold, twins together, every real data set apart."""
-    tested = [one for one in ledger if one.group is not None and one.verdict in claims.TESTED]
-    places = sorted({(one.group.is_twin, "" if one.group.is_twin else one.group.dataset) for one in tested})
-    found = {place: [one.verdict for one in tested if (one.group.is_twin, "" if one.group.is_twin else one.group.dataset) == place] for place in places}
-    return grid(["claims on", *claims.TESTED], [["the twins" if twin else title(data), *(str(found[twin, data].count(verdict)) for verdict in claims.TESTED)]
-                                                for twin, data in places])
+    found: dict[tuple[bool, str], list[str]] = {}
+    for one in ledger:
+        if one.group is not None and one.verdict in claims.TESTED:
+            found.setdefault((one.group.is_twin, "" if one.group.is_twin else one.group.dataset), []).append(one.verdict)
+    return grid(["claims on", *claims.TESTED], [["the twins" if twin else title(data), *(str(verdicts.count(one)) for one in claims.TESTED)]
+                                                for (twin, data), verdicts in sorted(found.items())])
 
 
 def _verdicts(found: list[Verdict]) -> Grid:
@@ -76,9 +78,11 @@ def _folded(heading: str, words: str) -> str:
 
 def _table(one: Filled, folder: Path) -> list[str]:
     """A table with what stands under it, and its files where they lie there."""
-    files = [f"[{suffix[1:]}]({folder.name}/tables/{one.stem}{suffix})" for suffix in (".md", ".csv", ".tex") if (folder / "tables" / f"{one.stem}{suffix}").is_file()]
+    names = [f"{one.stem}{suffix}" for suffix in (".md", ".csv", ".tex")]
+    files = [f"[{name.rpartition('.')[2]}]({folder.name}/tables/{name})" for name in names if (folder / "tables" / name).is_file()]
     marked = " At a row's end stands how many claims about it hold, fail or are undecided." if one.marks else ""
-    parts = [f"### {one.table.title}: {one.group.where}", f"{one.about}{marked}" + f" With how many each ± is over: {', '.join(files)}." * bool(files),
+    counted = f" With how many each ± is over: {', '.join(files)}." * bool(files)
+    parts = [f"### {one.table.title}: {one.group.where}", f"{one.about}{marked}{counted}",
              *one.warnings(), markdown(one.main(notes=False))]
     parts += [f"Not run: {', '.join(one.missing)}."] if one.missing else []
     parts += ["Between rows, paired:", markdown(pairs)] if (pairs := one.comparisons(notes=False)) else []
@@ -93,7 +97,8 @@ def _figures(figures: dict[str, list[Figure]], folder: Path) -> list[str]:
     if front.is_file():
         about = json.loads(front.read_text(encoding="utf-8"))
         sources = "; ".join(f"{one['photograph']} ({one['licence']}, `{one['file']}`)" for one in about["photographs"])
-        parts += ["### README's first picture", f"[front.jpg]({folder.name}/figures/front.jpg), drawn by `{about['made by']}` with `{about['weights']}` "
+        parts += ["### README's first picture",
+                  f"[front.jpg]({folder.name}/figures/front.jpg), drawn by `{about['made by']}` with `{about['weights']}` "
                   f"(SHA-256 {about['sha256 of the weights'][:12]}…). "
                   f"Photographs: {sources}."]
     return parts + ["All other pictures are drawn by the notebooks, from drawn pictures but where their title names a real data set."]
@@ -108,7 +113,8 @@ def _weights(report: Report) -> str:
     lines, licence = [], {one.name: one.licence for one in SOURCES}
     for path in sorted((report.folder / "weights").glob("*.safetensors")):
         where = WEIGHTS.get(path.stem)
-        records = [item.record for item in report.stored.items if (item.record.table, item.record.dataset, item.record.row) == where and item.record.seed == 0]
+        records = [item.record for item in report.stored.items
+                   if (item.record.table, item.record.dataset, item.record.row, item.record.seed) == (*(where or ()), 0)]
         what = f"`{where[0]}`, row `{where[2]}`, seed 0" if where else f"see its [card]({report.folder.name}/weights/{path.name}.md)"
         data = NOTHING if where is None else "drawn pictures" if where[1] == "twin" else f"{title(where[1])} ({licence[where[1]]})"
         lines.append([f"`{path.name}`", what, data, short(records[0].provenance.get("commit")) if records else NOTHING])

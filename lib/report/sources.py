@@ -20,8 +20,10 @@ class Source:
 
 
 SOURCES = (
-    Source("gazecapture", "GazeCapture", "research only; no copies passed on, nothing commercial, models trained on it included", "Krafka et al. 2016"),
-    Source("inaturalist", "iNaturalist 2017", "non-commercial research and education; photographs must not be passed on", "Van Horn et al. 2018", True),
+    Source("gazecapture", "GazeCapture", "research only; no copies passed on, nothing commercial, models trained on it included",
+           "Krafka et al. 2016"),
+    Source("inaturalist", "iNaturalist 2017", "non-commercial research and education; photographs must not be passed on",
+           "Van Horn et al. 2018", True),
     Source("cub200", "CUB-200-2011", "non-commercial research; the photographs are Flickr users'", "Wah et al. 2011", True),
     Source("imagenette", "imagenette", "Apache 2.0 for the selection; the photographs under ImageNet's research terms", "Deng et al. 2009", True),
     Source("salicon", "SALICON", "annotations CC BY 4.0; the photographs under Flickr's terms", "Jiang et al. 2015"),
