@@ -80,9 +80,9 @@ class Verdict:
         return "\n".join(lines)
 
     def _told(self, one: Difference) -> str:
-        seeds = f"{one.found.seeds} seed{'s' * (one.found.seeds > 1)}"
-        return (f"  sampler minus {one.name}: {one.found.interval.text(1, sign=True)} points of top-1 (95 %, {self.tested} test pictures, {seeds}), "
-                f"p {one.p:.3f}")
+        trained = f" and {one.found.seeds} trainings" if one.found.seeds > 1 else ", one training"
+        return (f"  sampler minus {one.name}: {one.found.interval.text(1, sign=True)} points of top-1 "
+                f"(95 % interval over {self.tested} test pictures{trained}), p {one.p:.3f}")
 
     def _takes(self, one: Difference) -> str:
         share = self.tested / self.pictures

@@ -20,7 +20,7 @@ SECTIONS = {title: text for title, _, text in (part.partition("\n") for part in 
 DIFFS = {title: re.findall(r"```diff\n(.*?)```", text, flags=re.DOTALL) for title, text in SECTIONS.items()}
 COMMANDS = {title: re.findall(r"^    (\S.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), flags=re.MULTILINE)
             for title, text in SECTIONS.items()}
-TITLES = ("A row's learning rate", "A metric", "A sampler", "A table", "Your own pictures", "Your own eye tracking")
+TITLES = ("A row's learning rate", "A metric", "A claim", "A sampler", "A table", "Your own pictures", "Your own eye tracking")
 
 MAGNIFIES = """
 import torch
@@ -136,6 +136,17 @@ def test_the_metric_is_in_the_table_and_nothing_was_trained(copy, computed):
     printed = follow(copy, "A metric")
     assert "margin ours" in printed and "classification values: new numbers, version 2" in printed
     assert digests(copy, ".safetensors") == before and len(digests(copy, ".json")) == 4
+
+
+@pytest.mark.slow
+def test_the_claim_is_decided_from_the_values_that_lie_there(copy, computed):
+    shutil.copytree(computed, copy / "results")
+    before = digests(copy, ".safetensors") | digests(copy, ".json")
+    follow(copy, "A claim")
+    sentence = "High resolution alone, as the CAM's crop, helps on birds too."
+    (line,) = [line for line in (copy / "results" / "report.md").read_text().splitlines() if sentence in line and line.startswith("| ")]
+    assert line.split(" | ")[0].removeprefix("| ") in ("holds", "undecided", "fails") and "top-1 of cam minus plain" in line
+    assert digests(copy, ".safetensors") | digests(copy, ".json") == before
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The README's Python and shell blocks run as they stand there, and so does the usage block of the released code.
+"""The Python and shell blocks of the README and of the pages it leads to run as they stand there, and so does the usage block of the released code.
 
 Shell lines run with the smoke preset, in a folder of their own, with something real in the place of each placeholder (`Workshop`).
 Not run, but looked up: make targets; what downloads (`fetch`, git, pip); accelerate, which need not be installed.
@@ -24,13 +24,14 @@ from lib.__main__ import main
 from lib.training.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "data/README.md")
-BLOCKS = [(block.line, "\n".join(block.lines)) for block in blocks("README.md") if block.language == "python"]
+PAGES = ("README.md", "data/README.md", "lib/models/README.md", "notebooks/README.md")
+BLOCKS = [block for page in PAGES for block in blocks(page) if block.language == "python"]
 COMMANDS = [command for page in PAGES for command in commands(page)]
 LOOKED_UP = ("make", "git", "cd", "pip", "conda", "source")  # heads of lines that are not run
-QUICK = ("predict", "score", "verify", "status", "check", "report")  # run in this process: starting another one takes longer than they do
+QUICK = ("predict", "zoom", "compare", "score", "verify", "status", "check", "report")  # run in this process: starting another takes longer
 SUBSTITUTES = {  # placeholder -> how Workshop makes something for it, given the command
     "PHOTO.jpg": lambda shop, command: shop.photo, "PHOTO": lambda shop, command: shop.photo,
+    "FOLDER": lambda shop, command: shop.classes,
     "WEIGHTS": lambda shop, command: shop.weights(model_of(command)), "MAPS_DIR": lambda shop, command: shop.maps(data_set_of(command)),
     "DIR": lambda shop, command: shop.data_set(data_set_of(command)), "SALICON_DIR": lambda shop, command: shop.data_set("salicon"),
     "MIT1003_DIR": lambda shop, command: shop.data_set("mit1003"), "OSIE_DIR": lambda shop, command: shop.data_set("osie"),
@@ -68,6 +69,15 @@ class Workshop:
         y, x = np.mgrid[:120, :160]
         Image.fromarray(np.stack([x + y, 200 - y, 90 + 0 * x], axis=-1).astype(np.uint8)).save(self.folder / "PHOTO.jpg")
         return self.folder / "PHOTO.jpg"
+
+    @cached_property
+    def classes(self) -> Path:
+        """Folders of pictures of two colours, enough for a split."""
+        for label, colour in (("cat", 90), ("dog", 200)):
+            (self.folder / "classes" / label).mkdir(parents=True)
+            for i in range(12):
+                Image.fromarray(np.full((40, 50 + i, 3), colour, dtype=np.uint8)).save(self.folder / "classes" / label / f"{i}.jpg")
+        return self.folder / "classes"
 
     def data_set(self, name: str) -> Path:
         """A small one in the layout of `name`: its twin, or one written from another's twin."""
@@ -155,13 +165,13 @@ def with_option(words: list[str], name: str, value: str) -> list[str]:
 def in_smoke(words: list[str], results: Path) -> list[str]:
     """The words after `-m lib` so that they take seconds, on the CPU, and leave the reader's own results alone."""
     name = words[0]
-    if name in ("run", "table", "status", "report"):
+    if name in ("run", "table", "status", "report", "compare"):
         words = with_option(words, "--results", str(results))
     if name == "check":
         words = with_option(words, "--results", str(ROOT / "results" / "reference"))  # which agrees with itself
-    if name in ("run", "table"):
+    if name in ("run", "table", "compare"):
         words = with_option(with_option(words, "--device", "cpu"), "--seeds", "1")
-    if name in ("run", "table", "status"):
+    if name in ("run", "table", "status", "compare"):
         words = with_option(words, "--preset", "smoke")
     if name == "run" and words[1].startswith("--"):
         words = [name, "00", *words[1:]]  # one notebook stands for all
@@ -205,7 +215,8 @@ def shop(tmp_path_factory, once, smoke, results_dir) -> Workshop:
 
 
 def test_there_are_blocks_and_commands():
-    assert len(BLOCKS) >= 3 and len(COMMANDS) >= 8
+    assert len(BLOCKS) >= 4 and len(COMMANDS) >= 20
+    assert [block.page for block in BLOCKS].count("README.md") == 1 and len(BLOCKS[0].lines) <= 9  # the layer in eight lines, one of them empty
     heads = {head(list(command.words)) for command in COMMANDS}
     assert {"git", "make", "python"} <= heads
 
@@ -236,19 +247,21 @@ def test_command_runs(command, shop):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("line", "source"), BLOCKS, ids=lambda value: f"line {value}" if isinstance(value, int) else "")
-def test_block_runs(line, source, shop, monkeypatch):
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.page}, line {block.line}")
+def test_block_runs(block, shop, monkeypatch):
     monkeypatch.chdir(shop.folder)
+    source, where = "\n".join(block.lines), f"{block.page}, line {block.line}"
     for quoted in re.findall(r"\"([A-Z][A-Z0-9_]*(?:\.[a-z]+)?)\"", source):
-        assert quoted in SUBSTITUTES, f"README.md, line {line}: {UNKNOWN.format(quoted)}"
-        source = source.replace(f'"{quoted}"', repr(str(SUBSTITUTES[quoted](shop, Command("README.md", line, tuple(re.findall(r"\w+", source)))))))
+        assert quoted in SUBSTITUTES, f"{where}: {UNKNOWN.format(quoted)}"
+        command = Command(block.page, block.line, tuple(re.findall(r"\w+", source)))
+        source = source.replace(f'"{quoted}"', repr(str(SUBSTITUTES[quoted](shop, command))))
     names = {}
-    exec(compile(source, f"README.md, line {line}", "exec"), names)
+    exec(compile(source, where, "exec"), names)
     if "train" in names:
         for label in ("cat", "dog"):
-            (shop.folder / "classes" / label).mkdir(parents=True)
-            Image.fromarray(np.full((40, 50, 3), 90, dtype=np.uint8)).save(shop.folder / "classes" / label / "1.jpg")
-        model = names["train"](shop.folder / "classes", epochs=1, side=48, batch_size=2)
+            (shop.folder / "two" / label).mkdir(parents=True)
+            Image.fromarray(np.full((40, 50, 3), 90, dtype=np.uint8)).save(shop.folder / "two" / label / "1.jpg")
+        model = names["train"](shop.folder / "two", epochs=1, side=48, batch_size=2)
         assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 

@@ -36,7 +36,7 @@ TIMED, REPEATS = 16, 5  # pictures in a batch, batches
 
 def over(run: Run) -> str:
     """What intervals are over."""
-    return "mean with 95 % interval over " + ("seeds" if len(next(iter(run.results.values()))) > 1 else "test pictures")
+    return run.filled.interval
 
 
 def accuracies(run: Run) -> DataFrame:

@@ -48,7 +48,7 @@ def protocols(run: Run) -> DataFrame:
 
 
 def over(run: Run) -> str:
-    return "mean with 95 % interval over test pictures" + (" and trainings" if run.filled.borrows or len(next(iter(run.results.values()))) > 1 else "")
+    return run.filled.interval
 
 
 # ------------------------------------------------------------------------------------------------------------------- dots

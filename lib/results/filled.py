@@ -3,6 +3,7 @@
 Files (`write`) hold what follows from the rows alone, so that whoever writes them writes the same.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -76,15 +77,24 @@ class Filled:
         tests = ", ".join(dict.fromkeys(f"{'' if self.table.row(record.row).variant == 'main' else 'for the control '}{record.n} test {record.unit}"
                                         for record in self.records))
         count = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}{' (not all rows have all of them)' * bool(self.fewer)}"
-        shown = [one.ours for one in self.cells.values() if one.ours and np.isfinite(one.ours.interval.half)]
-        over = {value.found.varies(self.table.over) for value in shown}
         parts = ["Preset smoke: THESE NUMBERS MEAN NOTHING, they show that everything runs."] if self.group.preset == MEANINGLESS else []
         parts.append(f"{self.table.paper}. Data: {self.group.data}, {tests}; preset {self.group.preset}, {self.group.device}, {count}.")
         parts += ["The data are synthetic: values are not comparable with the paper's, only their order and signs."] if self.group.is_twin else []
         parts += [self.table.caveats[self.group.preset]] if self.group.preset in self.table.caveats and not self.group.is_twin else []
-        parts += [f"±: 95 %, over {'; '.join(sorted(over))}."] if over else []
+        parts += [f"±: 95 %, over {'; '.join(sorted(self.varies))}."] if self.varies else []
         parts += [f"The noise of training is that of the reference's seeds {', '.join(map(str, self.known.seeds))}."] if self.borrows else []
         return " ".join(parts)
+
+    @cached_property
+    def varies(self) -> list[str]:
+        """What the intervals of its cells are over, in words, that of most cells first; figures name it too."""
+        shown = [one.ours for one in self.cells.values() if one.ours and np.isfinite(one.ours.interval.half)]
+        return [over for over, _ in Counter(value.found.varies(self.table.over) for value in shown).most_common()]
+
+    @property
+    def interval(self) -> str:
+        """What a figure of its means says of their bars."""
+        return "mean with 95 % interval" + f" over {self.varies[0]}" * bool(self.varies)
 
     @cached_property
     def known(self) -> Known:

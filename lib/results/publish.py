@@ -7,13 +7,16 @@
     noise.json                                                      by how much trainings differ (lib/results/noise.py)
     weights/                                                        those of `WEIGHTS`, with SHA256SUMS
 
-What was there before goes, but with `--add`: then a run that has more seeds, or other tables, joins it. Of a table that the run has, older
-records stay where they are of this code (the versions of `lib.versions`) and of the same recipe and data as the run's. Smoke runs are left out.
+What was there before of these goes, but with `--add`: then a run that has more seeds, or other tables, joins it. Of a table that the run has,
+older records stay where they are of this code (the versions of `lib.versions`) and of the same recipe and data as the run's. README's first picture
+(`lib.report.front`) and weights of `lib.finetune` always stay. Smoke runs are left out. The pages that are made from the reference are written anew
+last (`lib.report.readme`).
 """
 
 import argparse
 import base64
 import hashlib
+import importlib
 import io
 import json
 import re
@@ -63,8 +66,8 @@ def put_weights(stored: Stored, folder: Path) -> None:
     for name, where in WEIGHTS.items():
         if where in trained:
             shutil.copy(trained[where], folder / f"{name}.safetensors")
-    (folder / "SHA256SUMS").write_text("".join(
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.glob("*.safetensors"))))
+    sums = (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.glob("*.safetensors")))
+    (folder / "SHA256SUMS").write_text("".join(sums))
 
 
 def put_figures(source: Path, folder: Path) -> None:
@@ -131,6 +134,14 @@ def experiment(record: Record) -> dict:
     return record.depends | {"weights": {name: part for name, part in record.depends["weights"].items() if name not in ("seed", "needs")}}
 
 
+def clear(reference: Path) -> None:
+    """Removes what a run makes."""
+    for name in ("records", "tables", "notebooks"):
+        shutil.rmtree(reference / name, ignore_errors=True)
+    for old in [*(reference / "figures").glob("[0-9]*.png"), *(reference / "weights" / f"{name}.safetensors" for name in WEIGHTS)]:
+        old.unlink(missing_ok=True)
+
+
 def publish(results: Path, reference: Path = REFERENCE, *, add: bool = False) -> Stored:
     """Everything of `results` into `reference`; its README stays. Returns what was read, with the problems that left rows out.
 
@@ -148,8 +159,7 @@ def publish(results: Path, reference: Path = REFERENCE, *, add: bool = False) ->
             item.path.unlink()
             item.path.with_suffix(".npz").unlink()
     else:
-        for name in ("records", "tables", "notebooks", "figures", "weights"):
-            shutil.rmtree(reference / name, ignore_errors=True)
+        clear(reference)
     for item in items:
         put_record(item, reference / "records")
     put_weights(stored, reference / "weights")
@@ -173,3 +183,4 @@ if __name__ == "__main__":
     chosen = parser.parse_args()
     for problem in publish(chosen.results, add=chosen.add).problems:
         print(f"left out: {problem}")
+    importlib.import_module("lib.report.readme").main()  # a page that names this module's weights, so it cannot be imported above

@@ -1,0 +1,131 @@
+"""results/README.md: the committed results as one page of Markdown, what fails first. `python -m lib.report.readme` writes it.
+
+Everything is made from the records in results/reference, and from what modules and notebooks say of themselves. Without a day or a commit of
+its own, so that the same records give the same page.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from lib import claims
+from lib.claims.decide import Verdict
+from lib.report.contents import Report
+from lib.report.gallery import Figure
+from lib.report.sources import SOURCES, title
+from lib.results.filled import Filled, short
+from lib.results.grids import NOTHING, Grid, grid, markdown
+from lib.results.publish import WEIGHTS
+from lib.results.statistics import METHOD
+
+HEAD = """# Results
+
+What the committed records give: tables, verdicts, pictures, cost. `python -m lib.report.readme` writes this page from
+[reference/](reference/), and a test compares them; nothing is typed in. How the experiments were fixed, and what had to be tried first, is in
+[reference/HISTORY.md](reference/HISTORY.md). Your own run never reads these records: it ends with a page like this one, `results/report.html`, and
+`make check` sets the two side by side."""
+CUT = "A share's interval ends at 0 and 100 %."
+HOLM = ("A claim *holds* where the records say that its mean lies in the region claimed, *fails* where they say that it lies outside, and is "
+        "*undecided* else: at 5 %, after Holm's correction over the claims of one table on one data set. Intervals are those before the correction. "
+        "Sizes are never decided on a twin.")
+TWIN = ("A *twin* is a small set of pictures drawn by a program, in the layout of the real data set. It tells which method is better at its task, "
+        "and not by how many centimetres or points of the paper's.")
+ABOUT = {claims.TESTED[0]: "What fails", claims.TESTED[1]: "Undecided", claims.TESTED[2]: "What holds"}
+
+
+def text(report: Report) -> str:
+    """The whole page."""
+    parts = [HEAD, "## What ± means", f"{METHOD} {CUT}", "## Claims", TWIN, HOLM, markdown(counts(report.ledger))]
+    for verdict, heading in ABOUT.items():
+        found = [one for one in report.ledger if one.verdict == verdict]
+        parts += [f"### {heading} ({len(found)})", markdown(_verdicts(found)) if found else "None."]
+    parts += ["### Not tested", _folded("Claims that no record here can test, and why", markdown(_untested(report.ledger))),
+              _folded("Sentences that records cannot decide", markdown(grid(["sentence", "source", "why"], [
+                  [one.sentence, one.source, one.why] for one in claims.left_out()], numeric=False)))]
+    parts += ["## Tables", *(part for one in report.tables for part in _table(one, report.folder))]
+    parts += ["## Figures", *_figures(report.figures, report.folder), "## Weights", _weights(report)]
+    parts += ["## Where this deviates from papers and releases", "In the words of the modules and notebooks themselves.", *_deviations(report)]
+    parts += ["## Cost", "Seconds are summed over rows and seeds. Several rows are computed side by side, so this is not how long one waits.",
+              markdown(report.cost), "## Provenance", markdown(report.provenance), "## Not run, and why", markdown(report.not_run)]
+    return "\n\n".join(parts) + "\n"
+
+
+def counts(ledger: Iterable[Verdict]) -> Grid:
+    """How many claims fail, are undecided and hold, twins together, every real data set apart."""
+    found: dict[tuple[bool, str], list[str]] = {}
+    for one in ledger:
+        if one.group is not None and one.verdict in claims.TESTED:
+            found.setdefault((one.group.is_twin, "" if one.group.is_twin else one.group.dataset), []).append(one.verdict)
+    return grid(["claims on", *claims.TESTED], [["the twins" if twin else title(data), *(str(verdicts.count(one)) for one in claims.TESTED)]
+                                                for (twin, data), verdicts in sorted(found.items())])
+
+
+def _verdicts(found: list[Verdict]) -> Grid:
+    return grid(["claim, its source, and the statistic", "data", "claimed", "estimate", "p (Holm)", "would decide"], [
+        [f"**{one.claim.sentence}**<br>{one.claim.source}<br>{one.claim.statistic}", one.where, one.claim.region, one.text, one.p_text, one.needs]
+        for one in found], numeric=False)
+
+
+def _untested(ledger: Iterable[Verdict]) -> Grid:
+    return grid(["claim", "data", "verdict", "why"], [[one.claim.sentence, one.where or NOTHING, one.verdict, one.reason]
+                                                      for one in ledger if one.verdict not in claims.TESTED], numeric=False)
+
+
+def _folded(heading: str, words: str) -> str:
+    return f"<details><summary>{heading}</summary>\n\n{words}\n\n</details>"
+
+
+def _table(one: Filled, folder: Path) -> list[str]:
+    """A table with what stands under it, and its files where they lie there."""
+    names = [f"{one.stem}{suffix}" for suffix in (".md", ".csv", ".tex")]
+    files = [f"[{name.rpartition('.')[2]}]({folder.name}/tables/{name})" for name in names if (folder / "tables" / name).is_file()]
+    marked = " At a row's end stands how many claims about it hold, fail or are undecided." if one.marks else ""
+    counted = f" With how many each ± is over: {', '.join(files)}." * bool(files)
+    parts = [f"### {one.table.title}: {one.group.where}", f"{one.about}{marked}{counted}",
+             *one.warnings(), markdown(one.main(notes=False))]
+    parts += [f"Not run: {', '.join(one.missing)}."] if one.missing else []
+    parts += ["Between rows, paired:", markdown(pairs)] if (pairs := one.comparisons(notes=False)) else []
+    return parts + (["Published, quoted from the source named:", markdown(quoted)] if (quoted := one.quoted()) else [])
+
+
+def _figures(figures: dict[str, list[Figure]], folder: Path) -> list[str]:
+    parts = []
+    for heading, found in figures.items():
+        parts += [f"### {heading}", *(f"![{_alt(one.caption)}]({folder.name}/figures/{one.path.name})\n\n{one.caption}" for one in found)]
+    front = folder / "figures" / "front.json"
+    if front.is_file():
+        about = json.loads(front.read_text(encoding="utf-8"))
+        sources = "; ".join(f"{one['photograph']} ({one['licence']}, `{one['file']}`)" for one in about["photographs"])
+        parts += ["### README's first picture",
+                  f"[front.jpg]({folder.name}/figures/front.jpg), drawn by `{about['made by']}` with `{about['weights']}` "
+                  f"(SHA-256 {about['sha256 of the weights'][:12]}…). "
+                  f"Photographs: {sources}."]
+    return parts + ["All other pictures are drawn by the notebooks, from drawn pictures but where their title names a real data set."]
+
+
+def _alt(caption: str) -> str:
+    return re.sub(r"[\[\]]", "", caption)
+
+
+def _weights(report: Report) -> str:
+    """Every committed file of weights: what it is, what it was trained on, at which commit, and what that data set's licence asks."""
+    lines, licence = [], {one.name: one.licence for one in SOURCES}
+    for path in sorted((report.folder / "weights").glob("*.safetensors")):
+        where = WEIGHTS.get(path.stem)
+        records = [item.record for item in report.stored.items
+                   if (item.record.table, item.record.dataset, item.record.row, item.record.seed) == (*(where or ()), 0)]
+        what = f"`{where[0]}`, row `{where[2]}`, seed 0" if where else f"see its [card]({report.folder.name}/weights/{path.name}.md)"
+        data = NOTHING if where is None else "drawn pictures" if where[1] == "twin" else f"{title(where[1])} ({licence[where[1]]})"
+        lines.append([f"`{path.name}`", what, data, short(records[0].provenance.get("commit")) if records else NOTHING])
+    return ("Under this repository's MIT licence, as far as the data that they were trained on allow. SHA-256 sums lie beside them.\n\n"
+            + markdown(grid(["file", "trained as", "data", "commit"], lines, numeric=False)))
+
+
+def _deviations(report: Report) -> list[str]:
+    parts = []
+    for system in dict.fromkeys(one.system for one in report.deviations):
+        found = [one for one in report.deviations if one.system == system]
+        words = "\n\n".join(f"{one.heading} (`{one.origin}`)\n\n" + "\n".join(f"- {line}" for line in one.texts) for one in found)
+        parts.append(_folded(f"{system} ({sum(len(one.texts) for one in found)})", words))
+    return parts
