@@ -112,7 +112,7 @@ def as_jpeg(png: str) -> str:
 
 
 def outlived(item: Item, newer: Rows, published: Rows) -> bool:
-    """Whether a published record is of older code than this, not of the experiment that `newer`, a run of its group, is of, or stands on such a one."""
+    """Whether a published record is of older code, not of the experiment that `newer`, a run of its group, is of, or stands on such a one."""
     record = item.record
     if record.schema != SCHEMA:
         return True
