@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,24 @@ class TestForm:
         for cell in cells:
             assert len(cell.source.splitlines()) <= 15
             assert not any(line.lstrip().startswith(("class ", "def ")) for line in cell.source.splitlines())
+
+
+    def test_prose_is_in_lines_and_short_paragraphs(self, path):
+        """At most 110 characters a line, five lines a paragraph or item; a row of a table and a formula are one line, whatever their length."""
+        for cell in nbformat.read(path, as_version=4).cells:
+            for block in re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", cell.source) if cell.cell_type == "markdown" else ():
+                lines = [line for line in block.splitlines() if not line.lstrip().startswith(("|", "$$"))]
+                assert len(lines) <= 5, block
+                assert all(len(line) <= 110 or len(re.sub(r"[`$]", "", line).split()) < 4 for line in lines), block
+
+    def test_a_reader_sees_how_a_network_is_built_and_called(self, path):
+        """Early, before anything is trained; the report has no network."""
+        sources = [cell.source for cell in code_cells(path)]
+        if path.stem in ("00_anatomy_of_the_sampler", "99_report"):
+            return
+        shows = next(i for i, source in enumerate(sources) if "run.build(" in source)
+        assert shows < next(i for i, source in enumerate(sources) if "run.run()" in source)
+        assert ".shape" in sources[shows] and "network(" in sources[shows]
 
 
 @pytest.mark.slow

@@ -330,8 +330,7 @@ def scores(run: Run, *, columns: Sequence[str] | None = None) -> Figure:
     figure.legend(handles=handles, loc="lower center", ncols=2, bbox_to_anchor=(0.5, 0))
     for ax in axes.flat[len(known):]:
         ax.set_visible(False)
-    over = "seeds" if len(next(iter(run.results.values()))) > 1 else "test images"
-    return sign(figure, run, f"mean with 95 % interval over {over}" + "; dotted: centre bias" * (run.table.reference in run.results))
+    return sign(figure, run, tables.over(run, "test images") + "; dotted: centre bias" * (run.table.reference in run.results))
 
 
 def _show_scores(ax: Axes, cells: DataFrame, run: Run) -> None:

@@ -28,6 +28,12 @@ def note(text: str) -> Figure:
     return figure
 
 
+def over(run, of: str = "test pictures") -> str:
+    """What the intervals of a run's plots are over, as in its table: what is drawn and what stands behind ± are the same."""
+    seeds = len(next(iter(run.results.values())))
+    return f"mean with 95 % interval over {of}" + (" and trainings" if seeds > 1 or run.filled.borrows else "")
+
+
 def places(numbers: DataFrame) -> dict[str, float]:
     """Where each row stands, from 0 downwards; rows of another variant than "main" below a gap."""
     order = numbers.drop_duplicates("row")
