@@ -1,5 +1,7 @@
 """Figures: every one is made without a warning, has its panels, and stays readable on any page."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest

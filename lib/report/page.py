@@ -95,6 +95,7 @@ def inline(words: str) -> Markup:
 
 
 def _emphasis(part: str) -> str:
+    part = re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", part)
     part = re.sub(r"\$([^$]+)\$", lambda match: f"<i>{formula(match[1])}</i>", part)
     part = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", part)
     return re.sub(r"(?<![\w*])\*([^*\s][^*]*)\*(?![\w*])", r"<em>\1</em>", part)
