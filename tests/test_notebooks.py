@@ -84,6 +84,7 @@ class TestForm:
         assert len(cells) <= 12
         for cell in cells:
             assert len(cell.source.splitlines()) <= 15
+            assert all(len(line) <= 112 for line in cell.source.splitlines()), "wider than JupyterLab shows in a window of 1400 pixels"
             assert not any(line.lstrip().startswith(("class ", "def ")) for line in cell.source.splitlines())
 
 
