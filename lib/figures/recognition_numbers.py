@@ -231,8 +231,9 @@ def cam_coverage(run: Run) -> DataFrame:
     if "plain" in run.results:
         right = run.results["plain"][0].values["top1"][:len(crop)] > 0
         cases |= {"the first pass is right": right, "the first pass is wrong": ~right}
-    return DataFrame({case: {what: summarise([100 * values[chosen]], over="images").within(0, 100).text(1) for what, values in found.items()} | {"pictures": str(int(chosen.sum()))}
-                      for case, chosen in cases.items()}).T
+    means = {case: {what: summarise([100 * values[chosen]], over="images").within(0, 100).text(1) for what, values in found.items()}
+              for case, chosen in cases.items()}
+    return DataFrame({case: means[case] | {"pictures": str(int(chosen.sum()))} for case, chosen in cases.items()}).T
 
 
 # -------------------------------------------------------------------------------------------------------------------- cost

@@ -33,7 +33,8 @@ WORDS = {
                 "The bar is the 95 % interval before that correction. A single seed confirms the reference's verdict or leaves it open. "
                 "Beside what is undecided stands how many seeds would decide it, were mean and noise to stay as they are; where a hundred would not, "
                 "it is as large as nothing.",
-    "MARKS": " What stands under a column's name goes for each of its cells that says nothing else. At a row's end stands how many claims about it hold (✓), fail (✗) or are undecided (?).",
+    "MARKS": " What stands under a column's name goes for each of its cells that says nothing else."
+             " At a row's end stands how many claims about it hold (✓), fail (✗) or are undecided (?).",
     "PROVENANCE": "From the records, by group. Names of machines are left out. The records of one table should come from one commit without "
                   "uncommitted changes; where they do not, it is said at the top.",
     "COST": "Seconds are summed over rows and seeds, each computed with the number of threads named. Several rows may have been computed side by "
