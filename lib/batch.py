@@ -24,6 +24,7 @@ from lib.training.progress import clock
 
 NOTEBOOKS = ROOT / "notebooks"
 REPORT = "99_report.ipynb"
+MEANINGLESS = "smoke"  # the preset whose numbers mean nothing; lib.results.store, which is slow to import, has the same
 QUIET = ["--IPKernelApp.log_level=40"]  # the kernel's remark that its socket on this machine is not encrypted
 
 
@@ -191,9 +192,14 @@ def missing_rows(runs: list) -> tuple[int, int]:
 def _plan(planned: list[tuple[Path, dict]], missing: int, rows: int, results: Path) -> str:
     """What a batch is going to do, and where to look meanwhile."""
     counted = f", {rows} rows, {missing} of them to compute" if rows else ""
-    later = "The time left is told once the first rows are measured; `python -m lib status` says how each row stands.\n" if missing else ""
-    return (f"{len(planned)} notebook{'s' * (len(planned) > 1)}{counted}.\n{later}"
-            f"Meanwhile: {shown(results / 'figures')} fills, finished notebooks lie in {shown(results / 'notebooks')}.\n")
+    lines = [f"{len(planned)} notebook{'s' * (len(planned) > 1)}{counted}."]
+    if any(chosen.get("preset") == MEANINGLESS for _, chosen in planned):
+        lines.append("Preset smoke is for tests: it shows that everything runs, and its numbers mean nothing.")
+    if missing:
+        lines.append("How long it takes here is told once the first rows are measured; `python -m lib status` says how each stands.")
+    first = " within a minute, its first picture is 00_overview.png" if planned[0][0].stem.startswith("00_") else ""
+    lines += [f"Where to look meanwhile: {shown(results / 'figures')} fills{first};", f"finished notebooks lie in {shown(results / 'notebooks')}."]
+    return "\n".join([*lines, ""])
 
 
 def shown(path: Path) -> str:
@@ -202,7 +208,7 @@ def shown(path: Path) -> str:
 
 
 def _summary(results: Path, outputs: list[Path], started: float) -> str:
-    """The last screen, within 100 columns: verdicts by table where there is a ledger, and where everything lies."""
+    """The last screen, within 100 columns: the ledger in ten lines at most where there is one, and where everything lies."""
     lines = [""]
     if results / "notebooks" / REPORT in outputs:
         lines += _verdicts(results / "tables" / "ledger.csv")
@@ -213,15 +219,20 @@ def _summary(results: Path, outputs: list[Path], started: float) -> str:
     return "\n".join([*lines, f"Total      {clock(time.monotonic() - started)}"])
 
 
-def _verdicts(ledger: Path) -> list[str]:
-    """How the claims of each table stand; those that were not tested in one line."""
+def _verdicts(ledger: Path, most: int = 10) -> list[str]:
+    """How the claims of each table stand, in `most` lines and an empty one: what fails first, and what finds no room as one sum."""
     from lib.claims import TESTED
 
     with ledger.open(newline="", encoding="utf-8") as file:
         entries = list(csv.DictReader(file))
     tested = [(entry["table"], "twin" if entry["is_twin"] == "True" else entry["dataset"], entry["preset"], entry["verdict"])
               for entry in entries if entry["verdict"] in TESTED]
-    counted, verdicts = Counter(group[:3] for group in tested), Counter(tested)
-    lines = [f"{'Claims':40}" + "".join(f"{name:>12}" for name in reversed(TESTED))] if counted else []
-    lines += [f"  {', '.join(group):38}" + "".join(f"{verdicts[*group, name]:>12}" for name in reversed(TESTED)) for group in counted]
-    return [*lines, f"  {len(entries) - len(tested)} more are not tested here: the report says why.", ""]
+    verdicts = Counter(tested)
+    groups = [(", ".join(group), [verdicts[*group, name] for name in reversed(TESTED)]) for group in dict.fromkeys(one[:3] for one in tested)]
+    if len(groups) > most - 1:
+        groups.sort(key=lambda group: -group[1][-1])  # stable: the papers' order otherwise
+        rest = [counts for _, counts in groups[most - 2:]]
+        groups[most - 2:] = [(f"{len(rest)} more: see the report", [sum(column) for column in zip(*rest, strict=True)])]
+    head = f"Claims ({len(entries) - len(tested)} more were not tested)"
+    return [f"{head:40}" + "".join(f"{name:>12}" for name in reversed(TESTED)),
+            *(f"  {name:38}" + "".join(f"{count:>12}" for count in counts) for name, counts in groups), ""]

@@ -25,6 +25,7 @@ from lib.data.splits import read_split
 from lib.files import ROOT, replace_atomically
 from lib.models.emlnet_weights import load_encoder
 from lib.predict import LITE0
+from lib.results.schema import bounds
 from lib.results.statistics import summarise
 from lib.tables.salicon import PRESETS, encoder
 from lib.training.checkpoint import seed_everything
@@ -128,8 +129,8 @@ def card(path: Path, parts: dict, scores: dict[str, dict[str, np.ndarray]], hist
     counted = "; ".join(f"{name}: {', '.join(f'{len(split[part])} {part}' for part in ('train', 'val', 'test'))}"
                         for name, (_, split) in parts.items())
     head = f"| test photographs | {' | '.join(REPORTED)} |\n|---|{'---:|' * len(REPORTED)}"
-    lines = [f"| {name} ({len(found['nss'])}) | {' | '.join(summarise([found[metric]], over='photographs').text(3) for metric in REPORTED)} |"
-             for name, found in scores.items()]
+    means = {name: [summarise([found[one]], over="photographs").within(*bounds(one)).text(3) for one in REPORTED] for name, found in scores.items()}
+    lines = [f"| {name} ({len(scores[name]['nss'])}) | {' | '.join(found)} |" for name, found in means.items()]
     recipe = ", ".join(f"{name} {value!r}" for name, value in vars(chosen.recipe).items())
     return "\n\n".join((
         f"# {path.name}",

@@ -33,6 +33,7 @@ from lib.data.saliency_store import FullSize, Selection
 from lib.files.maps import ARRAYS, PICTURES, fineness, map_kind, read_map_file
 from lib.files.pictures import picture_header
 from lib.files.pictures import turned as turn
+from lib.results.schema import bounds
 from lib.results.statistics import summarise
 from lib.files import replace_atomically
 from lib.training.saliency import against_maps, at_fixations, enlarge
@@ -220,7 +221,7 @@ def report(scores: Scores, *, dataset: str, expected: int, twin: bool, turned_ph
         lines.append(f"warning: {turned_photographs} of the photographs carry an EXIF orientation; maps are taken as made of the {exif} pixels"
                      + (", give --exif upright if they were made of upright pictures" if exif == "stored" else ""))
     for name, label in NAMES.items():
-        interval = summarise([frame[name].to_numpy()], over="images")
+        interval = summarise([frame[name].to_numpy()], over="images").within(*bounds(name))
         without = int(frame[name].isna().sum())
         lines.append(f"{label:10} {interval.text(3)}" + (f"   (undefined for {without})" if without else ""))
     return "\n".join(lines)

@@ -1,5 +1,7 @@
 """Figures: every one is made without a warning, has its panels, and stays readable on any page."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -173,10 +175,23 @@ class TestInteractive:
         monkeypatch.setenv("JPY_SESSION_NAME", "notebook")
         monkeypatch.setattr("IPython.display.display", shown.append)
         interactive.zoom_explorer(picture.image, picture.heatmap)
-        (controls, image, _), before = shown[0].children, bytes(shown[0].children[1].value)
-        assert isinstance(image, widgets.Image) and before.startswith(b"\x89PNG")
+        controls, columns, _ = shown[0].children
+        images = [column.children[1] for column in columns.children]
+        before = [bytes(image.value) for image in images]
+        assert all(isinstance(image, widgets.Image) for image in images) and all(data.startswith(b"\x89PNG") for data in before)
         controls.children[1].value = 3.0
-        assert bytes(image.value) != before
+        assert [bytes(image.value) != data for image, data in zip(images, before, strict=True)] == [False, True, True]
+
+    @pytest.mark.parametrize("size", [(120, 90), (1200, 800), (600, 2400)])
+    def test_three_live_pictures_fit_on_one_screen(self, size):
+        """A notebook in a window of 1400 by 1000 pixels has some 900 by 700; the proportions stay, and nothing is enlarged."""
+        image, heatmap = torch.randint(0, 255, (3, *size), dtype=torch.uint8), torch.rand(size)
+        pictures, line = interactive.rendered(image, heatmap, sigma=5.5, strength=0.0)
+        sizes = {Image.open(io.BytesIO(data)).size for data in pictures.values()}
+        (width, height), = sizes
+        assert height <= min(420, size[0]) and 3 * width <= 900 and width / height == pytest.approx(size[1] / size[0], rel=0.02)
+        shown = {name: np.asarray(Image.open(io.BytesIO(data)), dtype=float) for name, data in pictures.items()}
+        assert np.abs(shown["input"] - shown["zoomed"]).max() <= 2 and "1.0×" in line  # nothing is zoomed at strength 0
 
 
 class TestTables:

@@ -144,6 +144,17 @@ def test_gains_of_species_add_up_to_the_tables_difference(run):
     assert np.mean(gains) == pytest.approx(100 * (values["sampler"] - values["plain"]).mean())
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_intervals_of_shares_are_drawn_within_their_bounds(run, monkeypatch, share):
+    """All right or all wrong but for one picture: Student's interval of a species reaches beyond."""
+    for results in (run.results["plain"], run.results["sampler"]):
+        values = np.full_like(results[0].values["top1"], share)
+        values[0] = 1 - share
+        monkeypatch.setitem(results[0].values, "top1", values)
+    ends = [x for line in recognition_numbers.per_species(run).axes[0].lines for x in np.atleast_1d(line.get_xdata())]
+    assert min(ends) >= 0 and max(ends) <= 100 and {round(x) for x in ends} & {0, 100}
+
+
 def test_species_beyond_a_limit_are_shown_by_supercategory(run, monkeypatch):
     monkeypatch.setattr(recognition_numbers, "MOST_LABELS", 5)
     group, names = recognition_numbers.groups(run)

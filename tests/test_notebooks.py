@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from lib import tables
+from lib import batch, tables
 from lib.batch import check_parameters
 from lib.runs.parameters import PARAMETERS
 
@@ -83,7 +84,26 @@ class TestForm:
         assert len(cells) <= 12
         for cell in cells:
             assert len(cell.source.splitlines()) <= 15
+            assert all(len(line) <= 112 for line in cell.source.splitlines()), "wider than JupyterLab shows in a window of 1400 pixels"
             assert not any(line.lstrip().startswith(("class ", "def ")) for line in cell.source.splitlines())
+
+
+    def test_prose_is_in_lines_and_short_paragraphs(self, path):
+        """At most 110 characters a line, five lines a paragraph or item; a row of a table and a formula are one line, whatever their length."""
+        for cell in nbformat.read(path, as_version=4).cells:
+            for block in re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", cell.source) if cell.cell_type == "markdown" else ():
+                lines = [line for line in block.splitlines() if not line.lstrip().startswith(("|", "$$"))]
+                assert len(lines) <= 5, block
+                assert all(len(line) <= 110 or len(re.sub(r"[`$]", "", line).split()) < 4 for line in lines), block
+
+    def test_a_reader_sees_how_a_network_is_built_and_called(self, path):
+        """Early, before anything is trained; the report has no network."""
+        sources = [cell.source for cell in code_cells(path)]
+        if path.stem in ("00_anatomy_of_the_sampler", "99_report"):
+            return
+        shows = next(i for i, source in enumerate(sources) if "run.build(" in source)
+        assert shows < next(i for i, source in enumerate(sources) if "run.run()" in source)
+        assert ".shape" in sources[shows] and "network(" in sources[shows]
 
 
 @pytest.mark.slow
@@ -108,6 +128,38 @@ class TestExecution:
         assert done.returncode == 0, done.stderr[-2000:]
         assert {path.stem for path in (tmp_path / "tables").iterdir()} == {"gazecapture-twin-smoke", "ledger"}
         assert "numbers mean nothing" in (tmp_path / "report.md").read_text() and (tmp_path / "report.html").stat().st_size > 1e5
+
+
+class TestLastScreen:
+    """What a batch prints when it is through."""
+
+    @staticmethod
+    def ledger(folder: Path, groups: int) -> Path:
+        """A ledger of claims that hold, two untested ones, and one of the last group that fails."""
+        lines = [f"holds,table_{i},twin,True,demo" for i in range(groups)] + ["not run,other,,,", "not comparable,other,,,"]
+        lines.append(f"fails,table_{groups - 1},twin,True,demo")
+        path = folder / "ledger.csv"
+        path.write_text("\n".join(["verdict,table,dataset,is_twin,preset", *lines]))
+        return path
+
+    @pytest.mark.parametrize("groups", [1, 9, 10, 40])
+    def test_the_ledger_is_ten_lines_that_fit_a_terminal_and_add_up(self, tmp_path, groups):
+        lines = batch._verdicts(self.ledger(tmp_path, groups))
+        assert len(lines) <= 11 and lines[-1] == "" and max(map(len, lines)) <= 100 and "2 more" in lines[0]
+        counts = [[int(word) for word in line.split()[-3:]] for line in lines[1:-1]]
+        assert [sum(column) for column in zip(*counts, strict=True)] == [groups, 0, 1]
+        assert any(f"table_{groups - 1}," in line and line.split()[-1] == "1" for line in lines), "what fails is not in the sum of the rest"
+
+    def test_without_a_claim_that_was_tested_it_says_how_many_were_not(self, tmp_path):
+        path = tmp_path / "ledger.csv"
+        path.write_text("verdict,table,dataset,is_twin,preset\nnot run,a,,,\n")
+        assert batch._verdicts(path)[0].startswith("Claims (1 ")
+
+    @pytest.mark.parametrize(("names", "preset"), [(["00", "01"], "demo"), (["03"], "smoke")])
+    def test_a_batch_says_first_what_it_will_do_and_where_to_look(self, names, preset):
+        said = batch._plan([(path, {"preset": preset}) for path in batch.find(names)], 5, 12, ROOT / "results")
+        assert "12 rows, 5 of them" in said.splitlines()[0] and max(map(len, said.splitlines())) <= 120
+        assert ("mean nothing" in said) == (preset == "smoke") and ("00_overview.png" in said) == ("00" in names) and "status" in said
 
 
 @pytest.fixture(scope="module")

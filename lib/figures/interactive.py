@@ -6,14 +6,16 @@ import os
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image as PillowImage
+from PIL import ImageDraw
 from torch import Tensor
 
 from lib.figures import style, zoom
-from lib.models.sampler import RELEASED_SIGMA, folds, low_resolution, magnification, resample, resize_grid, warp_grid
+from lib.models.sampler import RELEASED_SIGMA, folds, identity_grid, low_resolution, magnification, resample, resize_grid, warp_grid
 
 SIGMAS = (RELEASED_SIGMA, 31 / 3)
 STRENGTHS = (0.0, 1.0, 2.0, 4.0, 8.0)
-SHOWN_HEIGHT = 360  # pixels of the picture under the sliders
+SHOWN_HEIGHT, SHOWN_WIDTH = 420, 300  # pixels of each picture under the sliders, at most: input, grid and result stand side by side
+LINES = 25  # of the drawn grid
 
 
 def has_reader() -> bool:
@@ -57,16 +59,44 @@ def strip(image: Tensor, heatmap: Tensor, strengths: tuple[float, ...] = STRENGT
     return figure
 
 
-def rendered(image: Tensor, heatmap: Tensor, *, sigma: float, strength: float) -> tuple[bytes, str]:
-    """The zoomed image as a PNG, SHOWN_HEIGHT pixels high at most, and a line about its grid."""
-    height = min(SHOWN_HEIGHT, image.shape[1])
-    size = (height, round(height * image.shape[2] / image.shape[1]))
-    grid = warp_grid(heatmap, strength=strength, sigma=sigma)
-    pixels = resample(image[None], resize_grid(grid, size), oversample=2)[0].permute(1, 2, 0).numpy()
+def rendered(image: Tensor, heatmap: Tensor, *, sigma: float, strength: float) -> tuple[dict[str, bytes], str]:
+    """PNGs of the input, of the grid drawn where it samples, and of the result, and a line about the grid.
+
+    Each is `shown_size` large: side by side they and their sliders fit on one screen.
+    """
+    size, grid = shown_size(image.shape[1], image.shape[2]), warp_grid(heatmap, strength=strength, sigma=sigma)
+    small = resample(image[None], identity_grid(size, like=heatmap), oversample=2)
+    zoomed = resample(image[None], resize_grid(grid, size), oversample=2)
+    shown = {"input": _pillow(small), "grid": _with_grid(small, grid), "zoomed": _pillow(zoomed)}
+    return {name: _png(picture) for name, picture in shown.items()}, (
+        f"largest zoom {float(magnification(grid).max()):.1f}×, folded cells {100 * float(folds(grid)):.0f} %, "
+        f"share of the image's area that is shown {float((1 / magnification(grid) ** 2).mean()):.2f}")
+
+
+def shown_size(height: int, width: int) -> tuple[int, int]:
+    """(height, width) in pixels of each of three pictures side by side: SHOWN_HEIGHT and SHOWN_WIDTH at most, never enlarged."""
+    scale = min(1.0, SHOWN_HEIGHT / height, SHOWN_WIDTH / width)
+    return round(height * scale), round(width * scale)
+
+
+def _pillow(picture: Tensor) -> PillowImage.Image:
+    """(1, 3, h, w) float in [0, 1]"""
+    return PillowImage.fromarray(np.round(picture[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8))
+
+
+def _with_grid(picture: Tensor, grid: Tensor) -> PillowImage.Image:
+    """`LINES` lines of the grid along each axis over a paled picture: where they crowd, the result zooms in."""
+    drawn = _pillow(1 - (1 - picture) * 0.4)
+    pen = ImageDraw.Draw(drawn)
+    for line in zoom.grid_lines(grid, LINES):
+        pen.line([tuple(point) for point in zoom.in_pixels(line, picture.shape[-2:]).tolist()], fill=style.BLUE)
+    return drawn
+
+
+def _png(picture: PillowImage.Image) -> bytes:
     file = io.BytesIO()
-    PillowImage.fromarray(np.round(pixels * 255).astype(np.uint8)).save(file, format="PNG")
-    return file.getvalue(), (f"largest zoom {float(magnification(grid).max()):.1f}×, folded cells {100 * float(folds(grid)):.0f} %, "
-                             f"share of the image's area that is shown {float((1 / magnification(grid) ** 2).mean()):.2f}")
+    picture.save(file, format="PNG")
+    return file.getvalue()
 
 
 def _sliders(image: Tensor, heatmap: Tensor) -> None:
@@ -75,12 +105,19 @@ def _sliders(image: Tensor, heatmap: Tensor) -> None:
 
     sigma = widgets.FloatSlider(RELEASED_SIGMA, min=1, max=16, step=0.25, description="σ (cells)", readout_format=".2f")
     strength = widgets.FloatSlider(1, min=0, max=8, step=0.1, description="strength")
-    shown, line = widgets.Image(format="png"), widgets.Label()
+    height, width = shown_size(image.shape[1], image.shape[2])
+    shown = {name: widgets.Image(format="png", layout={"width": "100%", "height": "auto", "max_height": f"{height}px", "object_fit": "contain"})
+             for name in ("input", "grid", "zoomed")}
+    line = widgets.Label()
 
     def draw(_=None) -> None:
-        shown.value, line.value = rendered(image, heatmap, sigma=sigma.value, strength=strength.value)
+        pictures, line.value = rendered(image, heatmap, sigma=sigma.value, strength=strength.value)
+        for name, picture in pictures.items():
+            shown[name].value = picture
 
     for slider in (sigma, strength):
         slider.observe(draw, names="value")
     draw()
-    display(widgets.VBox([widgets.HBox([sigma, strength]), shown, line]))
+    columns = [widgets.VBox([widgets.Label(name), picture], layout={"width": f"{width}px", "max_width": "32%"}) for name, picture in shown.items()]
+    pictures = widgets.HBox(columns, layout={"width": "100%", "grid_gap": "8px", "overflow": "hidden"})
+    display(widgets.VBox([widgets.HBox([sigma, strength], layout={"flex_flow": "row wrap"}), pictures, line], layout={"width": "100%"}))

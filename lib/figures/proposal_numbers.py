@@ -34,11 +34,6 @@ GROUPS = {"baselines": ("full", "centre", "random", "mean"), "size of what the h
 TIMED, REPEATS = 16, 5  # pictures in a batch, batches
 
 
-def over(run: Run) -> str:
-    """What intervals are over."""
-    return run.filled.interval
-
-
 def accuracies(run: Run) -> DataFrame:
     """`Filled.numbers` of the table's first column, accuracy."""
     return run.filled.numbers().query("column == @run.table.columns[0].name")
@@ -148,7 +143,7 @@ def sizes(run: Run) -> Figure:
     figure.legend(handles=[_dot("o", style.OURS, source(run)), _dot("D", "white", f"{tables.PAPER_LABEL}, at the size in brackets", style.PAPER),
                            Line2D([], [], color=style.GREY, linestyle=":", label="mean of the crops (accuracy), the classifier alone (time)")],
                   loc="lower center", ncols=3, bbox_to_anchor=(0.5, 0))
-    return sign(figure, run, over(run))
+    return sign(figure, run, run.filled.interval)
 
 
 def _show_heads_view(ax: Axes, run: Run) -> None:
@@ -195,7 +190,7 @@ def chosen(run: Run) -> Figure:
             _mark(axes[0, 2], k, cells.loc[(name, "object shown")], {"black": cells.loc[(name, "by chance"), "ours"]})
             axes[0, 2].plot(100 * on_object(run, name), k, "o", color=style.OURS, markerfacecolor="white", markersize=5, zorder=3)
     _finish_chosen(axes[0], labels, max(results[0].values["weights"].shape[1] for results in found.values()))
-    return sign(figure, run, over(run))
+    return sign(figure, run, run.filled.interval)
 
 
 def _mark(ax: Axes, place: float, cell, ticks: dict[str, float]) -> None:

@@ -47,10 +47,6 @@ def protocols(run: Run) -> DataFrame:
     return DataFrame.from_dict(lines, orient="index", columns=["square", "tested", "networks see", "source"])
 
 
-def over(run: Run) -> str:
-    return run.filled.interval
-
-
 # ------------------------------------------------------------------------------------------------------------------- dots
 
 
@@ -128,7 +124,7 @@ def per_species(run: Run, name: str = "sampler", reference: str = "plain") -> Fi
         return [values[group == k] for values in top1[row]]
 
     there = [k for k in range(len(names)) if (group == k).any()]
-    gain = {str(k): paired(of(name, k), of(reference, k), None, over=run.table.over) for k in there}
+    gain = {str(k): paired(of(name, k), of(reference, k), None, over=run.table.over).within(-100, 100) for k in there}
     ordered = sorted(gain, key=lambda k: -gain[k].mean)
     many = len(ordered) > MOST_LABELS
     height = MOST_LABELS / len(ordered) if many else 1.0  # of a line
@@ -137,12 +133,12 @@ def per_species(run: Run, name: str = "sampler", reference: str = "plain") -> Fi
                         places={k: i * height for i, k in enumerate(ordered)})
     for i, k in enumerate(ordered):
         for row, below, colour in ((reference, -0.13, style.GREY), (name, 0.13, style.OURS)):
-            draw_interval(axes[0], summarise(of(row, int(k)), None, over=run.table.over), (i + below) * height, colour)
+            draw_interval(axes[0], summarise(of(row, int(k)), None, over=run.table.over).within(0, 100), (i + below) * height, colour)
     axes[1].axvline(0, color="#4D4D4D", linewidth=0.9)
     axes[0].set_xlim(-3, 103)
     axes[0].set_xlabel(f"grey: {reference}, blue: {name}")
     axes[1].set_xlabel("better →")
-    return sign(figure, run, over(run))
+    return sign(figure, run, run.filled.interval)
 
 
 # --------------------------------------------------------------------------------------- does it look where the answer is?
@@ -168,7 +164,7 @@ def looks(run: Run) -> Figure:
     columns = {title: found for title, found in columns.items() if found}
     inside = {name: [shares(result.values) for result in results] for name, results in kept.items() if "box_share" in results[0].values}
     inside = {name: found for name, found in inside.items() if np.isfinite(found[0][1]).any()}
-    saliency = {name: _summary(run, [each[0] for each in found]) for name, found in inside.items()}
+    saliency = {name: _summary(run, [each[0] for each in found], most=100) for name, found in inside.items()}
     labels = {name: run.table.row(name).label for name in kept}
     places = tables.places(DataFrame({"row": list(kept), "variant": [variant_of(run, name) for name in kept]}))
     figure, axes = dots(columns | ({"saliency in the box": saliency} if saliency else {}), labels, places=places,
@@ -184,12 +180,13 @@ def looks(run: Run) -> Figure:
         axes[-1].set_xlabel("share of the map (%)")
     marks = "; black marks: the box's share of the picture" if inside else ""
     control = "; grey: the control" if any(variant_of(run, name) != "main" for name in kept) else ""
-    return sign(figure, run, f"{over(run)}{control}{marks}")
+    return sign(figure, run, f"{run.filled.interval}{control}{marks}")
 
 
-def _summary(run: Run, per_seed: list[NDArray | None]) -> Interval | None:
+def _summary(run: Run, per_seed: list[NDArray | None], *, most: float = np.inf) -> Interval | None:
+    """most: beyond what no mean can lie, 100 for a share in per cent; nor can it lie below 0."""
     known = all(values is not None and np.isfinite(values).any() for values in per_seed)
-    return summarise(per_seed, None, over=run.table.over) if known else None
+    return summarise(per_seed, None, over=run.table.over).within(0, most) if known else None
 
 
 @torch.no_grad()
@@ -234,8 +231,9 @@ def cam_coverage(run: Run) -> DataFrame:
     if "plain" in run.results:
         right = run.results["plain"][0].values["top1"][:len(crop)] > 0
         cases |= {"the first pass is right": right, "the first pass is wrong": ~right}
-    return DataFrame({case: {what: summarise([100 * values[chosen]], over="images").text(1) for what, values in found.items()} | {"pictures": str(int(chosen.sum()))}
-                      for case, chosen in cases.items()}).T
+    means = {case: {what: summarise([100 * values[chosen]], over="images").within(0, 100).text(1) for what, values in found.items()}
+              for case, chosen in cases.items()}
+    return DataFrame({case: means[case] | {"pictures": str(int(chosen.sum()))} for case, chosen in cases.items()}).T
 
 
 # -------------------------------------------------------------------------------------------------------------------- cost
@@ -299,7 +297,7 @@ def depth(run: Run) -> Figure:
     handles = [Line2D([], [], color=style.OURS, marker="o", markersize=5, label=f"{source(run)}, 95 % interval"),
                Line2D([], [], color=style.PAPER, marker="D", markerfacecolor="white", markersize=5, label=tables.PAPER_LABEL)]
     figure.legend(handles=handles, loc="lower center", ncols=2, bbox_to_anchor=(0.5, 0))
-    return sign(figure, run, over(run))
+    return sign(figure, run, run.filled.interval)
 
 
 def blur(run: Run) -> Figure:
@@ -316,7 +314,7 @@ def blur(run: Run) -> Figure:
         if 0 < until < len(run.results[name][0].record.history):
             axes[0, 0].axvline(until + 0.5, color=colour, linestyle=":", linewidth=1)
         for ax, (title, metric, scale) in zip(axes[0, 1:], panels, strict=True):
-            if (found := _summary(run, [scale * result.values[metric] for result in run.results[name]])) is not None:
+            if (found := _summary(run, [scale * result.values[metric] for result in run.results[name]], most=100 if scale == 100 else np.inf)):
                 draw_interval(ax, found, k, colour, upright=True)
             ax.set_title(title)
     axes[0, 0].set_title("validation top-1 (%)")
@@ -327,4 +325,4 @@ def blur(run: Run) -> Figure:
         ax.grid(axis="y")
     figure.legend(handles=[Line2D([], [], color=style.CYCLE[k], label=f"blurred {BLURS[name]}" if name != "sampler" else "never blurred")
                            for k, name in enumerate(names)], loc="lower center", ncols=3, bbox_to_anchor=(0.5, 0))
-    return sign(figure, run, f"seed 0's curves; {over(run)}")
+    return sign(figure, run, f"seed 0's curves; {run.filled.interval}")

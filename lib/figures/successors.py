@@ -8,7 +8,6 @@ from matplotlib.lines import Line2D
 
 from lib.figures import recognition, style, tables
 from lib.figures.grids import COLOURS, LABELS
-from lib.figures.recognition_numbers import over
 from lib.runs.engine import Run
 
 COLOUR = COLOURS | {"balanced": COLOURS["transport"]}
@@ -44,7 +43,7 @@ def trade(run: Run) -> Figure:
     axes[0, 1].tick_params(axis="x", which="minor", labelsize=7)
     axes[0, 0].set_ylabel("top-1 (%)")
     figure.legend(handles=_handles(run), loc="lower center", ncols=3, bbox_to_anchor=(0.5, 0), fontsize=7.5)
-    return recognition.sign(figure, run, over(run))
+    return recognition.sign(figure, run, run.filled.interval)
 
 
 def _point(ax: Axes, row: str, cells: pd.DataFrame, column: str) -> None:

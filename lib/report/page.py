@@ -1,20 +1,23 @@
 """The report as one HTML file: what `page.html` is filled with, and what it needs to say it in HTML."""
 
+import base64
+import hashlib
 import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable
 from importlib import resources
 
 import jinja2
 from markupsafe import Markup, escape
 
-from lib import claims
+from lib import claims, tables
 from lib.claims.decide import NOT_A_TWIN, NOT_COMPARABLE, NOT_RUN, Verdict
 from lib.claims.verdicts import FAILS, HOLDS, UNDECIDED
 from lib.report.contents import Report
 from lib.report.gallery import embed
-from lib.results.filled import LEGEND
+from lib.results.filled import LEGEND, Filled
 from lib.results.grids import NOTHING, Grid, Mark, Text, grid
 
 WORDS = {
@@ -30,7 +33,8 @@ WORDS = {
                 "The bar is the 95 % interval before that correction. A single seed confirms the reference's verdict or leaves it open. "
                 "Beside what is undecided stands how many seeds would decide it, were mean and noise to stay as they are; where a hundred would not, "
                 "it is as large as nothing.",
-    "MARKS": " At a row's end stands how many claims about it hold (✓), fail (✗) or are undecided (?).",
+    "MARKS": " What stands under a column's name goes for each of its cells that says nothing else."
+             " At a row's end stands how many claims about it hold (✓), fail (✗) or are undecided (?).",
     "PROVENANCE": "From the records, by group. Names of machines are left out. The records of one table should come from one commit without "
                   "uncommitted changes; where they do not, it is said at the top.",
     "COST": "Seconds are summed over rows and seeds, each computed with the number of threads named. Several rows may have been computed side by "
@@ -43,6 +47,8 @@ TITLES = {FAILS: "What does not hold", UNDECIDED: "Undecided", HOLDS: "Holds"}
 SIGNS = {FAILS: "✗", UNDECIDED: "?", HOLDS: "✓", NOT_RUN: "○", NOT_COMPARABLE: "≠", NOT_A_TWIN: "–"}
 LONG = 44  # letters of a text from which on it is wrapped
 TEX = {r"\times": "×", r"\pm": "±", r"\sigma": "σ", r"\tau": "τ", r"\log": "log", r"\le": "≤", r"\ge": "≥", r"\to": "→", r"\cdot": "·", r"\,": " "}
+PAPERS = {"Liu et al.": "Mr-CNN", "JasmineLi-805/cse490-DeepLearning-Project": "Salience region proposal",  # else as tables name them
+          "A question of this repository": "this repository"}
 WIDTH, MARGIN = 272, 14  # of a claim's plot, in pixels
 
 
@@ -53,7 +59,9 @@ def page(report: Report) -> str:
         [one.claim.sentence, one.claim.source, one.where or NOTHING, one.claim.region, one.reason] for one in report.ledger if one.verdict == name],
         numeric=False) for name in (NOT_RUN, NOT_COMPARABLE, NOT_A_TWIN)}
     left_out = grid(["sentence", "source", "why it is not tested"], [[one.sentence, one.source, one.why] for one in claims.left_out()], numeric=False)
+    script = Markup(source("page.js"))
     return environment().get_template("page.html").render(
+        script=script, policy=policy(script), choices=choices(report),
         report=report, words=WORDS, sections=SECTIONS, titles=TITLES, signs=SIGNS, css=Markup(source("page.css")), claims=claims.ledger(),
         tested=len({one.claim.key for one in report.ledger if one.verdict in claims.TESTED}), untested=untested, left_out=left_out, starts=starts,
         pictures=dict(zip([figure.path for figure in shown], embed(shown), strict=True)))
@@ -62,8 +70,15 @@ def page(report: Report) -> str:
 def environment() -> jinja2.Environment:
     made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.FunctionLoader(source))
     made.filters |= {"inline": inline, "css": lambda verdict: verdict.replace(" ", "-"), "unbroken": unbroken, "kinds": kinds, "plot": plot,
-                     "spans": spans, "by_verdict": by_verdict, "all_marks": all_marks}
+                     "spans": spans, "by_verdict": by_verdict, "all_marks": all_marks, "common_notes": common_notes, "verdicts": verdicts,
+                     "tagged": tagged, "tagged_table": tagged_table}
     return made
+
+
+def policy(script: str) -> str:
+    """What a browser lets the page do: show its own style and pictures and run this script; no request to anywhere."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
 def source(name: str) -> str:
@@ -81,6 +96,7 @@ def inline(words: str) -> Markup:
 
 
 def _emphasis(part: str) -> str:
+    part = re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", part)
     part = re.sub(r"\$([^$]+)\$", lambda match: f"<i>{formula(match[1])}</i>", part)
     part = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", part)
     return re.sub(r"(?<![\w*])\*([^*\s][^*]*)\*(?![\w*])", r"<em>\1</em>", part)
@@ -123,6 +139,50 @@ def all_marks(shown: Grid) -> list[Mark]:
     """Those of a table, each once, what fails first."""
     found = dict.fromkeys(mark for line in shown.lines for cell in line for mark in cell.marks)
     return sorted(found, key=lambda mark: claims.TESTED.index(mark.verdict))
+
+
+def common_notes(shown: Grid) -> list[str]:
+    """For each column the note that most of its noted cells share, to stand once under its name; "" where fewer than three or half of them do."""
+    found = []
+    for i in range(len(shown.head)):
+        notes = Counter(line[i].note for line in shown.lines if line[i].note and i > 0)
+        note, count = notes.most_common(1)[0] if notes else ("", 0)
+        found.append(note if count >= max(3, notes.total() / 2) else "")
+    return found
+
+
+# --- what the filters go by ---------------------------------------------------------------------------------------------
+
+
+def paper(name: str) -> str:
+    """The paper that a table is of."""
+    first = tables.get(name).paper.split(",")[0]
+    return PAPERS.get(first, first)
+
+
+def tagged(one: Verdict) -> list[tuple[str, list[str]]]:
+    """A claim's verdict, data and paper."""
+    asked = paper(one.claim.table) if "question of this repository" not in one.claim.source else PAPERS["A question of this repository"]
+    return [("verdict", [one.verdict]), ("data", [one.group.data] if one.group else []), ("paper", [asked])]
+
+
+def verdicts(line: tuple[Text, ...], shown: Grid) -> list[tuple[str, list[str]]]:
+    """Those at a row's end; nothing in a table without any, whose rows a filter leaves alone."""
+    bears = list(dict.fromkeys(mark.verdict for cell in line for mark in cell.marks))
+    return [("verdict", bears)] if all_marks(shown) else []
+
+
+def tagged_table(one: Filled, shown: Grid) -> list[tuple[str, list[str]]]:
+    """A table's data, paper and the verdicts of its rows."""
+    found = list(dict.fromkeys(mark.verdict for mark in all_marks(shown)))
+    return [("verdict", found), ("data", [one.group.data]), ("paper", [paper(one.table.name)])]
+
+
+def choices(report: Report) -> dict[str, list[str]]:
+    """What can be filtered by, with what there is of it: verdicts, those that fail first; data; papers in the order of the tables."""
+    tags = [dict(tagged(one)) for one in report.ledger] + [dict(tagged_table(one, one.main())) for one in report.tables]
+    found = {name: list(dict.fromkeys(value for one in tags for value in one[name])) for name in ("verdict", "data", "paper")}
+    return found | {"verdict": [name for name in claims.ORDER if name in found["verdict"]], "data": report.data}
 
 
 def plot(one: Verdict) -> dict:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lib.results.grids import minus
 from lib.results.noise import Known, difference
-from lib.results.schema import LIMITS
+from lib.results.schema import bounds
 from lib.results.statistics import FIXED, Estimate, Interval, Noise, Sample, estimate
 from lib.results.store import Item, Rows
 from lib.tables.table import Column, Row, Table
@@ -78,7 +78,7 @@ def own(table: Table, rows: Rows, name: str, column: Column, known: Known = UNKN
     found = rows.get(name, {})
     per_seed = {seed: column.samples(item.values) for seed, item in found.items()}
     value = _value(table, found, per_seed, column, known.of(name, column.name))
-    least, most, _ = LIMITS.get(column.metric, (-np.inf, np.inf, False))
+    least, most = bounds(column.metric)
     return value and replace(value, interval=value.interval.within(least * column.scale, most * column.scale))
 
 

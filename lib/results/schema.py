@@ -22,7 +22,13 @@ LIMITS: dict[str, tuple[float, float, bool]] = {
     "top1": (0, 1, True), "top5": (0, 1, True), "error_cm": (0, math.inf, True), "shown": (0, 1, False), "shown_by_chance": (0, 1, False),
     "auc": (0, 1, False), "auc_judd": (0, 1, False), "auc_shuffled": (0, 1, False), "sim": (0, 1, False), "bristol": (0, 1, False),
     "cc": (-1, 1, False), "kl": (0, math.inf, False), "entropy": (0, math.inf, False)}
+UNLIMITED = (-math.inf, math.inf, False)
 ROUNDING = 1e-6
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """Where values of `metric`, and so their means, can lie."""
+    return LIMITS.get(metric, UNLIMITED)[:2]
 
 
 class OtherVersion(ValueError):
@@ -134,7 +140,7 @@ def column_problem(table: Any, values: dict[str, np.ndarray]) -> str:
     if table.clusters and table.clusters not in values:
         return f"lacks the value {table.clusters}"
     for column in found:
-        array, (low, high, complete) = values[column.metric], LIMITS.get(column.metric, (-math.inf, math.inf, False))
+        array, (low, high, complete) = values[column.metric], LIMITS.get(column.metric, UNLIMITED)
         if array.ndim != 1 or array.dtype.kind not in "biuf":
             return f"has {column.metric} of shape {array.shape} and type {array.dtype}, expected one number for each sample"
         if np.isinf(array).any() or (array < low - ROUNDING).any() or (array > high + ROUNDING).any():

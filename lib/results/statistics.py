@@ -25,8 +25,8 @@ LEVEL = 0.95
 MOST_ALIKE = 4.0  # degrees of freedom; the reference's rows have 2.4, of two of its three seeds 4, 2 and 240: set after these were seen
 OWN, REFERENCE, NONE, FIXED = "own", "reference", "none", "fixed"  # where an estimate's training noise is from
 METHOD = ("± is half of a 95 % interval, Student's t, over test samples (whole clusters of them where a subject gives many) and over trainings, "
-          "both together; a run of one seed takes the noise of training from the reference's seeds. Differences between rows are paired, "
-          "sample by sample.")
+          "both together; a run of one seed takes the noise of training from the reference's seeds. Where that reaches beyond what is possible, "
+          "100 % for instance, the interval's ends stand in brackets, cut off there. Differences between rows are paired, sample by sample.")
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,20 @@ class Interval:
         return (self.high - self.low) / 2 if self.spread is None else self.spread
 
     def within(self, least: float, most: float) -> "Interval":
-        """The same, cut off where no such mean can lie (a share beyond 100 %); its ± stays what the data say."""
+        """The same, cut off where no such mean can lie (a share beyond 100 %); `text` then gives its ends."""
         if not (self.low < least or self.high > most):
             return self
         low, high = max(self.low, min(least, self.mean)), min(self.high, max(most, self.mean))
         return replace(self, low=low, high=high, spread=self.half)
 
     def text(self, digits: int = 2, *, sign: bool = False) -> str:
-        """ "2.03 ± 0.11"; with `sign`, a difference: "-0.60 ± 0.08"."""
+        """ "2.03 ± 0.11"; with `sign`, a difference: "-0.60 ± 0.08"; one that was cut off: "98.5 [92.3 to 100.0]"."""
         if not np.isfinite(self.mean):
             return "–"
-        return f"{self.mean:{'+' if sign else ''}.{digits}f} ± {self.half:.{digits}f}"
+        mean = f"{self.mean:{'+' if sign else ''}.{digits}f}"
+        if self.spread is not None and np.isfinite(self.spread):
+            return f"{mean} [{self.low:.{digits}f} to {self.high:.{digits}f}]"
+        return f"{mean} ± {self.half:.{digits}f}"
 
 
 @dataclass(frozen=True)
