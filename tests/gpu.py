@@ -34,7 +34,7 @@ from lib.models.backbones import saliency_network_resnet18
 from lib.models.fused import sample_normalized, triton
 from lib.models.sampler import RELEASED_SIGMA, SaliencySampler, low_resolution, resample, resize_grid, saliency_grid
 from lib.results.records import provenance
-from lib.tables.engine import settings
+from lib.runs.parameters import settings
 from lib.training.loop import Trainer, to_device
 from lib.training.progress import Progress
 
