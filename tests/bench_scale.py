@@ -4,7 +4,8 @@
 
 The metadata of both are written into a temporary folder at `--share` of their size (of subjects; of pictures), with random content and one
 picture in the place of all. Then each in a process of its own: the loader; the store of the training split; the order of an epoch; and worker
-processes as torch's DataLoader starts them, through two epochs of `fetch` with a stub in the place of the decoder.
+processes as torch's DataLoader starts them, through two epochs of `fetch` with a stub in the place of the decoder. Last, what the decoder takes
+for a frame and for a photograph of the published bytes (noise, its quality chosen for them). lib/runs/README.md computes from these figures.
 
 Seconds are of the processor (user and system), so other work beside does not count. Memory: how far the peak (VmHWM) or what is resident now
 (VmRSS) rises above what it was before, of /proc/self/status; of a worker, the pages that are its own (Private_Dirty and Private_Clean of
@@ -31,6 +32,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.data import gaze_geometry, store
+from lib.data.canvas import Square
 from lib.data.gazecapture import GazeCapture
 from lib.data.inaturalist import INaturalist
 
@@ -134,6 +136,24 @@ def _work(images: store.ImageStore, plan: list[np.ndarray], number: int) -> None
         print(json.dumps([f"worker {number + 1}, epoch {epoch}", time.process_time() - began, grown, grown, sum(map(len, plan))]), flush=True)
 
 
+def decoding(name: str, size: tuple[int, int], kilobytes: int, square: Square | None) -> str:
+    """Seconds for one picture of (height, width), decoded, put onto its square and shrunk to the view, as a worker does."""
+    rng, (height, width) = np.random.default_rng(0), size
+    coarse = Image.fromarray(rng.integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "one.jpg"
+        for quality in range(95, 5, -5):
+            coarse.save(path, quality=quality)
+            if path.stat().st_size <= 1000 * kilobytes:
+                break
+        images = store.ImageStore([path] * 20, np.array([size] * 20), 227, cache_dir=None, fingerprint="", workers=0, canvas=square)
+        images.fetch(np.arange(2))
+        began = time.process_time()
+        images.fetch(np.arange(20))
+        seconds, kilobytes = (time.process_time() - began) / 20, round(path.stat().st_size / 1000)
+    return f"{name}: {width}x{height}, {kilobytes} kB: {1e3 * seconds:.1f} ms of one core"
+
+
 def report(share: float, workers: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, write in (("gazecapture", write_gazecapture), ("inaturalist", write_inaturalist)):
@@ -143,6 +163,9 @@ def report(share: float, workers: int) -> None:
             print(f"{name:24}{'seconds':>9}{'peak, MB':>10}{'kept, MB':>10}{'pictures':>11}{'bytes each':>12}")
             for stage, seconds, peak, kept, count in map(json.loads, lines):
                 print(f"  {stage:22}{seconds:9.2f}{peak:10.1f}{kept:10.1f}{count:11,}{1e6 * kept / count:12.0f}", flush=True)
+    store.torch.set_num_threads(1)
+    print(decoding("frame", (640, 480), 56, None))
+    print(decoding("photograph", (600, 800), 275, Square(800, "squash")))
 
 
 def main() -> int:

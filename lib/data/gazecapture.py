@@ -139,9 +139,9 @@ class _Columns:
     face: NDArray[np.float32]
     left_eye: NDArray[np.float32]
     right_eye: NDArray[np.float32]
-    face_grid: NDArray[np.int64]
+    face_grid: NDArray[np.int32]
     valid: NDArray[np.bool_]
-    size: NDArray[np.int64]
+    size: NDArray[np.int32]
 
 
 def _read_subject(folder: Path, info: dict[str, Any], *, valid_only: bool) -> tuple[NDArray[np.str_], _Columns] | None:
@@ -176,14 +176,14 @@ def _read_subject(folder: Path, info: dict[str, Any], *, valid_only: bool) -> tu
         frame_index=keep, orientation=orientation.astype(np.int64),
         camera_cm=camera_cm, screen_points=stack("dotInfo", "XPts", "YPts"), screen_size_points=stack("screen", "W", "H"),
         screen_size_cm=size_cm, face=boxes("appleFace"), left_eye=boxes("appleLeftEye"), right_eye=boxes("appleRightEye"),
-        face_grid=np.where(valid[keep, None], stack("faceGrid", "X", "Y", "W", "H"), 0).astype(np.int64), valid=valid[keep],
+        face_grid=np.where(valid[keep, None], stack("faceGrid", "X", "Y", "W", "H"), 0).astype(np.int32), valid=valid[keep],
         size=_sizes(folder, names[keep], orientation),
     )
 
 
-def _sizes(folder: Path, names: NDArray[np.str_], orientation: NDArray[np.float64]) -> NDArray[np.int64]:
+def _sizes(folder: Path, names: NDArray[np.str_], orientation: NDArray[np.float64]) -> NDArray[np.int32]:
     """(N, 2) as (H, W): the camera turns with the device, so one header per orientation tells; `image` notices exceptions."""
-    sizes = np.zeros((len(names), 2), dtype=np.int64)
+    sizes = np.zeros((len(names), 2), dtype=np.int32)
     for value in np.unique(orientation):
         where = np.flatnonzero(orientation == value)
         sizes[where] = image_size(folder / "frames" / names[where[0]])
