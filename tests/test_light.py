@@ -31,7 +31,12 @@ from lib.__main__ import main
 assert main(["status", "gazecapture", "--preset", "smoke", "--results", sys.argv[1]]) == 0
 print(*(name for name in sys.argv[2:] if name in sys.modules))
 """
-MODULES = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1].split()]; print(*(n for n in sys.argv[2:] if n in sys.modules))"
+MODULES = """
+import importlib, sys
+for name in sys.argv[1].split():
+    importlib.import_module(name)
+print(*(name for name in sys.argv[2:] if name in sys.modules))
+"""
 
 
 def test_status_needs_no_torch_once_the_tables_were_looked_at(tmp_path):

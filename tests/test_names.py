@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.data.names import Names, Rows
+from lib.data.names import Columns, Names, Rows
 from lib.files.text import read_json
 
 LISTS = (["a"], ["train/Größe 7.jpg", "", "x" * 300, "\ud800", "日本.jpg", "train/Größe 7.jpg"], [])
@@ -82,3 +82,14 @@ def test_a_twin_is_written_by_a_script_without_a_guard_around_its_main_part(tmp_
     done = subprocess.run([sys.executable, script, tmp_path / "twin"], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and (tmp_path / "twin" / "TWIN.json").exists(), done.stderr
     assert done.stdout == "script\n" and done.stderr == ""
+
+
+def test_columns_are_their_parts_one_behind_the_other():
+    rng, columns = np.random.default_rng(0), Columns()
+    parts = [{"a": rng.random((n, 3))[:, ::2], "b": rng.integers(0, 9, n).astype(np.int16), "c": rng.random((n, 2, 2)) > 0.5} for n in (1, 4, 0, 3)]
+    for part in parts:
+        columns.add(part)
+    for name, found in columns.whole().items():
+        expected = np.concatenate([part[name] for part in parts])
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == expected.dtype and found.flags.writeable

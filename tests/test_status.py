@@ -99,7 +99,8 @@ def test_a_kept_plan_gives_the_engines_rows_and_keys(name, tmp_path, monkeypatch
     plan, table = plans.plan(name), tables.get(name)
     for preset in table.presets:
         for dataset in (table.datasets[0], table.datasets[-1]):
-            options = {"preset": preset, "dataset": dataset, "data_dir": None if dataset == "twin" else tmp_path, "device": "cpu", "results_dir": tmp_path}
+            options = {"preset": preset, "dataset": dataset, "device": "cpu", "results_dir": tmp_path}
+            options["data_dir"] = None if dataset == "twin" else tmp_path
             run, kept = Run(table, settings(table, **options)), status.Unopened(plan, settings(plan, asked_only=True, **options))
             run.surveyed = kept.surveyed = {"main": DATA, "control": DATA}
             assert [run.key(*job) for job in run.todo()] == [kept.key(*job) for job in kept.todo()]

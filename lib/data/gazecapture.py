@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from lib.data import gaze_geometry
 from lib.data.files import TWIN_FILE, image_size, is_file_name, numbers, read_json
 from lib.data.gazecapture_checks import DETECTIONS, misfits
-from lib.data.names import Names
+from lib.data.names import Columns, Names
 from lib.files.pictures import read_picture
 
 SPLITS = ("train", "val", "test")
@@ -217,22 +217,6 @@ class _Paths(Sequence[Path]):
         return (self[i] for i in range(len(self)))
 
 
-class _Growing:
-    """Columns that grow by a subject at a time, each in one block: to join them at the end would need their memory twice."""
-
-    def __init__(self) -> None:
-        self._blocks: dict[str, tuple[bytearray, np.dtype, tuple[int, ...]]] = {}
-
-    def add(self, part: _Columns) -> None:
-        for field in fields(part):
-            values = np.ascontiguousarray(getattr(part, field.name))
-            block = self._blocks.setdefault(field.name, (bytearray(), values.dtype, values.shape[1:]))[0]
-            block += values.data.cast("B")
-
-    def whole(self) -> dict[str, NDArray[Any]]:
-        return {name: np.frombuffer(block, dtype).reshape(-1, *shape) for name, (block, dtype, shape) in self._blocks.items()}
-
-
 class GazeCapture(_Columns):
     """One split of GazeCapture as columns, N frames in the order of subjects and frames.
 
@@ -254,7 +238,7 @@ class GazeCapture(_Columns):
             raise ValueError(f"split {split!r}: GazeCapture has {', '.join(SPLITS)}")
         self.root, self.split = Path(root), split
         wanted = _device_names(devices)
-        columns, self._names = _Growing(), Names()
+        columns, self._names = Columns(), Names()
         self._subjects: list[str] = []
         self._devices: list[gaze_geometry.Device] = []  # of each subject
         counts: list[int] = []
@@ -268,7 +252,7 @@ class GazeCapture(_Columns):
             names, added = part
             for name in names:
                 self._names.append(name)
-            columns.add(added)
+            columns.add(vars(added))
             self._subjects.append(folder.name)
             self._devices.append(device)
             counts.append(len(names))

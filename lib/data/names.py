@@ -1,4 +1,4 @@
-"""Half a million names in one block of memory."""
+"""Columns of half a million entries in one block of memory each: names, numbers, and the fields of JSON objects."""
 
 from __future__ import annotations
 
@@ -74,6 +74,24 @@ class Names(Sequence[str]):
             return None
         seen: set[str] = set()
         return next((name for name in self if name in seen or seen.add(name)), None)
+
+
+class Columns:
+    """Arrays that grow by a part at a time: to join the parts at the end would need their memory twice."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, tuple[bytearray, np.dtype, tuple[int, ...]]] = {}
+
+    def add(self, part: dict[str, NDArray[Any]]) -> None:
+        """part: (n, ...) of each column, of the types and shapes of the parts before."""
+        for name, values in part.items():
+            block, kind, shape = self._blocks.setdefault(name, (bytearray(), values.dtype, values.shape[1:]))
+            assert (values.dtype, values.shape[1:]) == (kind, shape), name
+            block += values.tobytes()
+
+    def whole(self) -> dict[str, NDArray[Any]]:
+        """(N, ...) of each column; nothing can be added any more."""
+        return {name: np.frombuffer(block, kind).reshape(-1, *shape) for name, (block, kind, shape) in self._blocks.items()}
 
 
 class Rows:

@@ -91,7 +91,8 @@ class Run(Keyed):
         return self.surveyed[variant]
 
     def code(self, name: str) -> tuple[dict, dict]:
-        return keys.code_of_weights(self.table, self.row(name), self.preset, dataset=self.settings.dataset), keys.code_of_values(self.table, self.preset)
+        of_weights = keys.code_of_weights(self.table, self.row(name), self.preset, dataset=self.settings.dataset)
+        return of_weights, keys.code_of_values(self.table, self.preset)
 
     def torch_version(self) -> str:
         return torch.__version__

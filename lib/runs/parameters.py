@@ -72,7 +72,7 @@ def settings(table: "Table | Plan", *, preset: str = "demo", dataset: str = "twi
         real = ", ".join(name for name in table.datasets if name != "twin")
         raise ValueError(f"data_dir is {str(data_dir)!r}, but the twin is drawn here and lies nowhere else: say --dataset too ({real})")
     return Settings(preset=choose("preset", preset, table.presets), dataset=dataset, data_dir=Path(data_dir).expanduser() if data_dir else None,
-                    seeds=parse_seeds(seeds), device=NamedDevice(device_name(device, elsewhere=elsewhere)) if asked_only else find_device(device, elsewhere=elsewhere),
+                    seeds=parse_seeds(seeds), device=(_named if asked_only else find_device)(device, elsewhere=elsewhere),
                     rows=tuple(name for name in names if name in chosen), results_dir=resolve(results_dir))
 
 
@@ -113,6 +113,10 @@ class NamedDevice(str):
     @property
     def type(self) -> str:
         return self.partition(":")[0]
+
+
+def _named(name: str, *, elsewhere: bool = False) -> NamedDevice:
+    return NamedDevice(device_name(name, elsewhere=elsewhere))
 
 
 def device_name(name: str, *, elsewhere: bool = False) -> str:

@@ -99,9 +99,12 @@ def plan(name: str) -> Plan:
 
 def _read(text: str) -> Plan:
     fields = json.loads(text)
-    presets = {name: {kind: PlannedPreset({row["name"]: PlannedRow(**row | {"needs": tuple(row["needs"])}) for row in one["rows"].values()}, one["values"])
-                      for kind, one in both.items()} for name, both in fields.pop("presets").items()}
+    presets = {name: {kind: _preset(**one) for kind, one in both.items()} for name, both in fields.pop("presets").items()}
     return Plan(**fields | {"names": tuple(fields["names"]), "datasets": tuple(fields["datasets"]), "presets": presets})
+
+
+def _preset(rows: dict[str, dict], values: dict[str, Any]) -> PlannedPreset:
+    return PlannedPreset({name: PlannedRow(**row | {"needs": tuple(row["needs"])}) for name, row in rows.items()}, values)
 
 
 def _keep(path: Path, found: Plan) -> None:
