@@ -42,6 +42,7 @@ bench: $(VENV)/installed
 	$(RUN) tests/bench_metrics.py
 	$(RUN) tests/bench_recognition.py
 	$(RUN) tests/bench_mrcnn.py
+	$(RUN) tests/bench_scale.py
 
 gpu: $(VENV)/installed
 	$(RUN) tests/gpu.py

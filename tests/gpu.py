@@ -34,9 +34,8 @@ from lib.models.backbones import saliency_network_resnet18
 from lib.models.fused import sample_normalized, triton
 from lib.models.sampler import RELEASED_SIGMA, SaliencySampler, low_resolution, resample, resize_grid, saliency_grid
 from lib.results.records import provenance
-from lib.tables.engine import settings
+from lib.runs.engine import Run, settings
 from lib.training.loop import Trainer, to_device
-from lib.training.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
 BUDGET = 480.0  # seconds in all
@@ -127,12 +126,12 @@ def resnet_times(device: torch.device, quick: bool) -> dict:
 
 def twin_training(name: str, device: torch.device, quick: bool, results: Path, until: float) -> dict:
     """`paper-twin` of a table: some hundred steps of its plain and its sampler row, or as many as there is time for."""
-    table, preset, steps = tables.get(name), "smoke" if quick else "paper-twin", 6 if quick else 300
-    p, progress, found = table.presets[preset], Progress(quiet=True), {}
-    task, _ = table.open_task(settings(table, preset=preset, device=device.type, results_dir=results), p, "main", progress)
+    table, preset, steps, found = tables.get(name), "smoke" if quick else "paper-twin", 6 if quick else 300, {}
+    run = Run(table, settings(table, preset=preset, device=device.type, results_dir=results))
+    p, task = run.preset, run.opened().task
     for row in (row for row in table.rows if row.name in ("plain", "sampler")):
         torch.manual_seed(0)
-        recipe = row.recipe(p) if row.recipe else p.recipe
+        recipe = row.recipe_of(p)
         trainer = Trainer(row.build(p), task, recipe, seed=0, device=device)
         trainer.model.train()
         epochs = (task.batches("train", recipe.batch_size, torch.Generator().manual_seed(epoch)) for epoch in range(steps))

@@ -12,7 +12,7 @@ from lib.__main__ import main
 from lib.data.synthetic import gazecapture as twin
 from lib.models.network import uses
 from lib.results.records import SCHEMA, Record, provenance
-from lib.runs import keys, status
+from lib.runs import keys, plans, status
 from lib.runs.engine import Run, settings
 from lib.training.checkpoint import save_checkpoint, save_weights
 from lib.training.gaze import GazeTask
@@ -83,9 +83,56 @@ def test_every_tables_rows_have_keys_without_their_data(name, tmp_path, monkeypa
     run = unopened(tmp_path, table)
     for row in run.rows():
         depends = run.depends(row, 0)
-        assert {"training", *uses(row.network), *keys.opening(table).uses} <= set(depends["weights"]["versions"])
+        assert {"training", *uses(table.row(row.name).network), *keys.opening(table).uses} <= set(depends["weights"]["versions"])
         assert set(depends["versions"]) == set(keys.opening(table).values)
         assert depends["data"] == {"test": None} and depends["weights"]["data"] == {}
+
+
+# --- plans --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", tables.NAMES)
+def test_a_kept_plan_gives_the_engines_rows_and_keys(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(plans, "KEPT", tmp_path / "kept")
+    plans.plan(name)
+    monkeypatch.setattr(plans, "plan_of", None)
+    plan, table = plans.plan(name), tables.get(name)
+    for preset in table.presets:
+        for dataset in (table.datasets[0], table.datasets[-1]):
+            options = {"preset": preset, "dataset": dataset, "device": "cpu", "results_dir": tmp_path}
+            options["data_dir"] = None if dataset == "twin" else tmp_path
+            run, kept = Run(table, settings(table, **options)), status.Unopened(plan, settings(plan, asked_only=True, **options))
+            run.surveyed = kept.surveyed = {"main": DATA, "control": DATA}
+            assert [run.key(*job) for job in run.todo()] == [kept.key(*job) for job in kept.todo()]
+            assert [(row.name, row.label, run.recipe(row).epochs) for row in run.rows()] == [(row.name, row.label, row.epochs) for row in kept.rows()]
+            assert run.settings.plain() == kept.settings.plain() and run.store.folder == kept.store.folder
+
+
+def test_a_plan_is_found_again_where_the_code_is_another_or_its_file_is_damaged(tmp_path, monkeypatch):
+    found = []
+    monkeypatch.setattr(plans, "KEPT", tmp_path)
+    monkeypatch.setattr(plans, "plan_of", lambda table, of=plans.plan_of: found.append(table.name) or of(table, presets=["smoke"]))
+    whole = plans.plan("mrcnn")
+    assert plans.plan("mrcnn") == whole and found == ["mrcnn"]
+    (path,) = tmp_path.iterdir()
+    for damaged in (b"", b"{}", b"[1]", path.read_bytes()[:-9]):
+        path.write_bytes(damaged)
+        assert plans.plan("mrcnn") == whole
+    assert len(found) == 5
+    monkeypatch.setattr(plans, "code_digest", lambda: "other")
+    assert plans.plan("mrcnn") == whole and len(found) == 6 and len(list(tmp_path.iterdir())) == 1  # the older one is gone
+
+
+def test_the_digest_of_the_code_covers_every_module(tmp_path, monkeypatch):
+    (tmp_path / "room").mkdir()
+    monkeypatch.setattr(plans, "CODE", tmp_path)
+    seen = set()
+    for name, text in (("a.py", ""), ("a.py", "x = 1"), ("room/b.py", ""), ("room/b.py", "y = 2")):
+        (tmp_path / name).write_text(text)
+        plans.code_digest.cache_clear()
+        seen.add(plans.code_digest())
+    plans.code_digest.cache_clear()
+    assert len(seen) == 4
 
 
 # --- stale --------------------------------------------------------------------------------------------------------------
@@ -213,6 +260,18 @@ def test_rows_that_two_tables_share_are_counted_once(tmp_path):
     both = status.report(["inaturalist", "saliency_depth"], preset="smoke", device="cpu", results_dir=tmp_path)
     names = {row.name for name in ("inaturalist", "saliency_depth") for row in tables.get(name).rows}
     assert both.count(" done  ") == 2 and f"\n1 done, 0 stale, {len(names) - 1} missing. " in both
+
+
+def test_rows_of_two_tables_that_want_other_values_are_counted_apart(tmp_path):
+    """One record's place, two keys: finished for one table is not finished for the other."""
+    one, other = tables.get("inaturalist"), tables.get("successors")
+    shared = {row.name for row in one.rows_of("smoke", "twin")} & {row.name for row in other.rows_of("smoke", "twin")}
+    assert "plain" in shared
+    store(tmp_path, "plain", one)
+    text = status.report(["inaturalist", "successors"], preset="smoke", device="cpu", results_dir=tmp_path)
+    keyed = {(row.name, current(tmp_path, row, table)[0].key(row, 0)) for table in (one, other) for row in table.rows_of("smoke", "twin")}
+    counts = [int(part.split()[0]) for line in text.splitlines() if line.endswith("newest records.") for part in line.split(".")[0].split(", ")]
+    assert sum(counts) == len(keyed)
 
 
 def test_a_full_table_needs_no_command(tmp_path):

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from lib.data import gaze_geometry
 from lib.data.files import TWIN_FILE, image_size, is_file_name, numbers, read_json
 from lib.data.gazecapture_checks import DETECTIONS, misfits
+from lib.data.names import Columns, Names
 from lib.files.pictures import read_picture
 
 SPLITS = ("train", "val", "test")
@@ -129,11 +130,7 @@ def subject_folders(root: Path) -> list[Path]:
 class _Columns:
     """What one subject adds to the columns of `GazeCapture`, N frames long."""
 
-    subject: NDArray[np.str_]
-    frame_name: NDArray[np.str_]
     frame_index: NDArray[np.int64]
-    device: NDArray[np.str_]
-    kind: NDArray[np.str_]
     orientation: NDArray[np.int64]
     camera_cm: NDArray[np.float64]
     screen_points: NDArray[np.float64]
@@ -142,12 +139,13 @@ class _Columns:
     face: NDArray[np.float32]
     left_eye: NDArray[np.float32]
     right_eye: NDArray[np.float32]
-    face_grid: NDArray[np.int64]
+    face_grid: NDArray[np.int32]
     valid: NDArray[np.bool_]
-    size: NDArray[np.int64]
+    size: NDArray[np.int32]
 
 
-def _read_subject(folder: Path, info: dict[str, Any], *, valid_only: bool) -> _Columns | None:
+def _read_subject(folder: Path, info: dict[str, Any], *, valid_only: bool) -> tuple[NDArray[np.str_], _Columns] | None:
+    """Its frames' names and columns; None where no frame is kept."""
     names = read_frame_names(folder, info)
     arrays = read_arrays(folder, frames=len(names))
     valid = valid_frames(arrays)
@@ -174,20 +172,18 @@ def _read_subject(folder: Path, info: dict[str, Any], *, valid_only: bool) -> _C
         size_cm = gaze_geometry.screen_size_cm(device, orientation)
     except ValueError as error:
         raise ValueError(f"{folder / 'screen.json'}: {error}; {_REFETCH}") from None
-    column = np.full(len(keep), 0)
-    return _Columns(
-        subject=np.array([folder.name])[column], frame_name=names[keep], frame_index=keep,
-        device=np.array([device.name])[column], kind=np.array([device.kind])[column], orientation=orientation.astype(np.int64),
+    return names[keep], _Columns(
+        frame_index=keep, orientation=orientation.astype(np.int64),
         camera_cm=camera_cm, screen_points=stack("dotInfo", "XPts", "YPts"), screen_size_points=stack("screen", "W", "H"),
         screen_size_cm=size_cm, face=boxes("appleFace"), left_eye=boxes("appleLeftEye"), right_eye=boxes("appleRightEye"),
-        face_grid=np.where(valid[keep, None], stack("faceGrid", "X", "Y", "W", "H"), 0).astype(np.int64), valid=valid[keep],
+        face_grid=np.where(valid[keep, None], stack("faceGrid", "X", "Y", "W", "H"), 0).astype(np.int32), valid=valid[keep],
         size=_sizes(folder, names[keep], orientation),
     )
 
 
-def _sizes(folder: Path, names: NDArray[np.str_], orientation: NDArray[np.float64]) -> NDArray[np.int64]:
+def _sizes(folder: Path, names: NDArray[np.str_], orientation: NDArray[np.float64]) -> NDArray[np.int32]:
     """(N, 2) as (H, W): the camera turns with the device, so one header per orientation tells; `image` notices exceptions."""
-    sizes = np.zeros((len(names), 2), dtype=np.int64)
+    sizes = np.zeros((len(names), 2), dtype=np.int32)
     for value in np.unique(orientation):
         where = np.flatnonzero(orientation == value)
         sizes[where] = image_size(folder / "frames" / names[where[0]])
@@ -200,11 +196,11 @@ def _sizes(folder: Path, names: NDArray[np.str_], orientation: NDArray[np.float6
 class _Paths(Sequence[Path]):
     """The frames' paths, made when asked for: 1.2 million Path objects would take half a gigabyte."""
 
-    def __init__(self, root: Path, subject: NDArray[np.str_], frame_name: NDArray[np.str_]) -> None:
-        self._root, self._subject, self._frame_name = root, subject, frame_name
+    def __init__(self, root: Path, subjects: list[str], number: NDArray[np.int32], names: Names) -> None:
+        self._root, self._subjects, self._number, self._names = root, subjects, number, names
 
     def __len__(self) -> int:
-        return len(self._subject)
+        return len(self._number)
 
     @overload
     def __getitem__(self, index: int) -> Path: ...
@@ -215,7 +211,7 @@ class _Paths(Sequence[Path]):
     def __getitem__(self, index: int | slice) -> Path | list[Path]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        return self._root / str(self._subject[index]) / "frames" / str(self._frame_name[index])
+        return self._root / self._subjects[self._number[index]] / "frames" / self._names[index]
 
     def __iter__(self) -> Iterator[Path]:
         return (self[i] for i in range(len(self)))
@@ -242,25 +238,54 @@ class GazeCapture(_Columns):
             raise ValueError(f"split {split!r}: GazeCapture has {', '.join(SPLITS)}")
         self.root, self.split = Path(root), split
         wanted = _device_names(devices)
-        parts = []
+        columns, self._names = Columns(), Names()
+        self._subjects: list[str] = []
+        self._devices: list[gaze_geometry.Device] = []  # of each subject
+        counts: list[int] = []
         for folder in subject_folders(self.root):
             info = read_info(folder)
-            if info["Dataset"] == split and gaze_geometry.device(info["DeviceName"]).name in wanted:
-                parts.append(_read_subject(folder, info, valid_only=valid_only))
-        parts = [part for part in parts if part is not None]  # 3 of the 1,474 subjects have no frame with face and eyes
-        if not parts:
+            device = gaze_geometry.device(info["DeviceName"])
+            if info["Dataset"] != split or device.name not in wanted:
+                continue
+            if (part := _read_subject(folder, info, valid_only=valid_only)) is None:
+                continue  # 3 of the 1,474 subjects have no frame with face and eyes
+            names, added = part
+            for name in names:
+                self._names.append(name)
+            columns.add(vars(added))
+            self._subjects.append(folder.name)
+            self._devices.append(device)
+            counts.append(len(names))
+        if not counts:
             where = f"in split {split!r}{'' if devices is None else ' on these devices'}"
             raise ValueError(f"{self.root}: no usable frame {where}; unpack more subjects")
-        names = [field.name for field in fields(_Columns)]
-        super().__init__(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
-        self.path = _Paths(self.root, self.subject, self.frame_name)
+        super().__init__(**columns.whole())
+        self._subject = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        self.path = _Paths(self.root, self._subjects, self._subject, self._names)
+
+    # Texts are made when first asked for: on half a million frames they would take as much as all numbers together.
+
+    @cached_property
+    def subject(self) -> NDArray[np.str_]:
+        return np.array(self._subjects)[self._subject]
+
+    @cached_property
+    def device(self) -> NDArray[np.str_]:
+        return np.array([device.name for device in self._devices])[self._subject]
+
+    @cached_property
+    def kind(self) -> NDArray[np.str_]:
+        return np.array([device.kind for device in self._devices])[self._subject]
+
+    @cached_property
+    def frame_name(self) -> NDArray[np.str_]:
+        return np.array(list(self._names))
 
     def __len__(self) -> int:
-        return len(self.subject)
+        return len(self._subject)
 
     def __repr__(self) -> str:
-        subjects = len(np.unique(self.subject))
-        return f"GazeCapture({str(self.root)!r}, split={self.split!r}): {len(self)} frames of {subjects} subjects"
+        return f"GazeCapture({str(self.root)!r}, split={self.split!r}): {len(self)} frames of {len(self._subjects)} subjects"
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """(H, W, 3) RGB of frame `index`."""
@@ -285,13 +310,14 @@ class GazeCapture(_Columns):
     def fingerprint(self) -> str:
         """16 hex digits over this selection: the metadata's bytes, the frames' names and sizes. Made when first asked for."""
         digest = hashlib.sha256()
-        for subject in np.unique(self.subject):
-            folder = self.root / str(subject)
+        for number, subject in enumerate(self._subjects):
+            folder = self.root / subject
             for name in METADATA:
                 digest.update((folder / f"{name}.json").read_bytes())
             sizes = {entry.name: entry.stat().st_size for entry in os.scandir(folder / "frames")}
-            for name in self.frame_name[self.subject == subject]:
-                digest.update(f"{subject}/{name} {sizes.get(str(name))}\n".encode())
+            first, last = np.searchsorted(self._subject, [number, number + 1])
+            for name in self._names[first:last]:
+                digest.update(f"{subject}/{name} {sizes.get(name)}\n".encode())
         return digest.hexdigest()[:16]
 
 

@@ -17,13 +17,15 @@ Of several boxes in a picture the largest is taken: the README warns that others
 from __future__ import annotations
 
 import os
-from collections import Counter
+from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lib.data.names import Names, Rows
 from lib.data.recognition import Paths, Pictures, check_split, is_val
 from lib.data.files import TWIN_FILE, is_file_name, one_line, read_json, whole_numbers
 
@@ -68,7 +70,7 @@ class INaturalist(Pictures):
         other = self.root / ANNOTATIONS["train"]
         if content.path == other or not other.is_file():
             return
-        classes = _classes(_lists(other)["categories"], other)
+        classes = _classes(_lists(other, Rows("id", text="file_name"), Rows("image_id"))["categories"], other)
         if classes != (content.classes, content.supercategory, content.category_id):
             raise ValueError(f"{content.path}: lists other categories than {other.name}; {_REFETCH}")
 
@@ -77,20 +79,29 @@ class Annotations:
     """What train2017.json or val2017.json says, in the order of image ids: names, size (N, 2), label (N,), and the classes."""
 
     def __init__(self, path: Path) -> None:
-        self.path, lists = path, _lists(path)
-        try:
-            rows = _columns(lists["images"], "an image", ("id", "height", "width"))  # (N, 3)
-            names = [image["file_name"] for image in lists["images"]]
-            pairs = _columns(lists["annotations"], "an annotation", ("image_id", "category_id"))  # (A, 2)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: an image or annotation is not as published ({one_line(error)}); {_REFETCH}") from None
-        if not names:
+        self.path, images, annotations = path, Rows("id", "height", "width", text="file_name"), Rows("image_id", "category_id")
+        lists = _lists(path, images, annotations)
+        self._check_entries(images.unfit(lists["images"]), "an image", *images.keys)
+        self._check_entries(annotations.unfit(lists["annotations"]), "an annotation", *annotations.keys)
+        if not len(images):
             raise ValueError(f"{path}: lists no images; {_REFETCH}")
         self.classes, self.supercategory, self.category_id = _classes(lists["categories"], path)
-        order = np.argsort(rows[:, 0], kind="stable")
-        self.image_id, self.names, self.size = rows[order, 0], [names[place] for place in order], rows[order, 1:]  # (N, 2) as (H, W)
+        order, in_order = np.argsort(images.column("id"), kind="stable"), np.arange(len(images))
+        self.names = images.names if (order == in_order).all() else images.names.take(order)
+        self.image_id, self.size = images.column("id")[order], np.stack([images.column(key)[order] for key in ("height", "width")], axis=1)
         self._check_images()
-        self.label = self._join(pairs)
+        self.label = self._join(np.stack([annotations.column(key) for key in annotations.keys], axis=1))
+
+    def _check_entries(self, odd: Any, what: str, *keys: str) -> None:
+        """ValueError for an entry that is not as it must be, with what is wrong in it."""
+        if odd is None:
+            return
+        try:
+            _columns([odd], what, keys)
+            name = odd["file_name"] if "height" in keys else ""
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{self.path}: an image or annotation is not as published ({one_line(error)}); {_REFETCH}") from None
+        raise ValueError(f"{self.path}: {str(name)[:80]!r} lies outside the data set, or is no path; {_REFETCH}")
 
     def _check_images(self) -> None:
         twice = np.flatnonzero(self.image_id[1:] == self.image_id[:-1])
@@ -99,8 +110,7 @@ class Annotations:
         for name in self.names:
             if not is_file_name(name, folders=True):
                 raise ValueError(f"{self.path}: {str(name)[:80]!r} lies outside the data set, or is no path; {_REFETCH}")
-        if len(set(self.names)) < len(self.names):
-            first = next(name for name, count in Counter(self.names).items() if count > 1)
+        if (first := self.names.twice()) is not None:
             raise ValueError(f"{self.path}: {first} is the picture of two images; {_REFETCH}")
         if (self.size < 1).any():
             raise ValueError(f"{self.path}: {self.names[int((self.size < 1).any(1).argmax())]} has no size; {_REFETCH}")
@@ -129,8 +139,12 @@ def _columns(entries: list[dict[str, Any]], what: str, keys: tuple[str, ...]) ->
     return np.stack([whole_numbers((entry[key] for entry in entries), f"{what}'s {key}") for key in keys], axis=1)
 
 
-def _lists(path: Path) -> dict[str, list[dict[str, Any]]]:
-    content = read_json(path)
+def _lists(path: Path, *rows: Rows) -> dict[str, list[Any]]:
+    """The three lists; what `rows` take, by the first of their keys or their text, is not held as objects."""
+    def each(entry: dict[str, Any]) -> Any:
+        return next((taking.take(entry) for taking in rows if (taking.text or taking.keys[0]) in entry), entry)
+
+    content = read_json(path, each=each)
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise ValueError(f"{path}: has no list of {key}; {_REFETCH}")
@@ -157,23 +171,73 @@ def read_boxes(path: Path, content: Annotations) -> NDArray[np.float64]:
 
     Joined by file name: nothing promises that this file numbers images as train2017.json does.
     """
-    lists, place = _lists(path), {name: row for row, name in enumerate(content.names)}
-    result = np.full((len(content.names), 4), np.nan)
+    images, boxes = Rows("id", text="file_name"), _Boxes("image_id")
+    lists = _lists(path, images, boxes)
     try:
-        names = {image["id"]: image["file_name"] for image in lists["images"]}
-        for annotation in lists["annotations"]:
-            x, y, w, h = bbox = annotation["bbox"]
-            row = place.get(names[annotation["image_id"]])
-            if not {type(number) for number in bbox} <= {int, float} or not all(abs(number) < _FAR for number in bbox) or w < 0 or h < 0:
-                raise ValueError(f"{str(bbox)[:60]} are no four numbers of pixels")
-            if row is not None and not w * h <= result[row, 2] * result[row, 3]:  # NaN: the first
-                result[row] = x, y, w, h
+        if (odd := images.unfit(lists["images"])) is not None:
+            raise ValueError(f"{str(odd)[:60]} is no image with id and file_name")
+        if (odd := boxes.unfit(lists["annotations"])) is not None:
+            raise ValueError(f"{str(odd['image_id'])[:20]} with {str(odd['bbox'])[:60]} is not an image's id with four numbers of pixels")
+        rows = _places(images, content.names)[_listed(boxes.column("image_id"), images.column("id"))]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: a box is not x, y, w, h of a listed image ({one_line(error)}); unpack its zip again") from None
+    return _largest(boxes.xywh[rows >= 0], rows[rows >= 0], len(content.names))
+
+
+class _Boxes(Rows):
+    """Annotations with boxes; `xywh` (N, 4)."""
+
+    def __init__(self, *keys: str) -> None:
+        super().__init__(*keys)
+        self._xywh = array("d")
+
+    def take(self, entry: dict[str, Any]) -> Any:
+        bbox = entry.get("bbox")
+        if not isinstance(bbox, list) or len(bbox) != 4 or not set(map(type, bbox)) <= {int, float}:
+            return entry
+        if not all(abs(number) < _FAR for number in bbox) or bbox[2] < 0 or bbox[3] < 0:
+            return entry
+        if (taken := super().take(entry)) is self:
+            self._xywh.extend(bbox)
+        return taken
+
+    @property
+    def xywh(self) -> NDArray[np.float64]:
+        return np.array(self._xywh).reshape(-1, 4)
+
+
+def _listed(ids: NDArray[np.int64], listed: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(A,): where each of `ids` stands in `listed`; the last of several. ValueError for one that does not."""
+    order = np.argsort(listed, kind="stable")
+    found = order[(np.searchsorted(listed[order], ids, side="right") - 1).clip(0)] if len(listed) else np.zeros(len(ids), np.int64)
+    unknown = np.flatnonzero(listed[found] != ids) if len(listed) else np.arange(len(ids))
+    if len(unknown):
+        raise ValueError(f"image {ids[unknown[0]]} is not listed")
+    return found
+
+
+def _places(images: Rows, names: Names) -> NDArray[np.int64]:
+    """(images,): the row in `names` of each image, -1 for one that is not there. `names` are all different."""
+    hashes = names.hashes()
+    order = np.argsort(hashes, kind="stable")
+    first, last = (np.searchsorted(hashes[order], images.names.hashes(), side=side) for side in ("left", "right"))
+    rows = np.full(len(images), -1, dtype=np.int64)
+    for image in np.flatnonzero(first < last):  # equal hashes are all but always equal names
+        name = images.names[image]
+        rows[image] = next((row for row in order[first[image]:last[image]] if names[row] == name), -1)
+    return rows
+
+
+def _largest(boxes: NDArray[np.float64], rows: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """(B, 4) and the rows they are of -> (count, 4): the largest of each row, of equally large ones the first; NaN where there is none."""
+    result = np.full((count, 4), np.nan)
+    order = np.lexsort((-boxes[:, 2] * boxes[:, 3], rows))
+    firsts = order[np.diff(rows[order], prepend=-1) > 0]
+    result[rows[firsts]] = boxes[firsts]
     return result
 
 
-def read_parts(path: Path, names: list[str]) -> tuple[list[str], NDArray[np.float64]]:
+def read_parts(path: Path, names: Sequence[str]) -> tuple[list[str], NDArray[np.float64]]:
     """Names (P,) and (N, P, 3) of the twin's parts."""
     content = read_json(path)
     try:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.data.files import TWIN_FILE, read_rgb, read_twin
+from lib.data.names import Names
 from lib.data.report import Report
 
 SPLITS = ("train", "val", "test")
@@ -62,8 +63,8 @@ PROTOCOLS = {
 class Paths(Sequence[Path]):
     """The pictures' paths, made when asked for: half a million Path objects would take half a gigabyte."""
 
-    def __init__(self, root: Path, names: list[str]) -> None:
-        self.root, self.names = root, names
+    def __init__(self, root: Path, names: Sequence[str]) -> None:
+        self.root, self.names = root, names if isinstance(names, Names) else Names(names)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -164,8 +165,7 @@ class Pictures:
         """Only these pictures, in all columns."""
         if not kept.any():
             raise ValueError(f"{self.root}: no picture in split {self.split!r}; see `is_val` in lib/data/recognition.py")
-        names = self.path.names
-        self.path = Paths(self.path.root, [names[i] for i in np.flatnonzero(kept)])
+        self.path = Paths(self.path.root, self.path.names.take(np.flatnonzero(kept)))
         self.size, self.image_id, self.label, self.box = (column[kept] for column in (self.size, self.image_id, self.label, self.box))
         self.parts = None if self.parts is None else self.parts[kept]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,16 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; a missing or broken one, or one that has a key twice, is a one-line error that names it."""
+def read_json(path: Path, *, each: Callable[[dict[str, Any]], Any] = dict) -> Any:
+    """The content of a JSON file; a missing or broken one, or one that has a key twice, is a one-line error that names it.
+
+    each: what stands in the place of every object, given when it is read; large files need not be held as objects then.
+    """
     try:
-        return json.loads(Path(path).read_bytes(), object_pairs_hook=_once)
+        content = Path(path).read_bytes()
+        text = content.decode(json.detect_encoding(content), "surrogatepass")
+        del content
+        return json.loads(text, object_pairs_hook=_once if each is dict else lambda pairs: each(_once(pairs)))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: missing; {UNPACK}") from None
     except (OSError, ValueError, RecursionError) as error:

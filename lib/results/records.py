@@ -16,12 +16,15 @@ import subprocess
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from lib.files import ROOT, replace_atomically
 from lib.results import schema
+
+if TYPE_CHECKING:  # records are read without it
+    import torch
 
 SCHEMA = 2
 MOST_VALUES = 2**29  # bytes of a row's values, unpacked
@@ -60,8 +63,10 @@ class Item:
     time: float = 0.0  # of its file
 
 
-def provenance(device: torch.device, seconds: float, processes: int = 1) -> dict:
+def provenance(device: "torch.device", seconds: float, processes: int = 1) -> dict:
     """Where and with what a result was made."""
+    import torch
+
     versions = {name: _version(name) for name in ("torch", "torchvision", "numpy", "scipy", "pandas")}
     return {"commit": git_commit(), "python": platform.python_version(), "versions": versions, "device": device.type,
             "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine(),

@@ -23,10 +23,11 @@ import torch
 from lib.files import locked, writable
 from lib.models.network import RowNetwork
 from lib.results.filled import Filled
-from lib.results.records import Item, Record, RecordStore, provenance
+from lib.results.records import Item, Record, provenance
 from lib.results.statistics import mean
 from lib.results.store import group_of
 from lib.runs import keys
+from lib.runs.keyed import Keyed
 from lib.runs.parameters import Settings
 from lib.runs.parameters import settings as settings  # what notebooks need beside Run
 from lib.tables.table import Opened, Row, Source, Table, arguments
@@ -47,18 +48,16 @@ class Result:
     computed: bool
 
 
-class Run:
+class Run(Keyed):
     """A table being filled: `results[row name]` is one `Result` per seed, in the order of `settings.seeds`."""
 
     def __init__(self, table: Table, chosen: Settings, *, processes: Processes = ALONE, sink: Sink | None = None):
-        self.table, self.settings, self.processes, self.sink = table, chosen, processes, sink
+        super().__init__(chosen, table=table.records or table.name)
+        self.table, self.processes, self.sink = table, processes, sink
         preset = table.presets[chosen.preset]
         self.preset = table.fit(preset, chosen.data_dir) if table.fit else preset
-        self.store = RecordStore(chosen.results_dir, table=table.records or table.name, dataset=chosen.dataset, preset=chosen.preset)
         self.results: dict[str, list[Result]] = {}
-        self.surveyed: dict[str, dict[str, str]] = {}  # fingerprints of each variant's data, where somebody has opened them
         self._opened: dict[str, Opened] = {}
-        self._depends: dict[tuple[str, int], dict] = {}
 
     # --- what there is to do --------------------------------------------------------------------------------------------
 
@@ -66,9 +65,8 @@ class Run:
         """The chosen rows that this preset and data set have."""
         return [row for row in self.table.rows_of(self.settings.preset, self.settings.dataset) if row.name in self.settings.rows]
 
-    def todo(self) -> list[tuple[Row, int]]:
-        """Every row and seed of the table, in order; rows that others need come before them."""
-        return [(row, seed) for seed in self.settings.seeds for row in self.rows()]
+    def row(self, name: str) -> Row:
+        return self.table.row(name)
 
     def opened(self, variant: str = "main") -> Opened:
         """The data set of `variant`, opened once."""
@@ -92,26 +90,12 @@ class Run:
             self.surveyed[variant] = self.opened(variant).fingerprints
         return self.surveyed[variant]
 
-    def depends(self, row: Row, seed: int) -> dict:
-        """Everything that the values of a row depend on, its weights among it; found once."""
-        if (row.name, seed) not in self._depends:
-            found = self.fingerprints(row.variant)
-            needs = {name: self.weights_key(self.table.row(name), seed) for name in row.needs}
-            weights = keys.weights_depend_on(self.table, row, seed, self.preset, found, dataset=self.settings.dataset, needs=needs,
-                                             device=self.settings.device.type, torch=torch.__version__)
-            self._depends[row.name, seed] = keys.values_depend_on(self.table, self.preset, found, weights=weights)
-        return self._depends[row.name, seed]
+    def code(self, name: str) -> tuple[dict, dict]:
+        of_weights = keys.code_of_weights(self.table, self.row(name), self.preset, dataset=self.settings.dataset)
+        return of_weights, keys.code_of_values(self.table, self.preset)
 
-    def key(self, row: Row, seed: int) -> str:
-        """Of a row's record and values."""
-        return keys.digest(self.depends(row, seed))
-
-    def weights_key(self, row: Row, seed: int) -> str:
-        """Of a row's weights."""
-        return keys.digest(self.depends(row, seed)["weights"])
-
-    def weights_path(self, row: Row, seed: int, suffix: str = "safetensors") -> Path:
-        return self.store.path(row.name, seed, self.weights_key(row, seed), suffix)
+    def torch_version(self) -> str:
+        return torch.__version__
 
     # --- networks -------------------------------------------------------------------------------------------------------
 

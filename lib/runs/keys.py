@@ -6,7 +6,11 @@ concerned. Values depend on the weights, the test data, and the metrics. So a ne
 
 Code enters through the versions of `lib.versions` alone. Options and recipes enter as they are given: an option that is left at its
 default is not in the key, so a new option of a network leaves what lies there as it is.
+
+Nothing heavy is imported before a network is looked at: `lib.runs.plans` keeps what was found, and `status` needs no torch then.
 """
+
+from __future__ import annotations
 
 import functools
 import hashlib
@@ -14,12 +18,13 @@ import inspect
 import json
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lib.models.network import described, plain, uses
-from lib.tables.table import Row, Table, arguments
-from lib.training.loop import Recipe
 from lib.versions import versions
+
+if TYPE_CHECKING:
+    from lib.tables.table import Row, Table
+    from lib.training.loop import Recipe
 
 TEST_ONLY = "test_"  # an argument of this name prepares test data, and nothing that is trained on
 
@@ -31,6 +36,9 @@ def digest(depends: dict) -> str:
 
 def network_of(row: Row, preset: Any) -> dict[str, Any]:
     """The row's network as plain values: its declared name and everything that it is built with."""
+    from lib.models.network import described, plain
+    from lib.tables.table import arguments
+
     found = described(row.network)
     options = found.pop("options", {}) | plain(arguments(row.network, preset, row.options), f"row {row.name}")
     return found | {"options": dict(sorted(options.items()))}
@@ -38,12 +46,17 @@ def network_of(row: Row, preset: Any) -> dict[str, Any]:
 
 def recipe_of(recipe: Recipe) -> dict[str, Any]:
     """A recipe as plain values, without what is at its default."""
+    from lib.models.network import plain
+
     return {one.name: plain(getattr(recipe, one.name), "recipe") for one in fields(recipe)
             if one.name in ("epochs", "batch_size") or getattr(recipe, one.name) != one.default}
 
 
 def preparation(table: Table, preset: Any, *, test: bool) -> dict[str, Any]:
     """How the data are prepared: the arguments of the table's `open`, those of the test data or those of all; not what is at its default."""
+    from lib.models.network import plain
+    from lib.tables.table import arguments
+
     usual = {one.name: one.default for one in inspect.signature(table.open).parameters.values()}
     found = {name: value for name, value in arguments(table.open, preset, {}).items()
              if usual[name] is inspect.Parameter.empty or value != usual[name]}
@@ -55,21 +68,43 @@ def opening(table: Table) -> Callable:
     return table.open.func if isinstance(table.open, functools.partial) else table.open
 
 
+def code_of_weights(table: Table, row: Row, preset: Any, *, dataset: str) -> dict[str, Any]:
+    """What the weights of a row depend on, but for what only a run knows: seed, data, device, torch and other rows."""
+    from lib.models.network import uses
+
+    network, code = network_of(row, preset), (*uses(row.network), *opening(table).uses, "training")
+    code += (table.twin.version,) if dataset == "twin" else ()
+    return {"network": network, "recipe": recipe_of(row.recipe_of(preset)), "preparation": preparation(table, preset, test=False),
+            "versions": versions(code)}
+
+
+def code_of_values(table: Table, preset: Any) -> dict[str, Any]:
+    """What the per-sample values of a table's rows depend on, but for the weights and the test data."""
+    return {"preparation": preparation(table, preset, test=True), "metrics": sorted({column.metric for column in table.columns}),
+            "versions": versions(opening(table).values)}
+
+
+def weights_with(code: dict[str, Any], seed: int, fingerprints: dict[str, str], *, needs: dict[str, str], device: str, torch: str) -> dict[str, Any]:
+    """`code_of_weights` with what a run knows: everything that the weights depend on."""
+    return {"network": code["network"], "recipe": code["recipe"], "seed": seed,
+            "data": {split: found for split, found in sorted(fingerprints.items()) if split != "test"},
+            "preparation": code["preparation"], "needs": dict(sorted(needs.items())), "versions": code["versions"], "torch": torch, "device": device}
+
+
+def values_with(code: dict[str, Any], fingerprints: dict[str, str], *, weights: dict[str, Any]) -> dict[str, Any]:
+    """`code_of_values` with the weights and the test data: everything that the values depend on."""
+    return {"weights": weights, "data": {"test": fingerprints.get("test")}} | code
+
+
 def weights_depend_on(table: Table, row: Row, seed: int, preset: Any, fingerprints: dict[str, str], *, dataset: str, needs: dict[str, str],
                       device: str, torch: str) -> dict[str, Any]:
     """Everything that the weights of a row depend on. needs: the keys of the weights of other rows; torch: its version."""
-    network, code = network_of(row, preset), (*uses(row.network), *opening(table).uses, "training")
-    code += (table.twin.version,) if dataset == "twin" else ()
-    return {"network": network, "recipe": recipe_of(row.recipe_of(preset)), "seed": seed,
-            "data": {split: found for split, found in sorted(fingerprints.items()) if split != "test"},
-            "preparation": preparation(table, preset, test=False), "needs": dict(sorted(needs.items())), "versions": versions(code),
-            "torch": torch, "device": device}
+    return weights_with(code_of_weights(table, row, preset, dataset=dataset), seed, fingerprints, needs=needs, device=device, torch=torch)
 
 
 def values_depend_on(table: Table, preset: Any, fingerprints: dict[str, str], *, weights: dict[str, Any]) -> dict[str, Any]:
     """Everything that the per-sample values of a row depend on. weights: what those depend on."""
-    return {"weights": weights, "data": {"test": fingerprints.get("test")}, "preparation": preparation(table, preset, test=True),
-            "metrics": sorted({column.metric for column in table.columns}), "versions": versions(opening(table).values)}
+    return values_with(code_of_values(table, preset), fingerprints, weights=weights)
 
 
 def changes(old: Any, new: Any, name: str = "") -> list[str]:

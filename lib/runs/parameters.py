@@ -1,6 +1,8 @@
 """The parameters of notebooks and commands, defined once: names, defaults, what they mean, and how plain values become `Settings`."""
 
+import ctypes
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +12,7 @@ from lib.files import resolve
 if TYPE_CHECKING:  # neither is needed to print a page of help
     import torch
 
+    from lib.runs.plans import Plan
     from lib.tables.table import Table
 
 
@@ -43,7 +46,7 @@ class Settings:
     data_dir: Path | None
     rows: tuple[str, ...]
     seeds: tuple[int, ...]
-    device: "torch.device"
+    device: "torch.device | NamedDevice"
     results_dir: Path
 
     def plain(self) -> dict[str, Any]:
@@ -52,14 +55,14 @@ class Settings:
                 "seeds": ",".join(f"{seed}-{seed}" for seed in self.seeds), "device": str(self.device), "results_dir": str(self.results_dir)}
 
 
-def settings(table: "Table", *, preset: str = "demo", dataset: str = "twin", data_dir: str | Path | None = None,
+def settings(table: "Table | Plan", *, preset: str = "demo", dataset: str = "twin", data_dir: str | Path | None = None,
              rows: str | list[str] | None = None, seeds: int | str = 1, device: str = "auto", results_dir: str | Path = "results",
-             elsewhere: bool = False) -> Settings:
+             elsewhere: bool = False, asked_only: bool = False) -> Settings:
     """`Settings` from plain values; each wrong one is a one-line error that lists the right ones.
 
-    elsewhere: rows are computed on other machines, so the device need not be here.
+    elsewhere: rows are computed on other machines, so the device need not be here. asked_only: nothing is computed, the device is but named.
     """
-    names = tuple(row.name for row in table.rows)
+    names = table.names
     wanted = rows.replace(",", " ").split() if isinstance(rows, str) else rows
     chosen = tuple(choose("row", name, names) for name in wanted) if wanted else names
     choose("dataset", dataset, table.datasets)
@@ -69,7 +72,7 @@ def settings(table: "Table", *, preset: str = "demo", dataset: str = "twin", dat
         real = ", ".join(name for name in table.datasets if name != "twin")
         raise ValueError(f"data_dir is {str(data_dir)!r}, but the twin is drawn here and lies nowhere else: say --dataset too ({real})")
     return Settings(preset=choose("preset", preset, table.presets), dataset=dataset, data_dir=Path(data_dir).expanduser() if data_dir else None,
-                    seeds=parse_seeds(seeds), device=find_device(device, elsewhere=elsewhere),
+                    seeds=parse_seeds(seeds), device=(_named if asked_only else find_device)(device, elsewhere=elsewhere),
                     rows=tuple(name for name in names if name in chosen), results_dir=resolve(results_dir))
 
 
@@ -101,6 +104,27 @@ def find_device(name: str, *, elsewhere: bool = False) -> "torch.device":
     """The device called `name`; "auto" is CUDA where torch sees one. ValueError, one line, for a device that is not here."""
     import torch
 
+    return torch.device(device_name(name, elsewhere=elsewhere))
+
+
+class NamedDevice(str):
+    """A device's name, with the `type` that torch's own device has."""
+
+    @property
+    def type(self) -> str:
+        return self.partition(":")[0]
+
+
+def _named(name: str, *, elsewhere: bool = False) -> NamedDevice:
+    return NamedDevice(device_name(name, elsewhere=elsewhere))
+
+
+def device_name(name: str, *, elsewhere: bool = False) -> str:
+    """The name of `find_device`; torch is imported only where there is something to ask it."""
+    if name == "cpu" or (name == "auto" and not _may_have_cuda()):
+        return "cpu"
+    import torch
+
     name = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else str(name)
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise ValueError(f"device {name!r} is not one of auto, cpu, cuda, cuda:N" + "; a GPU is called cuda" * (name.lower() in ("gpu", "nvidia")))
@@ -109,4 +133,15 @@ def find_device(name: str, *, elsewhere: bool = False) -> "torch.device":
     number = int(name.partition(":")[2] or 0)
     if name.startswith("cuda") and not elsewhere and number >= torch.cuda.device_count():
         raise ValueError(f"device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices here, counted from 0; use device 'cuda'")
-    return torch.device(name)
+    return name
+
+
+def _may_have_cuda() -> bool:
+    """False where torch can see no CUDA device, as neither NVIDIA's driver nor AMD's is here."""
+    if not sys.platform.startswith("linux"):
+        return sys.platform != "darwin"
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return Path("/dev/kfd").exists()
+    return True

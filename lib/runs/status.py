@@ -9,15 +9,19 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lib import tables
+from lib.files.weights import weights_header
 from lib.results.records import SCHEMA, Record, read_record
 from lib.results.schema import OtherVersion
-from lib.runs import keys
-from lib.runs.engine import Run
+from lib.runs import keys, plans
+from lib.runs.keyed import Keyed
 from lib.runs.parameters import PARAMETERS, Settings, settings
-from lib.tables.table import Row, Table
-from lib.training.checkpoint import load_checkpoint, weights_header
+from lib.runs.plans import Plan, PlannedRow
+
+if TYPE_CHECKING:
+    from lib.tables.table import Row, Table
 
 DONE, STALE, TRAINED, INTERRUPTED, MISSING = "done", "stale", "trained", "interrupted", "missing"
 COUNTED = (DONE, STALE, TRAINED, INTERRUPTED, MISSING)
@@ -28,26 +32,40 @@ ALWAYS = (DONE, STALE, MISSING)  # counted in the last line even where there is 
 class State:
     """How one row and seed stands; `text` says when it was computed, or why it no longer holds."""
 
-    row: Row
+    row: PlannedRow
     seed: int
     kind: str
     text: str = ""
 
 
-class Unopened(Run):
-    """A table of which no data are opened: `surveyed` are the fingerprints that a run is taken to find."""
+class Unopened(Keyed):
+    """A table, or the plan of one, of which no data are opened: `surveyed` are the fingerprints that a run is taken to find."""
 
-    def __init__(self, table: Table, chosen: Settings):
-        super().__init__(table, chosen)
+    def __init__(self, table: "Table | Plan", chosen: Settings):
+        plan = table if isinstance(table, Plan) else plans.plan_of(table, presets=[chosen.preset], data_dir=chosen.data_dir)
+        super().__init__(chosen, table=plan.records or plan.name)
+        self.plan, self.preset = plan, plan.preset(chosen.preset, chosen.dataset)
         self.records, self.older, self.damaged = _records(self.store.folder)
         self.surveyed = self._seen()
+
+    def rows(self) -> list[PlannedRow]:
+        return [row for row in self.preset.rows.values() if row.shown and row.name in self.settings.rows]
+
+    def row(self, name: str) -> PlannedRow:
+        return self.preset.rows[name]
 
     def fingerprints(self, variant: str) -> dict[str, str]:
         return self.surveyed.get(variant, {})
 
+    def code(self, name: str) -> tuple[dict, dict]:
+        return self.row(name).code, self.preset.values
+
+    def torch_version(self) -> str:
+        return self.plan.torch
+
     def _seen(self) -> dict[str, dict[str, str]]:
         """The data of each variant's newest record that fits in all else; without one, of its newest record."""
-        rows, newest, fitting = {row.name: row for row in self.table.rows}, {}, {}
+        rows, newest, fitting = self.preset.rows, {}, {}
         for record in self.records:
             if (row := rows.get(record.row)) is None:
                 continue
@@ -64,8 +82,9 @@ class Unopened(Run):
         """Every row and seed of the table, in order."""
         return [self.state(row, seed) for row, seed in self.todo()]
 
-    def state(self, row: Row, seed: int) -> State:
+    def state(self, row: "Row | PlannedRow", seed: int) -> State:
         """How `row` stands: a record under the current key, else weights or a checkpoint, else an older record, else nothing."""
+        row = self.row(row.name)
         path, weights = self.store.path(row.name, seed, self.key(row, seed), "json"), self.weights_path(row, seed)
         if found := self.store.load(row.name, seed, self.key(row, seed)):
             return State(row, seed, DONE, _made(found[0], path))
@@ -79,19 +98,21 @@ class Unopened(Run):
             return State(row, seed, INTERRUPTED, self._how_far(row, checkpoint))
         return State(row, seed, STALE, why or "it was written under another name") if older else State(row, seed, MISSING)
 
-    def _checkpoint(self, row: Row, seed: int) -> Path | None:
+    def _checkpoint(self, row: PlannedRow, seed: int) -> Path | None:
         """Where the row's training was interrupted; where no record tells the data, and so the key, any one of its training."""
         found = [self.weights_path(row, seed, "ckpt")] if row.variant in self.surveyed else self.store.folder.glob(f"{row.name}-seed{seed}-*.ckpt")
         return next((path for path in found if path.exists()), None)
 
-    def _how_far(self, row: Row, checkpoint: Path) -> str:
+    def _how_far(self, row: PlannedRow, checkpoint: Path) -> str:
+        from lib.training.checkpoint import load_checkpoint  # torch reads it
+
         try:
             epoch = load_checkpoint(checkpoint)["epoch"]
         except (ValueError, KeyError, TypeError):
             return "its checkpoint is damaged; it will be put aside, and the row starts again"
-        return f"after epoch {epoch} of {self.recipe(row).epochs}" + ", if nothing changed since" * (row.variant not in self.surveyed)
+        return f"after epoch {epoch} of {row.epochs}" + ", if nothing changed since" * (row.variant not in self.surveyed)
 
-    def reasons(self, row: Row, seed: int, record: Record) -> list[str]:
+    def reasons(self, row: PlannedRow, seed: int, record: Record) -> list[str]:
         """Why `record` is not what a run would give now, in words."""
         return keys.changes(record.depends, json.loads(json.dumps(self.depends(row, seed))))
 
@@ -128,20 +149,20 @@ def report(names: list[str], *, data_dir: str | None = None, **options) -> str:
     lines, counted, commands, unlike = [], {}, [], {}
     folder = {"data_dir": data_dir or "."} if options.get("dataset", "twin") != "twin" else {}  # it is not looked into
     for name in names or tables.NAMES:
-        table = tables.get(name)
+        plan = plans.plan(name)
         try:
-            chosen = settings(table, **folder, **options)
+            chosen = settings(plan, asked_only=True, **folder, **options)
         except ValueError as error:
             if names:
                 raise
             unlike[name] = error
             continue
-        run = Unopened(table, chosen)
+        run = Unopened(plan, chosen)
         states = run.states()
         lines += [_heading(run), *map(_line, states), ""]
-        counted |= {(run.store.folder, state.row.name, state.seed): state.kind for state in states}  # some tables share rows
+        counted |= {(run.store.folder, state.row.name, run.key(state.row, state.seed)): state.kind for state in states}  # some tables share rows
         if any(state.kind != DONE for state in states):
-            commands.append(_command(table, chosen, data_dir))
+            commands.append(_command(plan, chosen, data_dir))
     if not counted:
         raise next(iter(unlike.values()))
     lines += [f"Without this preset or data set: {', '.join(unlike)}.\n"] if unlike else []
@@ -150,10 +171,10 @@ def report(names: list[str], *, data_dir: str | None = None, **options) -> str:
 
 def _heading(run: Unopened) -> str:
     chosen = run.settings
-    shared = f"; its records are those of {run.table.records}" if run.table.records else ""
+    shared = f"; its records are those of {run.plan.records}" if run.plan.records else ""
     older = f"; {run.older} records of an older version lie there, they are left as they are and not read" if run.older else ""
     damaged = f"; {len(run.damaged)} records are damaged ({run.damaged[0]} for one), run their rows again" if run.damaged else ""
-    return f"{run.table.name}: {chosen.dataset}, preset {chosen.preset}, {chosen.device.type}{shared}{older}{damaged}"
+    return f"{run.plan.name}: {chosen.dataset}, preset {chosen.preset}, {chosen.device.type}{shared}{older}{damaged}"
 
 
 def _line(state: State) -> str:
@@ -166,14 +187,14 @@ def _summary(kinds: list[str], commands: list[str]) -> list[str]:
     return lines + (["To fill what is not done:", *(f"  {command}" for command in commands)] if commands else [])
 
 
-def _command(table: Table, chosen: Settings, data_dir: str | None) -> str:
+def _command(plan: Plan, chosen: Settings, data_dir: str | None) -> str:
     """The command line that computes what is missing; options at their defaults are left out."""
-    known = {} if "twin" in table.datasets else {"dataset": chosen.dataset, "data_dir": "."}  # a table may be of real data alone
-    usual, plain = settings(table, **known).plain() | {"dataset": "twin", "data_dir": ""}, chosen.plain() | {"data_dir": data_dir or ""}
+    known = {} if "twin" in plan.datasets else {"dataset": chosen.dataset, "data_dir": "."}  # a table may be of real data alone
+    usual, plain = settings(plan, asked_only=True, **known).plain() | {"dataset": "twin", "data_dir": ""}, chosen.plain() | {"data_dir": data_dir or ""}
     if chosen.dataset != "twin" and not data_dir:
         plain["data_dir"] = "DIR"
     words = [word for name, value in plain.items() if value != usual[name] and name != "rows" for word in (PARAMETERS[name].flag, _spelt(name, value))]
-    return " ".join(["python -m lib table", table.name, *words])
+    return " ".join(["python -m lib table", plan.name, *words])
 
 
 def _spelt(name: str, value: str) -> str:

@@ -191,6 +191,11 @@ class Table:
     caveats: dict[str, str] = field(default_factory=dict)  # preset -> what must stand with its numbers on real data
     records: str | None = None  # the table whose records are read and written, where two tables share rows
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all rows."""
+        return tuple(row.name for row in self.rows)
+
     def row(self, name: str) -> Row:
         return next(row for row in self.rows if row.name == name)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from lib.files import replace_atomically
 from lib.files.text import one_line
+from lib.files.weights import weights_header as weights_header
 from lib.models.state_checks import without_prefix
 
 
@@ -76,15 +76,6 @@ def save_weights(path: Path, model: torch.nn.Module, *, header: dict | None = No
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     known = None if header is None else {"header": json.dumps(header)}
     replace_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=known))
-
-
-def weights_header(path: Path) -> dict | None:
-    """The plain values that `save_weights` kept beside the weights; None where there are no such weights, or they cannot be read."""
-    try:
-        with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {})["header"])
-    except (OSError, ValueError, KeyError, RecursionError, SafetensorError):
-        return None
 
 
 def load_weights(path: Path, model: torch.nn.Module) -> None:

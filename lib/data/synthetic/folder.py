@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import multiprocessing.connection
 import os
 import shutil
+import sys
 import threading
-from collections.abc import Callable, Sequence
+import types
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -75,10 +78,27 @@ def in_parallel(function: Callable[[Any], Any], tasks: Sequence[Any], *, workers
         return results
     # Not forked: the parent may hold threads (torch) or a CUDA context.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent) as pool:
-        for result in pool.map(function, tasks, chunksize=chunk):
+        with _main_stays_here():
+            coming = pool.map(function, tasks, chunksize=chunk)  # this starts the processes
+        for result in coming:
             results.append(result)
             report(len(results), len(tasks))
     return results
+
+
+@contextlib.contextmanager
+def _main_stays_here() -> Iterator[None]:
+    """Processes that start within do not run the main module again, as spawned ones do.
+
+    They need only the function's own module. A script that writes a twin outside `if __name__ == "__main__"` would write it in each of them
+    too, where they wait for a lock that the parent holds, and the parent for them.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _end_with_parent() -> None:
