@@ -146,3 +146,26 @@ def test_a_damaged_file_is_one_line_that_names_it(tmp_path, monkeypatch, text):
 
 def test_without_the_file_nothing_is_known(no_reference):
     assert noise.committed() == {}
+
+
+def test_a_claim_about_two_rows_has_the_interval_of_their_difference_in_the_table(groups):
+    """One notion of ±: where a claim is a difference that its table shows too, ledger and table agree to the digits that noise.json keeps."""
+    filled = {(table.name, group): Filled(table, group, rows) for table, group, rows in Stored(groups=groups).filled()}
+    compared = 0
+    for verdict in claims.decide(claims.ledger(), groups):
+        if verdict.found is None or len(verdict.claim.contrasts) != 1:
+            continue
+        (one,), table = verdict.claim.contrasts, tables.get(verdict.claim.table)
+        columns = [column for column in table.columns for piece in one.pieces
+                   if piece.values == {column.metric: column.scale} and piece.where is None and column.where is None]
+        first, second = (next((row for row, weight in one.rows.items() if weight == wanted), None) for wanted in (1.0, -1.0))
+        if len(one.pieces) > 1 or len(one.rows) != 2 or not columns or None in (first, second) or one.table not in ("", table.name):
+            continue
+        if not any(b == table.reference_of(a) or (a, b) in table.comparisons for a, b in ((first, second), (second, first))):
+            continue  # no table shows it
+        its = filled[table.name, verdict.group]
+        shown, own = versus(table, its.rows, first, second, columns[0], its.known).interval, verdict.found.interval
+        assert own.mean == pytest.approx(shown.mean, abs=1e-9), verdict.claim.key
+        assert own.half == pytest.approx(shown.half, rel=0.01), verdict.claim.key
+        compared += 1
+    assert compared > 15

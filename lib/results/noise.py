@@ -21,7 +21,7 @@ import numpy as np
 from lib.files import ROOT, replace_atomically
 from lib.results.schema import LIMITS
 from lib.results.statistics import Component, Noise, between, mean, priors
-from lib.results.store import Group, Rows, sharing, stands
+from lib.results.store import Group, Item, Rows, data_of, sharing, stands
 from lib.tables.table import Column, Table
 
 FILE = ROOT / "results" / "reference" / "noise.json"
@@ -44,10 +44,11 @@ class Known:
     prior_df: float | None = None  # how alike rows' variances are: few degrees of freedom say that they are not
 
     def of(self, what: str, column: str) -> Noise:
-        """Noise of a row, or of a difference of two; where the reference has not shown it, that of two independent rows."""
-        if found := self.noise.get(what, {}).get(column):
+        """Noise of a row, or of a difference of two, either way round; where the reference has not shown it, that of two independent rows."""
+        rows = what.split(BETWEEN)
+        if found := self.noise.get(what, {}).get(column) or self.noise.get(BETWEEN.join(reversed(rows)), {}).get(column):
             return found
-        parts = [self.noise.get(row, {}).get(column, NOTHING).one for row in what.split(BETWEEN)]
+        parts = [self.noise.get(row, {}).get(column, NOTHING).one for row in rows]
         return Noise(Component(sum(one.variance for one in parts), min(one.df for one in parts))) if all(parts) and parts[1:] else NOTHING
 
 
@@ -78,19 +79,33 @@ def measure(groups: dict[Group, Rows]) -> dict[Place, Known]:
     """The noise of rows and differences in every group, as far as there are several seeds; claims are added by `lib.claims`."""
     columns = {group: {column.name: column for table in sharing(group.table) if stands(table, group, rows) for column in table.columns_of(group.preset)}
                for group, rows in groups.items()}
-    families = {(group, name): _family(group, rows, column) for group, rows in groups.items() for name, column in columns[group].items()}
+    families = {(group, name, data): _family(group, some, column) for group, rows in groups.items() for data, some in _by_data(rows).items()
+                for name, column in columns[group].items()}
     alike = dict(zip(families, priors(list(families.values())), strict=True))
     df = next((one.df for one in alike.values() if one), None)
     found: dict[Place, Known] = {}
     for group, rows in groups.items():
         noise: dict[str, dict[str, Noise]] = {}
-        for (at, name), prior in alike.items():
-            for what, one in _means(group, rows, columns[group][name], prior) if at == group else ():
+        for name, column in columns[group].items():
+            prior = {data: alike[group, name, data] for data in _by_data(rows)}
+            for what, one in _means(group, rows, column, prior):
                 noise.setdefault(what, {})[name] = one
         records = [item.record for seeds in rows.values() for item in seeds.values()]
         commits = tuple(sorted({record.provenance.get("commit") or "unknown" for record in records}))
         found[place(group)] = Known(noise, {}, tuple(sorted({record.seed for record in records})), commits, _date(commits), df)
     return found
+
+
+def _by_data(rows: Rows) -> dict[str, Rows]:
+    """Rows that saw the same samples: those of the main task and those of its control are apart, as in `lib.claims`."""
+    found: dict[str, Rows] = {}
+    for name, seeds in rows.items():
+        found.setdefault(_data(seeds), {})[name] = seeds
+    return found
+
+
+def _data(seeds: dict[int, Item]) -> str:
+    return data_of(next(iter(seeds.values())).record)
 
 
 def _family(group: Group, rows: Rows, column: Column) -> list[Component]:
@@ -100,18 +115,19 @@ def _family(group: Group, rows: Rows, column: Column) -> list[Component]:
     return [one for one in found if one and np.isfinite(one.variance)]
 
 
-def _means(group: Group, rows: Rows, column: Column, prior: Component | None) -> Iterable[tuple[str, Noise]]:
+def _means(group: Group, rows: Rows, column: Column, prior: dict[str, Component | None]) -> Iterable[tuple[str, Noise]]:
+    """Of rows and differences of two; prior: what the variances of a row's like are, by its data."""
     for table in sharing(group.table):
         names = [row.name for row in table.rows if row.name in rows]
         for name in names:
             if (own := between(_per_seed(rows, name, column))) and np.isfinite(own.variance):
-                yield name, Noise(own, _prior(table, rows, (name,), column, prior))
+                yield name, Noise(own, _prior(table, rows, (name,), column, prior[_data(rows[name])]))
         for pair in dict.fromkeys([*((name, table.reference_of(name)) for name in names), *table.comparisons]):
             if pair[0] != pair[1] and set(pair) <= set(rows):
                 one, other = (dict(zip(rows[name], _per_seed(rows, name, column), strict=True)) for name in pair)
                 own = between([one[seed] - other[seed] for seed in one if seed in other])
                 if own and np.isfinite(own.variance):
-                    yield difference(*pair), Noise(own, _prior(table, rows, pair, column, prior))
+                    yield difference(*pair), Noise(own, _prior(table, rows, pair, column, prior[_data(rows[pair[0]])]))
 
 
 def _per_seed(rows: Rows, name: str, column: Column) -> list[float]:
