@@ -1,7 +1,7 @@
 """The report in a real browser: what no parser sees. Not part of the tests, for it wants Chromium and playwright.
 
-    apt-get install chromium && python -m venv /tmp/browser && /tmp/browser/bin/pip install playwright
-    /tmp/browser/bin/python tests/browser.py results/report.html /tmp/shots
+    apt-get install chromium && python -m venv BROWSER && BROWSER/bin/pip install playwright
+    BROWSER/bin/python tests/browser.py results/report.html SHOTS
 
 It fails, one line each, for a message on the console, a request to anywhere, a page or print that is wider than its window or paper, a filter,
 a sort or a figure that does nothing, and what does not work without scripts. The screenshots (390 and 1400 pixels, light and dark) are for eyes.
