@@ -14,19 +14,19 @@ from lib.versions import VERSIONS
 SAMPLES = 6
 
 
-def made(row: str, seed: int, *, epochs: int = 2, needs: dict[str, str] | None = None, **versions: int) -> Record:
-    """A record of Table 4's twin as this code would write it, but for the `versions` that are given."""
+def made(row: str, seed: int, *, table: str = "cub200", epochs: int = 2, needs: dict[str, str] | None = None, **versions: int) -> Record:
+    """A record of Table 4's twin, or another table's, as this code would write it, but for the `versions` that are given."""
     code = {name: VERSIONS[name] for name in ("layer", "backbones", "twin cub200")}
     weights = {"network": {"name": row, "options": {}}, "recipe": {"epochs": epochs}, "seed": seed, "data": {"train": "a", "val": "b"}, "preparation": {},
                "needs": needs or {}, "versions": code | versions, "torch": "2", "device": "cpu"}
     depends = {"weights": weights, "data": {"test": "c"}, "preparation": {}, "metrics": ["top1"], "versions": {"zoom values": VERSIONS["zoom values"]}}
-    return Record(table="cub200", row=row, seed=seed, preset="demo", dataset="twin", is_twin=True, n=SAMPLES, unit="images", summary={"top1": 0.5},
+    return Record(table=table, row=row, seed=seed, preset="demo", dataset="twin", is_twin=True, n=SAMPLES, unit="images", summary={"top1": 0.5},
                   depends=depends, provenance={"commit": "0" * 40, "device": "cpu", "seconds": 1.0, "host": "somebody's"})
 
 
 def write(folder, *records: Record):
-    store = RecordStore(folder, table="cub200", dataset="twin", preset="demo")
     for record in records:
+        store = RecordStore(folder, table=record.table, dataset="twin", preset="demo")
         top1 = np.arange(SAMPLES) % 2 * 1.0
         store.save(record, digest(record.depends), {"index": np.arange(SAMPLES), "top1": top1, "top5": np.ones(SAMPLES)})
     return folder
@@ -63,6 +63,18 @@ def test_another_recipe_takes_the_place_of_the_row_and_of_what_stands_on_it(refe
     assert there(reference) == {("plain", 0), ("oracle", 0)}
     plain = next(item.record for item in read_folder(reference).items if item.record.row == "plain")
     assert plain.depends["weights"]["recipe"]["epochs"] == 3
+
+
+def test_weights_are_found_under_their_own_key(reference, tmp_path):
+    """Of a run that has the rows whose weights are published; those that it has not stay."""
+    record, store = made("sampler", 0, table="inaturalist"), RecordStore(tmp_path / "new", table="inaturalist", dataset="twin", preset="demo")
+    write(tmp_path / "new", record)
+    store.path("sampler", 0, digest(record.depends["weights"]), "safetensors").write_bytes(b"trained")
+    (reference / "weights" / "other.safetensors").write_bytes(b"kept")
+    publish.publish(tmp_path / "new", reference, add=True)
+    assert (reference / "weights" / "inaturalist-twin-sampler.safetensors").read_bytes() == b"trained"
+    assert {line.split()[1] for line in (reference / "weights" / "SHA256SUMS").read_text().splitlines()} == {
+        "inaturalist-twin-sampler.safetensors", "other.safetensors"}
 
 
 def test_nothing_to_publish_is_one_line(tmp_path):
