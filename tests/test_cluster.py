@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+import cloudpickle
 import pytest
 from distributed import Client, KilledWorker
 
@@ -46,6 +47,36 @@ def alone(tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("alone")
     run_of(folder, seeds="2").collect()
     return records(folder)
+
+
+def faults_of_tensors() -> float:
+    """Page faults for each tensor of 4 MB that is made and let go."""
+    import resource
+
+    import torch
+
+    def step(count: int) -> int:
+        for _ in range(count):
+            torch.ones(1_000_000).tanh_()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+    before = step(10)
+    return (step(100) - before) / 100
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library's variables are glibc's")
+def test_a_worker_keeps_the_memory_of_its_tensors(monkeypatch):
+    """Dask would have it given back to the system and asked for again with every tensor, 1,024 pages each: half of a training's time."""
+    for name in cluster.MEMORY:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(cluster, "cores", lambda: 1)
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    try:
+        with cluster.workers() as client:
+            assert client.submit(faults_of_tensors).result(timeout=LONGEST) < 100
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 # --- lost workers -------------------------------------------------------------------------------------------------------

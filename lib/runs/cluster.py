@@ -38,7 +38,11 @@ STRANGE = "the scheduler or a worker cannot read what it is sent; start both fro
 FIRST = 10**6  # priority of what comes before all rows, and, negative, of what comes after them
 PATIENCE = 15  # seconds, with a scheduler that does not answer
 LONG = 5  # epochs: shorter rows are done before a worker has started
-SETTINGS = {"distributed.worker.daemon": False,  # a worker may have processes of its own, to write a twin or to decode pictures
+# Dask starts workers with MALLOC_TRIM_THRESHOLD_=65536, so that they hold little memory. With it the C library gives every tensor's memory back at once
+# and asks for it again: half of a worker's time went into that. These keep it, and need no arena for each thread of a process that trains in one.
+MEMORY = {"MALLOC_TRIM_THRESHOLD_": 2**34, "MALLOC_MMAP_THRESHOLD_": 2**25, "MALLOC_ARENA_MAX": 1}
+SETTINGS = {"distributed.nanny.pre-spawn-environ": MEMORY | {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
+            "distributed.worker.daemon": False,  # a worker may have processes of its own, to write a twin or to decode pictures
             "distributed.scheduler.allowed-failures": 0,  # which row was at work when its worker was lost is known here, see `Graph`
             "distributed.deploy.lost-worker-timeout": "10 minutes",  # one that starts slowly is not lost
             "distributed.comm.timeouts.connect": "15s"}
