@@ -28,6 +28,7 @@ FILE = ROOT / "results" / "reference" / "noise.json"
 ABOUT = ("Standard deviation between trainings of each row, difference of rows and claim, by column (of a claim: by contrast): [its own, degrees of "
          "freedom, that of rows like it, degrees of freedom]. Written by `python -m lib.results.publish`; lib/results/noise.py says what it is for.")
 NOTHING = Noise()
+FEW = 3  # rows: two, a control's for instance, may have had the same mean with every seed by chance
 
 Place = tuple[str, str, str]  # the table whose records these are, data set, preset
 
@@ -97,11 +98,11 @@ def measure(groups: dict[Group, Rows]) -> dict[Place, Known]:
 
 
 def _by_data(rows: Rows) -> dict[str, Rows]:
-    """Rows that saw the same samples: those of the main task and those of its control are apart, as in `lib.claims`."""
+    """By the samples that they saw, the rows whose noise is alike: those that saw the same, as in `lib.claims`; all where those are fewer than `FEW`."""
     found: dict[str, Rows] = {}
     for name, seeds in rows.items():
         found.setdefault(_data(seeds), {})[name] = seeds
-    return found
+    return {data: some if len(some) >= FEW else rows for data, some in found.items()}
 
 
 def _data(seeds: dict[int, Item]) -> str:
