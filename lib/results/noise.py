@@ -164,15 +164,15 @@ def _date(commits: tuple[str, ...]) -> str:
 
 
 def write(found: dict[Place, Known], path: Path = FILE) -> None:
-    """One line for each row, difference and claim."""
+    """One line for each row, difference and claim; in an order, and to digits, that do not hang on that of the records' files."""
     def block(where: Place, one: Known) -> str:
         plain = {what: {column: _plain(noise) for column, noise in columns.items()} for what, columns in one.noise.items()}
         lines = [f"  {json.dumps(what)}: {json.dumps(columns)}" for what, columns in plain.items()]
         head = {"table": where[0], "dataset": where[1], "preset": where[2], "commits": one.commits, "date": one.date, "seeds": one.seeds,
-                "prior_df": one.prior_df, "verdicts": one.verdicts}
+                "prior_df": one.prior_df and float(f"{one.prior_df:.6g}"), "verdicts": dict(sorted(one.verdicts.items()))}
         return json.dumps(head)[:-1] + ', "noise": {\n' + ",\n".join(lines) + "}}"
 
-    text = f'{{"about": {json.dumps(ABOUT)},\n"groups": [\n' + ",\n".join(block(*one) for one in found.items()) + "]}\n"
+    text = f'{{"about": {json.dumps(ABOUT)},\n"groups": [\n' + ",\n".join(block(*one) for one in sorted(found.items(), key=lambda one: one[0])) + "]}\n"
     json.loads(text)
     replace_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
