@@ -24,7 +24,6 @@ from lib.training.progress import clock
 
 NOTEBOOKS = ROOT / "notebooks"
 REPORT = "99_report.ipynb"
-MEANINGLESS = "smoke"  # the preset whose numbers mean nothing; lib.results.store, which is slow to import, has the same
 QUIET = ["--IPKernelApp.log_level=40"]  # the kernel's remark that its socket on this machine is not encrypted
 
 
@@ -193,7 +192,7 @@ def _plan(planned: list[tuple[Path, dict]], missing: int, rows: int, results: Pa
     """What a batch is going to do, and where to look meanwhile."""
     counted = f", {rows} rows, {missing} of them to compute" if rows else ""
     lines = [f"{len(planned)} notebook{'s' * (len(planned) > 1)}{counted}."]
-    if any(chosen.get("preset") == MEANINGLESS for _, chosen in planned):
+    if any(chosen.get("preset") == tables.MEANINGLESS for _, chosen in planned):
         lines.append("Preset smoke is for tests: it shows that everything runs, and its numbers mean nothing.")
     if missing:
         lines.append("How long it takes here is told once the first rows are measured; `python -m lib status` says how each stands.")

@@ -33,12 +33,13 @@ DATA = {"train": "a", "val": "b", "test": "c"}
 
 
 def weights(table, name: str, preset, *, seed: int = 0, data=DATA, dataset: str = "twin", needs=None) -> dict:
-    return keys.weights_depend_on(table, table.row(name), seed, preset, data, dataset=dataset, needs=needs or {}, device="cpu", torch="2")
+    code = keys.code_of_weights(table, table.row(name), preset, dataset=dataset)
+    return keys.weights_with(code, seed, data, needs=needs or {}, device="cpu", torch="2")
 
 
 def values(table, name: str, preset, **options) -> dict:
     data = options.get("data", DATA)
-    return keys.values_depend_on(table, preset, data, weights=weights(table, name, preset, **options))
+    return keys.values_with(keys.code_of_values(table, preset), data, weights=weights(table, name, preset, **options))
 
 
 # --- eight edits --------------------------------------------------------------------------------------------------------

@@ -118,8 +118,8 @@ class TestDistortion:
 
 class TestTable:
     def weights(self, table, name):
-        return keys.weights_depend_on(table, table.row(name), 0, table.presets["demo"], {"train": "a", "val": "b", "test": "c"}, dataset="twin",
-                                      needs={}, device="cpu", torch="2")
+        code = keys.code_of_weights(table, table.row(name), table.presets["demo"], dataset="twin")
+        return keys.weights_with(code, 0, {"train": "a", "val": "b", "test": "c"}, needs={}, device="cpu", torch="2")
 
     @pytest.mark.parametrize("name", ["plain", "same_cost", "sampler", "oracle"])
     def test_table_2s_rows_are_trained_once_for_both(self, name):

@@ -113,7 +113,7 @@ def test_the_plain_row_is_emlnets_own_and_trained_once():
     fingerprints = {"train": "a", "val": "b", "test": "c"}
 
     def depends(one):
-        return keys.weights_depend_on(one, one.row("encoder_a"), 0, one.presets["demo"], fingerprints, dataset="twin", needs={}, device="cpu",
-                                      torch="2")
+        code = keys.code_of_weights(one, one.row("encoder_a"), one.presets["demo"], dataset="twin")
+        return keys.weights_with(code, 0, fingerprints, needs={}, device="cpu", torch="2")
 
     assert depends(table.TABLE) == depends(tables.get("salicon"))

@@ -80,7 +80,8 @@ def measure(groups: dict[Group, Rows]) -> dict[Place, Known]:
     """The noise of rows and differences in every group, as far as there are several seeds; claims are added by `lib.claims`."""
     columns = {group: {column.name: column for table in sharing(group.table) if stands(table, group, rows) for column in table.columns_of(group.preset)}
                for group, rows in groups.items()}
-    families = {(group, name, data): _family(group, some, column) for group, rows in groups.items() for data, some in _by_data(rows).items()
+    same = {group: _by_data(rows) for group, rows in groups.items()}
+    families = {(group, name, data): _family(group, some, column) for group in groups for data, some in same[group].items()
                 for name, column in columns[group].items()}
     alike = dict(zip(families, priors(list(families.values())), strict=True))
     df = next((one.df for one in alike.values() if one), None)
@@ -88,7 +89,7 @@ def measure(groups: dict[Group, Rows]) -> dict[Place, Known]:
     for group, rows in groups.items():
         noise: dict[str, dict[str, Noise]] = {}
         for name, column in columns[group].items():
-            prior = {data: alike[group, name, data] for data in _by_data(rows)}
+            prior = {data: alike[group, name, data] for data in same[group]}
             for what, one in _means(group, rows, column, prior):
                 noise.setdefault(what, {})[name] = one
         records = [item.record for seeds in rows.values() for item in seeds.values()]

@@ -29,7 +29,7 @@ from PIL import Image
 
 from lib import claims, report
 from lib.results import noise
-from lib.results.records import ROOT, SCHEMA, Record
+from lib.results.records import ROOT, SCHEMA, Record, file_name
 from lib.results.store import MEANINGLESS, Item, Rows, Stored, read_folder
 from lib.runs.keys import digest
 from lib.versions import VERSIONS
@@ -61,7 +61,7 @@ def put_record(item: Item, folder: Path) -> None:
 def weights_of(item: Item) -> Path:
     """Where a run keeps a row's weights, which have a key of their own."""
     record = item.record
-    return item.path.with_name(f"{record.row}-seed{record.seed}-{digest(record.depends['weights'])}.safetensors")
+    return item.path.with_name(file_name(record.row, record.seed, digest(record.depends["weights"]), "safetensors"))
 
 
 def put_weights(stored: Stored, folder: Path) -> None:

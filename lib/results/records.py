@@ -162,6 +162,11 @@ def size_of(path: Path) -> int:
 # --- writing ------------------------------------------------------------------------------------------------------------
 
 
+def file_name(row: str, seed: int, key: str, suffix: str) -> str:
+    """What a run calls a file of a row: its record, its values, its weights."""
+    return f"{row}-seed{seed}-{key}.{suffix}"
+
+
 class RecordStore:
     """The records of one table on one data set with one preset."""
 
@@ -169,7 +174,7 @@ class RecordStore:
         self.folder = Path(results_dir) / "runs" / table / f"{dataset}-{preset}"
 
     def path(self, row: str, seed: int, key: str, suffix: str) -> Path:
-        return self.folder / f"{row}-seed{seed}-{key}.{suffix}"
+        return self.folder / file_name(row, seed, key, suffix)
 
     def load(self, row: str, seed: int, key: str) -> tuple[Record, dict[str, np.ndarray]] | None:
         """The finished row with its values, None where there is none (a damaged one counts as none)."""

@@ -96,17 +96,6 @@ def values_with(code: dict[str, Any], fingerprints: dict[str, str], *, weights: 
     return {"weights": weights, "data": {"test": fingerprints.get("test")}} | code
 
 
-def weights_depend_on(table: Table, row: Row, seed: int, preset: Any, fingerprints: dict[str, str], *, dataset: str, needs: dict[str, str],
-                      device: str, torch: str) -> dict[str, Any]:
-    """Everything that the weights of a row depend on. needs: the keys of the weights of other rows; torch: its version."""
-    return weights_with(code_of_weights(table, row, preset, dataset=dataset), seed, fingerprints, needs=needs, device=device, torch=torch)
-
-
-def values_depend_on(table: Table, preset: Any, fingerprints: dict[str, str], *, weights: dict[str, Any]) -> dict[str, Any]:
-    """Everything that the per-sample values of a row depend on. weights: what those depend on."""
-    return values_with(code_of_values(table, preset), fingerprints, weights=weights)
-
-
 def changes(old: Any, new: Any, name: str = "") -> list[str]:
     """In what two such trees differ, in words: "recipe.epochs 16 -> 14"."""
     if isinstance(old, dict) and isinstance(new, dict):
