@@ -5,8 +5,8 @@ import importlib
 NOTEBOOKS = {"01": "gazecapture", "02": "inaturalist", "03": "saliency_depth", "04": "cub200", "05": "salicon", "06": "mrcnn", "07": "proposal",
              "08": "successors", "10": "unzoomed"}
 NAMES = tuple(NOTEBOOKS.values())
-MEANINGLESS = "smoke"  # the preset whose numbers mean nothing
 OWN = ("compare",)  # tables on somebody's own data, which no report gathers
+MEANINGLESS = "smoke"  # the preset whose numbers mean nothing
 
 
 def get(name: str):
