@@ -18,6 +18,7 @@ SYSTEMS = (  # the first pattern that a module's or notebook's name matches
     ("EML-NET", r"emlnet|salicon|saliency_losses"), ("Mr-CNN", r"mrcnn|mit1003|coursework"), ("Salience region proposal", r"proposal|imagenette"),
     ("Metrics", r"metrics"), ("Learning to Zoom: gaze", r"gaze|itracker"),
     ("Learning to Zoom: recognition", r"inaturalist|cub200|recognition|saliency_depth|small_resnet|small_inception|cam$|birds"),
+    ("Successors", r"successors|unzoom|grids|carry|dtram"),
     ("Learning to Zoom: sampler and rivals", r"sampler|rivals|deformable|backbones|anatomy|baselines"), ("Shared", ""))
 
 

@@ -37,8 +37,9 @@ from lib.versions import VERSIONS
 REFERENCE = ROOT / "results" / "reference"
 FIGURES = (
     "00_overview", "00_steps", "00_trained", "01_curves", "01_differences", "01_eye_magnification", "01_figure2", "01_figure4_ipad",
-    "01_intervals", "02_blur", "02_figure5", "02_intervals", "02_looks", "03_depth", "05_columns", "05_losses", "05_scores", "06_cases",
-    "06_scores", "06_agreement", "07_accuracy", "07_choices_proposal",
+    "01_intervals", "02_blur", "02_figure5", "02_intervals", "02_looks", "03_depth", "04_figure6_pictures", "04_intervals",
+    "05_columns", "05_losses", "05_scores", "06_cases", "06_scores", "06_agreement", "07_accuracy", "07_choices_proposal", "08_grids",
+    "08_intervals", "08_trade", "10_intervals", "10_steps",
 )
 WEIGHTS = {  # name -> where it was trained: table, data set and row
     "inaturalist-twin-sampler": ("inaturalist", "twin", "sampler"),
