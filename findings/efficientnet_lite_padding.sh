@@ -51,4 +51,4 @@ holds = all((gap < 1e-3) == (size % 32 == 0) for size, gap in usual.items()) and
 raise SystemExit(0 if holds else 1)
 END
 cd "$folder"
-"$folder/venv/bin/python" case.py | sed "/^Loaded pretrained/d"
+"$folder/venv/bin/python" case.py | sed "/^Loaded pretrained/d" || { echo "This no longer holds with these versions." >&2; exit 1; }

@@ -48,4 +48,4 @@ holds = all(at < 1e-9 and between > 0.1 * move for at, between, move in found)
 raise SystemExit(0 if holds else 1)
 END
 cd "$folder"
-"$folder/venv/bin/python" case.py
+"$folder/venv/bin/python" case.py || { echo "This no longer holds with these versions." >&2; exit 1; }

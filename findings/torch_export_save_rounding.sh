@@ -53,4 +53,4 @@ kept = all(saved == sizes for name, (sizes, saved) in found.items() if "//" in n
 raise SystemExit(0 if lost and kept else 1)
 END
 cd "$folder"
-"$folder/venv/bin/python" case.py
+"$folder/venv/bin/python" case.py || { echo "This no longer holds with these versions." >&2; exit 1; }
