@@ -102,17 +102,22 @@ def rounded(count: float) -> int:
 
 
 def decide(run: Run) -> Verdict:
-    """The verdict on a table `compare` that has been run; ValueError, one line, where the plain row or the sampler is missing."""
+    """The verdict on a table `compare` that has been run, with the table's own differences and noise of training.
+
+    ValueError, one line, where the plain row or the sampler is missing.
+    """
     from lib.claims.claim import contrast, less
     from lib.claims.samples import sample
     from lib.claims.verdicts import p_value
+    from lib.results.noise import difference
     from lib.results.statistics import estimate, holm
 
     rows = run.filled.rows
     if missing := [name for name in ("plain", "sampler") if name not in rows]:
         raise ValueError(f"row {missing[0]} was not run; a verdict compares the sampler with the plain network, so name both in --rows")
     others = [name for name in ("plain", "same_cost") if name in rows]
-    samples = [sample(contrast(less("sampler", other), {"top1": 100.0}), rows) for other in others]
+    samples = [sample(contrast(less("sampler", other), {"top1": 100.0}), rows, known=run.filled.known.of(difference("sampler", other), "top-1"))
+               for other in others]
     found = [estimate([one]) for one in samples]
     p = [p_value(one) for one in found]
     differences = tuple(Difference(other=other, label=run.table.row(other).label, found=one, p=float(adjusted),

@@ -10,9 +10,13 @@ from PIL import Image
 from lib import __main__ as cli
 from lib import compare, tables
 from lib.data.synthetic import cub200 as twin
+from lib.results import noise
+from lib.results.cells import versus
 from lib.results.records import Item, Record
+from lib.results.store import Group
 
 TABLE = tables.get("compare")
+GROUP = Group("compare", "pictures", "photos", "cpu", False)
 
 
 def run(n: int = 200, seeds: int = 2, **share) -> SimpleNamespace:
@@ -24,7 +28,8 @@ def run(n: int = 200, seeds: int = 2, **share) -> SimpleNamespace:
 
     rows = {row: {seed: item(row, seed, right) for seed in range(seeds)} for row, right in share.items()}
     data = {"train": range(7 * n // 2), "val": range(n // 2), "test": range(n)}
-    return SimpleNamespace(table=TABLE, filled=SimpleNamespace(rows=rows), opened=lambda: SimpleNamespace(task=SimpleNamespace(data=data)))
+    known = noise.known(GROUP, rows)
+    return SimpleNamespace(table=TABLE, filled=SimpleNamespace(rows=rows, known=known), opened=lambda: SimpleNamespace(task=SimpleNamespace(data=data)))
 
 
 @pytest.mark.parametrize(("share", "expected"), [
@@ -33,6 +38,18 @@ def run(n: int = 200, seeds: int = 2, **share) -> SimpleNamespace:
     ({"plain": 40, "sampler": 80}, compare.HELPS)])
 def test_a_verdict_follows_from_both_comparisons(share, expected):
     assert compare.decide(run(**share)).verdict == expected
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_the_verdict_and_the_table_have_the_same_interval(seeds):
+    """Of pictures and trainings; with one seed nobody knows of trainings."""
+    made = run(plain=60, same_cost=61, sampler=70, seeds=seeds)
+    (column,) = (one for one in TABLE.columns_of("photos") if one.name == "top-1")
+    for found, other in zip(compare.decide(made).differences, ("plain", "same_cost"), strict=True):
+        shown = versus(TABLE, made.filled.rows, "sampler", other, column, made.filled.known)
+        assert found.found.interval.text(3) == shown.interval.text(3)
+        known = made.filled.known.of(noise.difference("sampler", other), "top-1").one
+        assert found.found.trainings == shown.found.trainings and (known is None) == (seeds == 1)
 
 
 def test_few_pictures_decide_nothing_and_it_is_said_how_many_would():

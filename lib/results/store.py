@@ -124,8 +124,8 @@ def data_of(record: Record) -> str:
 
 
 def sharing(stored: str) -> list:
-    """All tables whose records lie at the name `stored`."""
-    return [table for table in map(tables.get, tables.NAMES) if (table.records or table.name) == stored]
+    """All tables whose records lie at the name `stored`; one on somebody's own data shares with none."""
+    return [table for table in map(tables.get, (stored,) if stored in tables.OWN else tables.NAMES) if (table.records or table.name) == stored]
 
 
 def variants(stored: str) -> dict[str, str]:
@@ -143,8 +143,8 @@ def _time(path: Path) -> int:
 def _check_place(item: Item) -> None:
     """ValueError where no table has such a row, or data set, or where its values do not fit the table's columns."""
     record, problem = item.record, ""
-    if not (found := sharing(record.table)):
-        problem = f"is of table {record.table!r}, which there is not"
+    if not (found := sharing(record.table)) or record.table in tables.OWN:
+        problem = f"is of table {record.table!r}, " + ("which no report gathers" if found else "which there is not")
     elif record.row not in variants(record.table):
         problem = f"is of row {record.row!r}, which table {record.table!r} has not"
     elif not any(record.dataset in table.datasets and record.preset in table.presets for table in found):
