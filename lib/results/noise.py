@@ -12,7 +12,7 @@ the run's own rows, as far as any has several seeds. Kinds of device are not tol
 import functools
 import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -76,10 +76,13 @@ def known(group: Group, rows: Rows) -> Known:
 # --- measured -----------------------------------------------------------------------------------------------------------
 
 
-def measure(groups: dict[Group, Rows]) -> dict[Place, Known]:
-    """The noise of rows and differences in every group, as far as there are several seeds; claims are added by `lib.claims`."""
-    columns = {group: {column.name: column for table in sharing(group.table) if stands(table, group, rows) for column in table.columns_of(group.preset)}
-               for group, rows in groups.items()}
+def measure(groups: dict[Group, Rows], columns_of: Callable[[Table, str], Iterable[Column]] = Table.columns_of) -> dict[Place, Known]:
+    """The noise of rows and differences in every group, as far as there are several seeds; claims are added by `lib.claims`.
+
+    columns_of: of a table and a preset, what is measured; those that a table shows by default.
+    """
+    columns = {group: {column.name: column for table in sharing(group.table) if stands(table, group, rows)
+                       for column in columns_of(table, group.preset)} for group, rows in groups.items()}
     same = {group: _by_data(rows) for group, rows in groups.items()}
     families = {(group, name, data): _family(group, some, column) for group in groups for data, some in same[group].items()
                 for name, column in columns[group].items()}

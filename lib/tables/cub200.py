@@ -39,7 +39,7 @@ ROWS = (
 TABLE = Table(
     name="cub200", title="Table 4: CUB-200-2011", paper="Learning to Zoom, section 4.3, Table 4", rows=ROWS, reference="plain",
     columns=r.COLUMNS + r.ZOOMS, presets=PRESETS, open=partial(r.open_recognition, loader=CUB200), twin=Twin(module=twin, name="cub200", **r.DETAILS),
-    datasets=("twin", "cub200"), caveats=dict.fromkeys(r.PHOTOS, SEEN), comparisons=(
+    datasets=("twin", "cub200"), watched=r.WATCHED, caveats=dict.fromkeys(r.PHOTOS, SEEN), comparisons=(
         ("sampler", "cam"), ("sampler", "look_again"), ("sampler", "oracle"), ("control_sampler", "control_plain"), ("sampler", "same_cost"),
         ("sampler", "stn_affine"), ("sampler", "stn_tps"), ("sampler", "grid_estimator"), ("oracle_head", "oracle")),
     quoted=tuple(Quoted(label=f"DT-RAM, {size} px", values={"top-1": value}, source="Learning to Zoom, Table 4")

@@ -98,5 +98,6 @@ TABLE = Table(
     name="gazecapture", title="Table 1: distance error on GazeCapture", paper="Learning to Zoom, section 4.1, Table 1", rows=ROWS,
     reference="plain", columns=(column("iPad", tablet=True), column("iPhone", tablet=False)), clusters="subject", over="subjects",
     comparisons=tuple(("sampler", rival) for rival in ("deformable", "stn_tps", "stn_affine", "grid_estimator", "itracker", "oracle")),
+    watched=(Column(name="zoom", metric="eye_magnification", quantity="linear magnification of the eyes", unit="×", lower_is_better=None),),
     presets=PRESETS, open=open_gaze, datasets=("twin", "gazecapture"),
     twin=Twin(module=twin, name="gazecapture", main={"eyes": "small"}, control={"eyes": "large"}))

@@ -46,6 +46,6 @@ RIVALS = ("deformable", "stn_affine", "grid_estimator", "stn_tps", "cam", "same_
 TABLE = Table(
     name="inaturalist", title="Table 2: iNaturalist 2017", paper="Learning to Zoom, section 4.2, Table 2", rows=ROWS, reference="plain",
     columns=r.COLUMNS, presets=PRESETS, open=partial(r.open_recognition, loader=INaturalist), twin=Twin(module=twin, name="inaturalist", **r.DETAILS),
-    datasets=("twin", "inaturalist"), comparisons=(
+    datasets=("twin", "inaturalist"), watched=r.WATCHED, comparisons=(
         *(("sampler", rival) for rival in RIVALS), ("blur_third", "sampler"), ("blur_always", "sampler"),
         ("inception_sampler", "inception_plain"), ("control_sampler", "control_plain")))

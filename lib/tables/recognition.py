@@ -110,6 +110,7 @@ ZOOMS = (  # where boxes and heads are annotated: how much wider than under plai
     Column(name="head", metric="head_magnification", quantity="linear magnification of the head", unit="×", lower_is_better=None, presets=PHOTOS),
     Column(name="box", metric="box_magnification", quantity="linear magnification of the box", unit="×", lower_is_better=None, presets=PHOTOS),
 )
+WATCHED = (Column(name="zoom", metric="box_magnification", quantity="linear magnification of the box", unit="×", lower_is_better=None),)
 CONTROLS = (
     Row(name="control_plain", label="Control: plain", network=zoomed.plain, variant="control"),
     Row(name="control_sampler", label="Control: saliency sampler", network=zoomed.sampler, variant="control"),

@@ -190,6 +190,7 @@ class Table:
     fit: Callable[[Any, Path | None], Any] | None = None  # of a preset and the data's folder (None: the twin's): the preset as these data need it
     caveats: dict[str, str] = field(default_factory=dict)  # preset -> what must stand with its numbers on real data
     records: str | None = None  # the table whose records are read and written, where two tables share rows
+    watched: tuple[Column, ...] = ()  # what `check` compares beside the columns, where a row looks for instance
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -215,6 +216,10 @@ class Table:
     def columns_of(self, preset: str) -> tuple[Column, ...]:
         """The columns that a preset's table shows."""
         return tuple(column for column in self.columns if column.presets is None or preset in column.presets)
+
+    def watched_of(self, preset: str) -> tuple[Column, ...]:
+        """What `check` alone compares of a preset."""
+        return tuple(column for column in self.watched if column.metric not in {shown.metric for shown in self.columns_of(preset)})
 
     def rows_of(self, preset: str, dataset: str) -> list[Row]:
         """The rows that a preset and data set have: only twins have a negative control, or know the answer."""
