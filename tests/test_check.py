@@ -24,10 +24,12 @@ TABLET = np.arange(100) % 2 == 0
 ERRORS = np.abs(RNG.gamma(4, 0.5, 100) + RNG.normal(0, 0.3, 20)[SUBJECTS])
 
 
-def store(folder, errors=ERRORS, *, row="plain", seed=0, device="cpu", preset="demo", data="same", key="k", table="gazecapture", values=None):
+def store(folder, errors=ERRORS, *, row="plain", seed=0, device="cpu", preset="demo", data="same", key="k", table="gazecapture", values=None,
+          weights=None):
     """A finished row of Table 1 (or of `table`, with its own `values`) in a results folder; returns the record's path."""
+    depends = {"data": {"test": data}} | ({"weights": weights} if weights else {})
     record = Record(table=table, row=row, seed=seed, preset=preset, dataset="twin", is_twin=True, n=100, unit="frames", summary={},
-                    depends={"data": {"test": data}}, provenance={"device": device})
+                    depends=depends, provenance={"device": device})
     found = RecordStore(folder, table=table, dataset="twin", preset=preset)
     key = f"{key}{device}"
     found.save(record, key, values or {"error_cm": np.asarray(errors, float), "subject": SUBJECTS, "tablet": TABLET})
@@ -126,6 +128,45 @@ def test_where_the_data_differ_the_noise_of_pictures_is_added(tmp_path):
     unlike, *_ = next(iter(check.sections(["gazecapture"], read_folder(reference), read_folder(here)))).cells
     pictures = unlike.reference.found.pictures.variance + unlike.here.found.pictures.variance
     assert unlike.expected.variance == pytest.approx(alike.expected.variance + pictures) and unlike.expected.df > alike.expected.df
+
+
+# --- another experiment -------------------------------------------------------------------------------------------------
+
+
+def weights(*, epochs=10, seed=0, needs=None, **versions):
+    return {"network": {"name": "plain"}, "recipe": {"epochs": epochs}, "seed": seed, "needs": needs or {}, "versions": {"layer": 1} | versions,
+            "data": {"train": f"of seed {seed}"}, "torch": f"build {seed}"}
+
+
+def test_what_may_differ_between_honest_runs_is_no_other_experiment(tmp_path, capsys):
+    """Seed, build of torch, bytes of the training data; and the keys of needed rows, which change with all of these."""
+    here, reference = sides(tmp_path)
+    for seed, shift in enumerate(SHIFTS):
+        store(reference, ERRORS + shift, seed=seed, weights=weights(seed=seed, needs={"encoder": f"key {seed}"}))
+    store(here, ERRORS + np.mean(SHIFTS), seed=7, weights=weights(seed=7, needs={"encoder": "key 7"}))
+    code, text = run(tmp_path, capsys)
+    assert code == 0 and "All 2 cells agree" in text and check.OTHER not in text
+
+
+@pytest.mark.parametrize(("change", "name"), [({"epochs": 1}, "recipe.epochs 10 -> 1"), ({"layer": 2}, "versions.layer 1 -> 2")])
+def test_a_row_of_another_experiment_is_named_and_not_judged(tmp_path, capsys, change, name):
+    """However far or near its values are; and so is a row that needs its network. The check fails: this is no run of the reference."""
+    here, reference = sides(tmp_path)
+    for row, needs in (("plain", {}), ("sampler", {"plain": "key"}), ("oracle", {})):
+        for seed, shift in enumerate(SHIFTS):
+            store(reference, ERRORS + shift, row=row, seed=seed, weights=weights(needs=needs))
+        store(here, ERRORS + 9 * (row == "plain"), row=row, seed=7, weights=weights(needs=needs, **(change if row == "plain" else {})))
+    code, text = run(tmp_path, capsys)
+    assert code == 1 and f"The reference is of another experiment ({name}): plain." in text and "(needs plain): sampler." in text
+    assert verdict(text) == verdict(text, row="sampler") == check.OTHER and verdict(text, row="oracle") == check.AGREES
+    assert "All 2 comparable cells agree" in text and "2 rows cannot be compared" in text
+
+
+def test_values_that_are_identical_need_no_same_experiment(tmp_path, capsys):
+    here, reference = sides(tmp_path)
+    store(reference, weights=weights()), store(here, weights=weights(layer=2))
+    code, text = run(tmp_path, capsys)
+    assert code == 0 and verdict(text) == check.IDENTICAL and "another experiment" not in text
 
 
 # --- would an honest run pass, and a changed one fail? ------------------------------------------------------------------

@@ -465,6 +465,7 @@ def test_density_map_refuses_a_sigma_that_is_none():
             m.density_map(ON_3_AND_6, sigma=sigma)
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", [*FIXATION_METRICS, *DENSITY_METRICS])
 def test_cuda_gives_the_same_values(name):

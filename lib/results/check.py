@@ -12,13 +12,14 @@ differ (another twin, other photographs) the noise of pictures on both sides is 
 Each errs in at most 2.5 % of honest runs, so 95 of 100 pass on any machine. The first finds a row that is quite another, the second a change
 that moves many rows a little, which no single one of them could prove. A row that nothing trains may differ by rounding alone, 1e-4 of its
 value. Values that are the same bit for bit are "identical". Where the reference has one seed and no row like it has several, it cannot say what
-another training would give: not judged.
+another training would give: not judged. Where its row is of another experiment (other options of the network, another recipe, other versions of
+the code), its numbers judge nothing: that is said, and the check fails.
 
 Tables, data sets, presets and kinds of device (CPU, CUDA) are never mixed: each combination is a group of its own. A group
 without its counterpart is shown, where something of the same table is there to stand beside, or listed; it is not judged.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,8 +29,9 @@ from scipy import special
 from lib import tables
 from lib.files import resolve
 from lib.results.cells import Value, own
+from lib.results.experiment import apart, named
 from lib.results.grids import NOTHING
-from lib.results.noise import Known, measure, place
+from lib.results.noise import Known, Place, measure, place
 from lib.results.statistics import LEVEL, METHOD, Component, quantile, total
 from lib.results.store import Group, Item, Rows, Stored, read_folder
 from lib.tables.table import Column, Table
@@ -39,7 +41,7 @@ RULE = ("Would the reference's experiments, run again, give this? A mean is expe
         "outside by chance; a run disagrees where more do, or where one cell lies outside an interval that is widened for all cells "
         "(at 5 % for both rules together).")
 ROUNDING = 1e-4  # of the value, or of its spread over the samples, where nothing is trained
-IDENTICAL, AGREES, OUTSIDE, DISAGREES, NOT_JUDGED = "identical", "agrees", "outside", "DISAGREES", NOTHING
+IDENTICAL, AGREES, OUTSIDE, DISAGREES, OTHER, NOT_JUDGED = "identical", "agrees", "outside", "DISAGREES", "OTHER", NOTHING
 EACH = (1 - LEVEL) / 2  # of honest runs, by which each of the two rules errs at most
 HEAD = ("row", "column", "n", "seeds", "reference", "here", "difference", "allowed", "")
 
@@ -58,10 +60,11 @@ class Cell:
     same: bool = False  # bit for bit
     expected: Component | None = None  # the variance of their difference, were it an honest run; None: not known
     trainings: frozenset[str] = frozenset()  # that show in the row
+    other: tuple[str, ...] = ()  # by what the reference's row is of another experiment
 
     @property
     def judged(self) -> bool:
-        return self.same or self.expected is not None
+        return self.same or (self.expected is not None and not self.other)
 
     @property
     def difference(self) -> float:
@@ -86,6 +89,11 @@ class Judged:
     @cached_property
     def count(self) -> int:
         return sum(cell.judged for cell in self.cells)
+
+    @property
+    def others(self) -> set[tuple[Group, str]]:
+        """The rows of which the reference has another experiment."""
+        return {(cell.group, cell.row) for cell in self.cells if cell.other and not cell.same}
 
     @cached_property
     def networks(self) -> list[list[Cell]]:
@@ -116,7 +124,7 @@ class Judged:
 
     def verdict(self, cell: Cell) -> str:
         if not cell.judged:
-            return NOT_JUDGED
+            return OTHER if cell.other else NOT_JUDGED
         if cell.same or cell.within(self.levels.get(id(cell), 1 - LEVEL)):
             return IDENTICAL if cell.same else AGREES
         return OUTSIDE if cell.within(EACH / self.count) else DISAGREES
@@ -133,7 +141,7 @@ class Judged:
         samples, seeds = ([spelt(side) for side in sides if side] for spelt in (lambda side: str(side.samples), lambda side: _list(side.seeds)))
         means = [side.interval.text(digits) if side else NOTHING for side in sides]
         difference = f"{cell.difference:+.{digits}f}" if all(sides) else NOTHING
-        limit = f"{cell.allowed(self.levels.get(id(cell), 1 - LEVEL)):.{digits}f}" if cell.expected else NOTHING
+        limit = f"{cell.allowed(self.levels.get(id(cell), 1 - LEVEL)):.{digits}f}" if cell.judged and cell.expected else NOTHING
         counts = (" | ".join(dict.fromkeys(both)) for both in (samples, seeds))
         return [cell.row, cell.column.name, *counts, *means, difference, limit, self.verdict(cell)]
 
@@ -142,8 +150,9 @@ def _list(seeds: tuple[int, ...]) -> str:
     return ",".join(map(str, seeds))
 
 
-def compare(table: Table, group: Group, row: str, column: Column, reference: Seeds, here: Seeds, known: Known) -> Cell | None:
-    """One cell; None where neither side has a value of any sample."""
+def compare(table: Table, group: Group, row: str, column: Column, reference: Seeds, here: Seeds, known: Known, *,
+            another: Iterable[str] = ()) -> Cell | None:
+    """One cell; None where neither side has a value of any sample. another: by what the two are of different experiments."""
     one, other = (own(table, {row: seeds}, row, column, known) for seeds in (reference, here))
     if not one and not other:
         return None
@@ -151,7 +160,7 @@ def compare(table: Table, group: Group, row: str, column: Column, reference: See
     same = bool(one and other and here.keys() <= reference.keys()) and all(
         np.array_equal(*(column.samples(side[seed].values) for side in (reference, here)), equal_nan=True) for seed in common)
     expected = _expected(one, other, known.of(row, column.name).one, _fingerprints(reference) == _fingerprints(here)) if one and other else None
-    return Cell(group, row, column, one, other, same, expected, table.trainings(row))
+    return Cell(group, row, column, one, other, same, expected, table.trainings(row), tuple(another))
 
 
 def _expected(reference: Value, here: Value, noise: Component | None, same_data: bool) -> Component | None:
@@ -176,9 +185,15 @@ class Section:
     known: Known
 
     @cached_property
+    def apart(self) -> dict[str, list[str]]:
+        """By row, in what the reference's experiment is another one."""
+        return apart(self.reference, self.here)
+
+    @cached_property
     def cells(self) -> list[Cell]:
         """Every row that was run here, in every column; where none was, the reference's."""
-        found = [compare(self.table, self.group, row.name, column, self.reference.get(row.name, {}), self.here.get(row.name, {}), self.known)
+        found = [compare(self.table, self.group, row.name, column, self.reference.get(row.name, {}), self.here.get(row.name, {}), self.known,
+                         another=self.apart.get(row.name, ()))
                  for row in self.table.rows for column in self.table.columns_of(self.group.preset)
                  if row.name in self.here or (row.name in self.reference and not self.here)]
         return [cell for cell in found if cell is not None]
@@ -189,11 +204,18 @@ class Section:
             return ["Reference only: nothing of this group was run here. Not judged."]
         if not self.reference:
             return ["Here only: the reference has nothing of this group. Not judged."]
-        alone = (("In the reference only", self.reference.keys() - self.here.keys()), ("Here only", self.here.keys() - self.reference.keys()))
-        unknown = [] if any(cell.expected for cell in self.cells) else [
+        sides = (("In the reference only", self.reference.keys() - self.here.keys()), ("Here only", self.here.keys() - self.reference.keys()))
+        unknown = [] if self.apart or any(cell.expected for cell in self.cells) else [
             "The reference has one seed: what another training gives is not known. Not judged."]
-        named = ((title, ", ".join(row.name for row in self.table.rows if row.name in rows)) for title, rows in alone if rows)
-        return [self._data(), *unknown, *(f"{title}: {names}." for title, names in named)]
+        alone = ((title, ", ".join(row.name for row in self.table.rows if row.name in rows)) for title, rows in sides if rows)
+        return [self._data(), *self._experiments(), *unknown, *(f"{title}: {names}." for title, names in alone)]
+
+    def _experiments(self) -> list[str]:
+        """A line for each way in which rows of the reference are of another experiment."""
+        alike: dict[str, list[str]] = {}
+        for row in dict.fromkeys(cell.row for cell in self.cells if cell.other and not cell.same):
+            alike.setdefault(named(self.apart[row]), []).append(row)
+        return [f"The reference is of another experiment ({how}): {', '.join(rows)}. Not judged." for how, rows in alike.items()]
 
     def _data(self) -> str:
         """Whether both sides saw the same data, by their fingerprints."""
@@ -213,10 +235,13 @@ def _fingerprints(seeds: Seeds) -> set[str]:
     return {str(item.record.depends.get("data")) for item in seeds.values()}
 
 
-def sections(names: list[str], reference: Stored, here: Stored) -> Iterator[Section]:
-    """Every group of the tables `names` of whose data set and preset something was run here, devices apart."""
+def sections(names: list[str], reference: Stored, here: Stored, *, known: dict[Place, Known] | None = None) -> Iterator[Section]:
+    """Every group of the tables `names` of whose data set and preset something was run here, devices apart.
+
+    known: the noise of training, by default what the reference shows.
+    """
     sides = [{(table.name, group): rows for table, group, rows in side.filled()} for side in (reference, here)]
-    places, known = {(name, *group[1:3]) for name, group in sides[1]}, measure(reference.groups)
+    places, known = {(name, *group[1:3]) for name, group in sides[1]}, measure(reference.groups) if known is None else known
     for name in names:
         found = sorted((group for table, group in sides[0].keys() | sides[1].keys() if table == name and (name, *group[1:3]) in places))
         for group in found:
@@ -269,14 +294,16 @@ def _not_run(names: list[str], reference: Stored, here: Stored) -> list[str]:
 def verdicts(judged: Judged) -> tuple[str, bool]:
     """The last lines: all cells agree, or those that do not; and whether all do. Where none was compared, they do not."""
     count, same = judged.count, sum(cell.same for cell in judged.cells)
+    others = f"{len(judged.others)} rows cannot be compared: the reference is of another experiment, see above." if judged.others else ""
     networks = f"{judged.outside} of {len(judged.networks)} networks outside their 95 % interval, where honest runs have at most {judged.most}"
     if not count:
-        return "Nothing was compared: the two folders have no row in common on the same data set and kind of device.", False
+        return others or "Nothing was compared: the two folders have no row in common on the same data set and kind of device.", False
     if not judged.bad:
-        return f"All {count} cells agree with the reference; {same} of them are identical; {networks}.", True
+        text = f"All {count} {'comparable ' if others else ''}cells agree with the reference; {same} of them are identical; {networks}."
+        return "\n".join(filter(None, (text, others))), not others
     lines = [f"{len(judged.bad)} of {count} cells do not agree with the reference ({same} identical; {networks}):"]
     for cell in judged.bad:
         _, column, _, _, reference, here, difference, limit, _ = judged.words(cell)
         lines.append(f"  {', '.join(cell.group[:4])}: {cell.row}, {column}: {here} here, {reference} in the reference; "
                      f"difference {difference}, allowed {limit}")
-    return "\n".join(lines), False
+    return "\n".join([*lines, *filter(None, [others])]), False

@@ -29,7 +29,8 @@ from PIL import Image
 
 from lib import claims, report
 from lib.results import noise
-from lib.results.records import ROOT, SCHEMA, Record, file_name
+from lib.results.experiment import experiment
+from lib.results.records import ROOT, SCHEMA, file_name
 from lib.results.store import MEANINGLESS, Item, Rows, Stored, read_folder
 from lib.runs.keys import digest
 from lib.versions import VERSIONS
@@ -134,11 +135,6 @@ def outlived(item: Item, newer: Rows, published: Rows) -> bool:
         if digest(needed.record.depends["weights"]) != key:
             return True
     return False
-
-
-def experiment(record: Record) -> dict:
-    """What a record depends on, but for what differs from seed to seed."""
-    return record.depends | {"weights": {name: part for name, part in record.depends["weights"].items() if name not in ("seed", "needs")}}
 
 
 def clear(reference: Path) -> None:
