@@ -11,16 +11,17 @@ differ (another twin, other photographs) the noise of pictures on both sides is 
 
 Each errs in at most 2.5 % of honest runs, so 95 of 100 pass on any machine. The first finds a row that is quite another, the second a change
 that moves many rows a little, which no single one of them could prove. A row that nothing trains may differ by rounding alone, 1e-4 of its
-value. Values that are the same bit for bit are "identical". Where the reference has one seed and no row like it has several, it cannot say what
-another training would give: not judged. Where its row is of another experiment (other options of the network, another recipe, other versions of
-the code), its numbers judge nothing: that is said, and the check fails.
+value. Values that are the same bit for bit are "identical". Beside a table's columns stands where its rows look (`Table.watched`): a sampler that
+no longer zooms is found there first, for accuracy has more noise. Where the reference has one seed and no row like it has several, it cannot say
+what another training would give: not judged. Where its row is of another experiment (other options of the network, another recipe, other versions
+of the code), its numbers judge nothing: that is said, and the check fails.
 
 Tables, data sets, presets and kinds of device (CPU, CUDA) are never mixed: each combination is a group of its own. A group
 without its counterpart is shown, where something of the same table is there to stand beside, or listed; it is not judged.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -191,10 +192,11 @@ class Section:
 
     @cached_property
     def cells(self) -> list[Cell]:
-        """Every row that was run here, in every column; where none was, the reference's."""
+        """Every row that was run here, in every column and where it looks; where none was, the reference's."""
+        columns = self.table.columns_of(self.group.preset) + self.table.watched_of(self.group.preset)
         found = [compare(self.table, self.group, row.name, column, self.reference.get(row.name, {}), self.here.get(row.name, {}), self.known,
                          another=self.apart.get(row.name, ()))
-                 for row in self.table.rows for column in self.table.columns_of(self.group.preset)
+                 for row in self.table.rows for column in columns
                  if row.name in self.here or (row.name in self.reference and not self.here)]
         return [cell for cell in found if cell is not None]
 
@@ -235,13 +237,20 @@ def _fingerprints(seeds: Seeds) -> set[str]:
     return {str(item.record.depends.get("data")) for item in seeds.values()}
 
 
+def _noise(groups: dict[Group, Rows]) -> dict[Place, Known]:
+    """Of the columns, and of what is watched: apart, since how alike rows are in one says nothing of the other."""
+    shown, watched = measure(groups), measure(groups, Table.watched_of)
+    return {at: replace(one, noise={what: one.noise.get(what, {}) | watched[at].noise.get(what, {}) for what in one.noise | watched[at].noise})
+            for at, one in shown.items()}
+
+
 def sections(names: list[str], reference: Stored, here: Stored, *, known: dict[Place, Known] | None = None) -> Iterator[Section]:
     """Every group of the tables `names` of whose data set and preset something was run here, devices apart.
 
     known: the noise of training, by default what the reference shows.
     """
     sides = [{(table.name, group): rows for table, group, rows in side.filled()} for side in (reference, here)]
-    places, known = {(name, *group[1:3]) for name, group in sides[1]}, measure(reference.groups) if known is None else known
+    places, known = {(name, *group[1:3]) for name, group in sides[1]}, _noise(reference.groups) if known is None else known
     for name in names:
         found = sorted((group for table, group in sides[0].keys() | sides[1].keys() if table == name and (name, *group[1:3]) in places))
         for group in found:
