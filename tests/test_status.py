@@ -115,12 +115,13 @@ def test_a_plan_is_found_again_where_the_code_is_another_or_its_file_is_damaged(
     whole = plans.plan("mrcnn")
     assert plans.plan("mrcnn") == whole and found == ["mrcnn"]
     (path,) = tmp_path.iterdir()
-    for damaged in (b"", b"{}", b"[1]", path.read_bytes()[:-9]):
+    content = path.read_bytes()
+    for damaged in (b"", b"{}", b"[1]", content[:-9], content.replace(b'"epochs": 1', b'"epochs": 2', 1)):
         path.write_bytes(damaged)
         assert plans.plan("mrcnn") == whole
-    assert len(found) == 5
+    assert len(found) == 6
     monkeypatch.setattr(plans, "code_digest", lambda: "other")
-    assert plans.plan("mrcnn") == whole and len(found) == 6 and len(list(tmp_path.iterdir())) == 1  # the older one is gone
+    assert plans.plan("mrcnn") == whole and len(found) == 7 and len(list(tmp_path.iterdir())) == 1  # the older one is gone
 
 
 def test_the_digest_of_the_code_covers_every_module(tmp_path, monkeypatch):
