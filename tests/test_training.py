@@ -15,11 +15,12 @@ from torch import nn
 from shades import Shades
 
 from lib.files import replace_atomically
+from lib.files.weights import weights_header
 from lib.models.backbones import small_saliency_network
 from lib.models.network import RowNetwork
 from lib.models.sampler import SaliencyZoom
 from lib.models.zoomed import ZoomedNetwork
-from lib.training.checkpoint import load_checkpoint, load_weights, restore_rng, rng_state, save_checkpoint, save_weights, seed_everything, weights_header
+from lib.training.checkpoint import load_checkpoint, load_weights, restore_rng, rng_state, save_checkpoint, save_weights, seed_everything
 from lib.training.loop import Recipe, Trainer, evaluate, learning_rate, make_optimiser, run_network
 from lib.training.progress import Progress
 

@@ -77,8 +77,8 @@ def already_there(root: Path, version: int, parameters: dict[str, Any]) -> bool:
 
 def content_of(root: Path) -> str:
     """16 hex digits over the names and checksums of all files below `root`, but for TWIN.json."""
-    found = (f"{path.relative_to(root).as_posix()} {checksum(path)}\n" for path in sorted(root.rglob("*")) if path.is_file() and path.name != TWIN_FILE)
-    return hashlib.sha256("".join(found).encode()).hexdigest()[:16]
+    paths = [path for path in sorted(root.rglob("*")) if path.is_file() and path.name != TWIN_FILE]
+    return hashlib.sha256("".join(f"{path.relative_to(root).as_posix()} {checksum(path)}\n" for path in paths).encode()).hexdigest()[:16]
 
 
 def in_parallel(function: Callable[[Any], Any], tasks: Sequence[Any], *, workers: int, progress: Progress | None, chunk: int = 4) -> list[Any]:
