@@ -145,7 +145,7 @@ def core_seconds(call: Callable) -> float:
 def report_checks(repeats: int) -> None:
     """Pairs, now with and now without first; the median of their differences, in seconds of a core: what else the machine is at hits both."""
     print("\n7. The checks for numbers that went bad: grid, resampling and loss, forward and backward, core ms with and without; share of a step")
-    for what, batch, side, size in (("the demo's: 16 of 240x240 to 64", 16, 240, 64), ("8 of 800x800 to 224", 8, 800, 224)):
+    for what, batch, side, size, turns in (("the demo's: 16 of 240x240 to 64", 16, 240, 64, 100), ("8 of 800x800 to 224", 8, 800, 224, 20)):
         model, image, maps = small_model(size), random_images(batch, side, side, CPU), saliency_maps(batch, CPU)
 
         def layer(maps=maps, image=image, size=size, check=check_finite) -> None:
@@ -158,7 +158,7 @@ def report_checks(repeats: int) -> None:
                 layer(check=lambda numbers, where: None)
 
         pairs = []
-        for turn in range(20 * repeats + 1):
+        for turn in range(turns * repeats + 1):
             first, second = (layer, bare) if turn % 2 else (bare, layer)
             pair = core_seconds(first), core_seconds(second)
             pairs += [pair if turn % 2 else pair[::-1]] if turn else []

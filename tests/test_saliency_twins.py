@@ -186,6 +186,8 @@ def test_a_twin_whose_files_changed_is_refused(change, tmp_path):
     """A bit of a picture is other data under the same name. One of before the digest is taken as it is."""
     root = salicon.write(tmp_path / "twin", train=1, val=1, test=1, observers=2, workers=1)
     path = sorted(root.rglob("*.jpg"))[0]
+    (path.parent / ".DS_Store").write_text("a file browser was here")
+    assert salicon.write(root, train=1, val=1, test=1, observers=2, workers=1) == root
     if change == "a bit":
         content = bytearray(path.read_bytes())
         content[-100] ^= 1

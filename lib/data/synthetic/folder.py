@@ -25,6 +25,7 @@ from lib.data.files import TWIN_FILE, read_json
 from lib.files import checksum, writing
 
 Progress = Callable[[int, int], object]
+LEFT = (TWIN_FILE, ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 def write_once(root: str | os.PathLike[str], *, version: int, parameters: dict[str, Any], fill: Callable[[Path], dict[str, Any]]) -> Path:
@@ -76,9 +77,9 @@ def already_there(root: Path, version: int, parameters: dict[str, Any]) -> bool:
 
 
 def content_of(root: Path) -> str:
-    """16 hex digits over the names and checksums of all files below `root`, but for TWIN.json."""
-    paths = [path for path in sorted(root.rglob("*")) if path.is_file() and path.name != TWIN_FILE]
-    return hashlib.sha256("".join(f"{path.relative_to(root).as_posix()} {checksum(path)}\n" for path in paths).encode()).hexdigest()[:16]
+    """16 hex digits over the names and checksums of all files below `root`, but for TWIN.json and what file browsers leave there."""
+    paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.name not in LEFT and path.is_file()}
+    return hashlib.sha256("".join(f"{name} {checksum(path)}\n" for name, path in sorted(paths.items())).encode()).hexdigest()[:16]
 
 
 def in_parallel(function: Callable[[Any], Any], tasks: Sequence[Any], *, workers: int, progress: Progress | None, chunk: int = 4) -> list[Any]:
