@@ -108,7 +108,8 @@ def _finish(notebook: Path, partial: Path, output: Path) -> None:
     """Into place, if every code cell ran: one that ends the kernel ends papermill as if all were well."""
     import nbformat
 
-    cells = [cell for cell in nbformat.read(partial, as_version=4).cells if cell.cell_type == "code" and cell.source.strip()]
+    cells = [cell for cell in nbformat.read(partial, as_version=4).cells if cell.cell_type == "code" and cell.source.strip()
+             and "injected-parameters" not in cell.metadata.get("tags", [])]  # papermill's own; the number is that of the notebook as it was given
     missing = [i for i, cell in enumerate(cells, start=1) if not cell.execution_count]
     if missing:
         raise RuntimeError(f"{notebook.name}: code cell {missing[0]} of {len(cells)} did not run, one before it ended the kernel: take its exit() out")

@@ -9,13 +9,11 @@ once, at the end. Recipe and size are those of the preset `photos` of EML-NET's 
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from lib.data.mit1003 import MIT1003
 from lib.data.osie import OSIE
@@ -23,6 +21,7 @@ from lib.data.saliency import SaliencyData
 from lib.data.saliency_store import Selection
 from lib.data.splits import read_split
 from lib.files import ROOT, replace_atomically
+from lib.files.weights import write_weights
 from lib.models.emlnet_weights import load_encoder
 from lib.predict import LITE0
 from lib.results.schema import bounds
@@ -114,7 +113,7 @@ def save_halved(path: Path, model: torch.nn.Module, *, header: dict) -> None:
     halved = {name: (value.half() if value.is_floating_point() else value).cpu().contiguous() for name, value in model.state_dict().items()}
     if (size := sum(value.numel() * value.element_size() for value in halved.values())) > MOST:
         raise ValueError(f"{path}: would have {size / 1e6:.1f} MB, and {MOST / 1e6:g} MB are the most that is published; take a smaller network")
-    replace_atomically(path, lambda temporary: save_file(halved, temporary, metadata={"header": json.dumps(header)}))
+    replace_atomically(path, lambda temporary: write_weights(temporary, halved, header=header))
 
 
 def scored(path: Path, data: SaliencyData, split: dict[str, np.ndarray], size: tuple[int, int], cache_dir: Path | None) -> dict[str, np.ndarray]:

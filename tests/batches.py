@@ -68,6 +68,7 @@ def records(results: Path) -> dict[str, dict]:
     found = {}
     for path in sorted((results / "runs").rglob("*.json")):
         record = json.loads(path.read_text())
+        record.pop("sha256")  # which covers times
         record["provenance"] = {name: value for name, value in record["provenance"].items() if name not in TIMES}
         with np.load(path.with_suffix(".npz")) as values:
             digests = {name: hashlib.sha256(values[name].tobytes()).hexdigest() for name in values}

@@ -15,8 +15,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import platform
+import statistics
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +29,7 @@ from bench_sampler import random_images, resident, saliency_maps, seconds, small
 from torch import Tensor
 
 from lib.models import sampler as now
+from lib.training.loop import check_finite
 
 ROOT = Path(__file__).resolve().parents[1]
 BEFORE = "599361b"
@@ -133,21 +136,37 @@ def without_checks():
         now.saliency_grid, now.resample = kept
 
 
+def core_seconds(call: Callable) -> float:
+    begun = time.process_time()
+    call()
+    return time.process_time() - begun
+
+
 def report_checks(repeats: int) -> None:
-    print("\n7. The checks for numbers that went bad: grid and resampling, forward and backward, ms with and without; share of a training step")
-    for what, batch, side, size in (("the demo's: 16 of 240x240 to 64", 16, 240, 64), ("8 of 800x800 to 224", 8, 800, 224)):
+    """Pairs, now with and now without first; the median of their differences, in seconds of a core: what else the machine is at hits both."""
+    print("\n7. The checks for numbers that went bad: grid, resampling and loss, forward and backward, core ms with and without; share of a step")
+    for what, batch, side, size, turns in (("the demo's: 16 of 240x240 to 64", 16, 240, 64, 100), ("8 of 800x800 to 224", 8, 800, 224, 20)):
         model, image, maps = small_model(size), random_images(batch, side, side, CPU), saliency_maps(batch, CPU)
 
-        def layer(maps=maps, image=image, size=size) -> None:
-            now.resample(image, now.resize_grid(now.saliency_grid(maps, sigma=now.RELEASED_SIGMA), size)).sum().backward()
+        def layer(maps=maps, image=image, size=size, check=check_finite) -> None:
+            loss = now.resample(image, now.resize_grid(now.saliency_grid(maps, sigma=now.RELEASED_SIGMA), size)).sum()
+            check({"loss": loss}, where="here")
+            loss.backward()
 
         def bare(layer=layer) -> None:
             with without_checks():
-                layer()
+                layer(check=lambda numbers, where: None)
 
-        took = seconds({"with": layer, "without": bare, "step": lambda: model(image).sum().backward()}, device=CPU, repeats=3 * repeats)
-        more = took["with"] - took["without"]
-        print(f"   {what:34}{1e3 * took['with']:10.2f}{1e3 * took['without']:10.2f}{more / took['step']:+8.1%} of {1e3 * took['step']:.0f} ms")
+        pairs = []
+        for turn in range(turns * repeats + 1):
+            first, second = (layer, bare) if turn % 2 else (bare, layer)
+            pair = core_seconds(first), core_seconds(second)
+            pairs += [pair if turn % 2 else pair[::-1]] if turn else []
+        step = statistics.median(core_seconds(lambda: model(image).sum().backward()) for _ in range(3 * repeats))
+        took, without = (statistics.median(side) for side in zip(*pairs, strict=True))
+        more = [(one - other) / step for one, other in pairs]
+        low, middle, high = statistics.quantiles(more, n=4)
+        print(f"   {what:34}{1e3 * took:10.2f}{1e3 * without:10.2f}{middle:+8.1%} ({low:+.1%} to {high:+.1%}) of {1e3 * step:.0f} ms")
 
 
 # ----------------------------------------------------------------------------------------------------------- 8: the inverse
@@ -230,11 +249,15 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer repeats and sizes")
     parser.add_argument("--threads", type=int, default=2, help="of torch on the CPU (2)")
     parser.add_argument("--before", default=None, help=f"the commit to compare with ({BEFORE})")
+    parser.add_argument("--checks", action="store_true", help="part 7 alone")
     parser.add_argument("--step-memory", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.step_memory:
         measure_step_memory(layer_of(options.before) if options.before else now, *map(int, options.step_memory.split("x")))
+        return 0
+    if options.checks:
+        report_checks(3 if options.quick else 10)
         return 0
     commit = options.before or BEFORE
     before = layer_of(commit)

@@ -1,7 +1,8 @@
 """SIGKILL at random moments of a whole batch: to the batch itself, a worker, a notebook's kernel and the scheduler, in turns; and what it cost.
 
 `python tests/test_interruptions.py 100` does it with all notebooks. A batch that outlives a kill (of a worker) goes on until the next one; one
-that ended is started again in the same folder; one that came to its end is compared, and the next begins in a new folder.
+that ended is started again in the same folder; where all records are there they are compared, and the next begins in a new folder. So a round
+meets many kills. A batch starts with another notebook each time: notebooks are executed anew by every batch, and the last would never be met.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from pathlib import Path
 import psutil
 from batches import LONGEST, ended, kill, left_over, records, started_by
 
+from lib.training.progress import clock
+
 KINDS = ("batch", "worker", "kernel", "scheduler")
 PATIENCE = 60.0  # seconds for a victim of the kind whose turn it is to appear; else the batch itself is killed
 
@@ -30,7 +33,7 @@ class Toll:
     differing: list[str] = field(default_factory=list)  # folders whose records are not those of an undisturbed batch
     leftovers: list[str] = field(default_factory=list)  # files and processes
     badly: list[str] = field(default_factory=list)  # batches that ended otherwise than in one line
-    finished: int = 0  # batches that came to their end
+    finished: int = 0  # folders in which all rows were finished
 
     @property
     def well(self) -> bool:
@@ -38,7 +41,7 @@ class Toll:
 
     def __str__(self) -> str:
         hit = ", ".join(f"{kind} {count}" for kind, count in self.hit.items())
-        lines = [f"{sum(self.hit.values())} kills: {hit}; {self.finished} batches came to their end"]
+        lines = [f"{sum(self.hit.values())} kills: {hit}; {self.finished} folders with all records"]
         lines += [
             f"{what}: {len(found)}{''.join(f'{chr(10)}    {one}' for one in found[:10])}"
             for what, found in (
@@ -52,28 +55,42 @@ class Toll:
 
 
 class Disturbed:
-    """A batch that is killed and started again. batch(results, *words) starts one; elsewhere() starts a scheduler and workers of its own."""
+    """A batch that is killed and started again.
+
+    batch(results, turn, *words) starts one, the `turn`-th; elsewhere() starts a scheduler and workers of its own. expected: the records of an
+    undisturbed one.
+    """
 
     def __init__(self, folder: Path, batch: Callable, elsewhere: Callable, expected: dict, *, seed: int = 0):
         self.folder, self.batch, self.elsewhere, self.expected, self.rng = folder, batch, elsewhere, expected, random.Random(seed)
-        self.toll, self.process, self.cluster, self.round, self.written = Toll(), None, None, 0, {}
+        self.toll, self.process, self.cluster, self.round, self.turn, self.written, self.waited = Toll(), None, None, 0, 0, {}, 0.0
 
     @property
     def results(self) -> Path:
         return self.folder / f"round-{self.round}"
 
-    def run(self, kills: int, longest: float) -> Toll:
-        """So many kills, each up to `longest` seconds after the one before; the last batch may finish."""
+    def run(self, kills: int, *, minutes: float, shortest: float) -> Toll:
+        """So many kills, in about so many minutes; the last batch may finish.
+
+        What is left of the minutes is shared out among the kills that are left, less what starting and ending took so far; but a batch
+        is let live for up to `shortest` seconds whatever that comes to, or no row would be finished.
+        """
+        begun = time.monotonic()
         for number in range(kills):
-            self._disturb(KINDS[number % len(KINDS)], longest)
+            gone = time.monotonic() - begun
+            beside = (gone - self.waited) / number if number else 0.0
+            self._disturb(KINDS[number % len(KINDS)], max(shortest, 2 * ((60 * minutes - gone) / (kills - number) - beside)))
             self._notice()
+            gone, done = time.monotonic() - begun, number + 1
+            there = f"{self.hit}; round {self.round + 1}, {len(self.written)} of {len(self.expected)} records"
+            print(f"{done} of {kills} kills ({there}), {clock(gone)} gone, {clock(gone / done * (kills - done))} left", flush=True)
         self._start("batch")
         self._settle(within=LONGEST)
         return self.toll
 
     def _disturb(self, kind: str, longest: float) -> None:
         self._start(kind)
-        time.sleep(self.rng.uniform(0.5, longest))
+        self._wait(longest)
         victim, deadline = None, time.monotonic() + PATIENCE
         while self.process.poll() is None and victim is None:
             victim = self._victim(kind if time.monotonic() < deadline else "batch")
@@ -81,18 +98,22 @@ class Disturbed:
         if victim is None:  # it came to its end
             self._settle(within=LONGEST)
             self._start("batch")
-            time.sleep(self.rng.uniform(0.5, longest))
+            self._wait(longest)
             kind, victim = "batch", psutil.Process(self.process.pid)
         below = started_by(self.process)
-        hit = kind if victim.pid != self.process.pid else "batch"
-        self.toll.hit[hit] += 1
-        print(f"kill {sum(self.toll.hit.values())}: {hit}", flush=True)
+        self.hit = kind if victim.pid != self.process.pid else "batch"
+        self.toll.hit[self.hit] += 1
         victim.kill()
         if victim.pid == self.process.pid:
             self.process.communicate()
             self._ended(below)
         elif kind != "worker":
             self._settle(within=LONGEST)
+
+    def _wait(self, longest: float) -> None:
+        seconds = self.rng.uniform(0.5, longest)
+        self.waited += seconds
+        time.sleep(seconds)
 
     def _start(self, kind: str) -> None:
         """A batch, if none runs; one with a scheduler elsewhere where that is to be killed."""
@@ -103,11 +124,13 @@ class Disturbed:
             else:
                 self._settle(within=LONGEST)
         if self.process is None:
+            if {path.name for path in (self.results / "runs").rglob("*.json")} == set(self.expected):
+                self._finish()
             words = ()
             if kind == "scheduler":
                 self.cluster = self.elsewhere()
                 words = ("--scheduler", self.cluster.address)
-            self.process = self.batch(self.results, *words)
+            self.process, self.turn = self.batch(self.results, self.turn, *words), self.turn + 1
 
     def _victim(self, kind: str) -> psutil.Process | None:
         """A process of that kind that is at work now."""

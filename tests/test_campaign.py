@@ -3,6 +3,7 @@
 The whole campaign is `python tests/campaign.py`; here is a slice of it, and the wording of every refusal in the code that reads files.
 """
 
+import ast
 import re
 from pathlib import Path
 
@@ -72,6 +73,18 @@ def test_mutations_are_seeded_and_change_the_bytes():
 def test_every_format_has_values_to_change():
     assert {suffix for suffixes, _ in FORMATS for suffix in suffixes} >= {".json", ".csv", ".txt", ".npy", ".npz", ".mat", ".safetensors", ".pth.tar"}
     assert len({make.__name__ for make in EVERY} & set(SLICE)) == len(SLICE)
+
+
+def test_the_page_of_faults_names_tests_that_exist_and_misses_no_kind():
+    page = (ROOT / "tests" / "README.md").read_text()
+    named = re.findall(r"`(test_\w+\.py)((?:::\w+)*)`", page)
+    assert len(named) > 50
+    for file, names in named:
+        tree = ast.parse((ROOT / "tests" / file).read_text())
+        for name in names.split("::")[1:]:
+            tree = next((one for one in tree.body if getattr(one, "name", "") == name), None)
+            assert tree is not None, f"{file}{names}"
+    assert re.findall(r"^\| (\d+) \|", page, re.M) == [str(kind) for kind in range(1, 23)]
 
 
 # --- remedies -----------------------------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 """A batch that is killed again and again ends with the records of an undisturbed one, and two batches do not harm each other.
 
 `python tests/test_interruptions.py 100` kills a batch of all notebooks a hundred times, the batch itself, a worker, a kernel and the
-scheduler in turns (`kills`), and prints what it cost; the tests do the same a few times to some rows of one notebook.
+scheduler in turns (`kills`), within about 25 minutes beside two undisturbed batches (`--minutes` says otherwise), and prints where it is, how long
+it will take, and what it cost; the tests do the same a few times to some rows of one notebook.
 """
 
+import argparse
 import os
 import random
 import subprocess
@@ -87,8 +89,14 @@ if __name__ == "__main__":
     from kills import Disturbed
     from test_cluster import Elsewhere
 
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    some = tuple(sys.argv[2:])  # what to run, all notebooks by default: 05 --rows mse,centre_bias
+    from lib.batch import find
+
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("kills", nargs="?", type=int, default=20)
+    parser.add_argument("--minutes", type=float, help="that the kills may take: a quarter for each by default")
+    parser.add_argument("--seed", type=int, default=0)
+    options, some = parser.parse_known_args()  # what to run, all notebooks by default: 05 --rows mse,centre_bias
+    names = [path.stem for path in find([])]
     with tempfile.TemporaryDirectory() as made:
         place, started = Path(made), time.monotonic()
         finish(batch(place / "quiet", some))
@@ -98,7 +106,13 @@ if __name__ == "__main__":
         def elsewhere() -> Elsewhere:
             return Elsewhere(Path(tempfile.mkdtemp(dir=place)), workers=2)
 
-        disturbed = Disturbed(place / "disturbed", lambda results, *words: batch(results, (*some, *words)), elsewhere, records(place / "quiet"))
-        toll = disturbed.run(number, longest=whole / 4)
-        print(toll)
+        def turned(results: Path, turn: int, *words: str) -> subprocess.Popen:
+            """The batch; one of all notebooks starts with another each time, and ends with the report."""
+            first, last = names[:-1], names[-1]
+            at = 3 * turn % len(first)
+            return batch(results, (*(some or (*first[at:], *first[:at], last)), *words))
+
+        disturbed = Disturbed(place / "disturbed", turned, elsewhere, records(place / "quiet"), seed=options.seed)
+        toll = disturbed.run(options.kills, minutes=options.minutes or options.kills / 4, shortest=whole / 10)
+        print(f"{toll}\n{(time.monotonic() - started) / 60:.0f} min in all, seed {options.seed}")
         sys.exit(not toll.well)

@@ -90,20 +90,6 @@ def test_one_process_reads_many_files_and_a_fork_has_its_own(mat):
         os.close(descriptor)
 
 
-def test_a_cache_is_used_while_the_file_is_the_same(mat, tmp_path, monkeypatch):
-    cache = tmp_path / "cache" / "all"
-    first = read_mat(mat, cache=cache)
-    with monkeypatch.context() as patch:
-        patch.setattr(matlab, "COMMAND", [sys.executable, "-c", "raise SystemExit(1)"])
-        assert same(read_mat(mat, cache=cache)["struct"], first["struct"])  # no process was asked
-        with pytest.raises(ValueError, match="ends the process"):
-            read_mat(mat, ["text"], cache=cache)  # something else is asked for
-    cache.write_bytes(cache.read_bytes()[:-50])
-    assert same(read_mat(mat, cache=cache)["cell"], first["cell"])
-    savemat(mat, {"text": "changed"})
-    assert read_mat(mat, cache=cache)["text"].item() == "changed" and [path.name for path in cache.parent.iterdir()] == ["all"]
-
-
 def test_what_cannot_be_read_is_one_line(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent\.mat: missing; unpack"):
         read_mat(tmp_path / "absent.mat")

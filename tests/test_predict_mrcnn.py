@@ -168,8 +168,8 @@ def test_what_is_no_mrcnn_is_refused_in_one_line(model, weights, tmp_path):
     saved(tmp_path / "four.safetensors", state | {"fusion.weight": torch.zeros(16, 64)})
     saved(tmp_path / "nan.safetensors", state | {"final.bias": torch.full((1,), torch.nan)})
     saved(tmp_path / "whole.safetensors", state | {"final.bias": torch.ones(1, dtype=torch.int64)})
-    students = r"no readable safetensors file .*checkpoints of the coursework's students \(.pth\) are not read"
-    for name, said in (("cnn_epoch_20.pth", students), ("cut.safetensors", "no readable safetensors"), ("empty.safetensors", "no readable"),
+    students = r"not a readable safetensors file .*checkpoints of the coursework's students \(.pth\) are not read"
+    for name, said in (("cnn_epoch_20.pth", students), ("cut.safetensors", "not a readable safetensors"), ("empty.safetensors", "not a readable"),
                        ("prefixed.safetensors", "holds .*module.*only one can be the weight"),
                        ("other.safetensors", "no Mr-CNN; missing: streams"), ("less.safetensors", "missing: final.bias; unexpected: none"),
                        ("more.safetensors", "missing: none; unexpected: extra"), ("shape.safetensors", "another shape: streams.1.conv2.weight"),

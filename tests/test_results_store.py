@@ -11,7 +11,7 @@ import pytest
 
 from lib.__main__ import main
 from lib.results.records import Record, RecordStore, read_record
-from lib.results.schema import READABLE, OtherVersion
+from lib.results.schema import DIGEST, READABLE, OtherVersion, parse
 from lib.results.store import read_folder
 
 RNG = np.random.default_rng(0)
@@ -55,7 +55,9 @@ def refused(folder: Path, name: str, *words: str) -> str:
 
 
 def change(path: Path, **fields) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    """As if it had been written so, before records had a digest."""
+    kept = {name: value for name, value in json.loads(path.read_text()).items() if name != DIGEST}
+    path.write_text(json.dumps(kept | fields))
 
 
 # --- fields -------------------------------------------------------------------------------------------------------------
@@ -94,6 +96,40 @@ def test_a_field_that_is_missing_doubled_or_unknown_is_named(folder, field):
     change_to = json.loads(text) | {f"{field}_": 1}
     path.write_text(json.dumps(change_to))
     refused(folder, path.stem, f"{field}_")
+
+
+@pytest.mark.parametrize("fields", [{"seed": 3}, {"row": "stn"}, {"preset": "photos"}, {"summary": {"top1": 0.9}}, {"notes": ["better"]}, {"n": 41},
+                                    {"history": [{"epoch": 2, "val": float("nan")}]}, {"depends": {}}, {DIGEST: "0" * 64}],
+                         ids=lambda fields: next(iter(fields)))
+def test_a_record_that_was_edited_is_named(folder, fields):
+    """Each of these could be a record's, and was not this one's."""
+    path = keep(folder)
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    refused(folder, path.stem, "changed since it was written", "run its row again")
+
+
+def test_no_bit_of_a_record_can_flip_unseen(tmp_path):
+    """What is told by no field's type or range is told by the digest."""
+    whole = keep(tmp_path).read_bytes()
+    fields, unseen = repr(parse(whole)), []  # NaN is not itself
+    for at in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << at % 8
+        try:
+            unseen += [at] if repr(parse(bytes(damaged))) != fields else []
+        except ValueError:
+            continue
+    assert not unseen
+
+
+def test_a_record_of_before_the_digest_is_read_as_it_is(tmp_path):
+    """However it is laid out; and one with a digest too, which no field of what is read holds."""
+    path = keep(tmp_path)
+    whole = read_record(path).record
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
+    assert repr(read_record(path).record) == repr(whole)
+    change(path)
+    assert DIGEST not in json.loads(path.read_text()) and repr(read_record(path).record) == repr(whole)
 
 
 NESTED = {"list": "[" * 100_000 + "]" * 100_000, "dictionary": '{"a":' * 100_000 + "1" + "}" * 100_000, "not closed": "[" * 10_000}

@@ -181,6 +181,29 @@ def test_nothing_is_overwritten(twin, tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "thesis.txt"]
 
 
+@pytest.mark.parametrize("change", ["a bit", "one less", "one more"])
+def test_a_twin_whose_files_changed_is_refused(change, tmp_path):
+    """A bit of a picture is other data under the same name. One of before the digest is taken as it is."""
+    root = salicon.write(tmp_path / "twin", train=1, val=1, test=1, observers=2, workers=1)
+    path = sorted(root.rglob("*.jpg"))[0]
+    (path.parent / ".DS_Store").write_text("a file browser was here")
+    assert salicon.write(root, train=1, val=1, test=1, observers=2, workers=1) == root
+    if change == "a bit":
+        content = bytearray(path.read_bytes())
+        content[-100] ^= 1
+        path.write_bytes(content)
+    elif change == "one less":
+        path.unlink()
+    else:
+        (root / "more.txt").write_text("")
+    with pytest.raises(ValueError, match=rf"{root.name}: its files are not those that were written; remove the folder"):
+        salicon.write(root, train=1, val=1, test=1, observers=2, workers=1)
+    twin = json.loads((root / "TWIN.json").read_text())
+    del twin["digest"]
+    (root / "TWIN.json").write_text(json.dumps(twin))
+    assert salicon.write(root, train=1, val=1, test=1, observers=2, workers=1) == root
+
+
 @pytest.mark.parametrize(
     "write, arguments",
     [

@@ -63,6 +63,20 @@ class TestNumbersThatWentBad:
         torch.testing.assert_close(net(image)[:1], net(IMAGE)[:1])
         assert net(image)[1].isnan().all()
 
+    @pytest.mark.parametrize("image", [IMAGE, BYTES, BYTES.repeat(1, 1, 9, 9)])
+    @pytest.mark.parametrize("bad", [NAN, INF, -INF, 1e38])
+    def test_a_bad_grid_changes_no_bit_of_the_other_images(self, image, bad):
+        """Where all is finite a shorter way is taken. A finite sum of what is infinite there is not: 1e38 everywhere overflows and is no fault."""
+        found = []
+        for spoil in (False, True):
+            grid = (identity_grid(8, like=IMAGE) * 0.9).repeat(2, 1, 1, 1)
+            grid[1] = bad if spoil else grid[1]
+            picture = resample(image, grid.requires_grad_())
+            picture[0].square().sum().backward()
+            found.append((picture[0], grid.grad[0]))
+            assert picture[1].isfinite().all() == (not spoil or bad == 1e38)
+        assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[1][1])
+
     def test_finite_positions_far_outside_show_the_border(self):
         grid = identity_grid(4, like=IMAGE) * 1e6
         for image in (IMAGE, BYTES, BYTES.repeat(1, 1, 4, 4)):

@@ -115,12 +115,13 @@ def test_a_plan_is_found_again_where_the_code_is_another_or_its_file_is_damaged(
     whole = plans.plan("mrcnn")
     assert plans.plan("mrcnn") == whole and found == ["mrcnn"]
     (path,) = tmp_path.iterdir()
-    for damaged in (b"", b"{}", b"[1]", path.read_bytes()[:-9]):
+    content = path.read_bytes()
+    for damaged in (b"", b"{}", b"[1]", content[:-9], content.replace(b'"epochs": 1', b'"epochs": 2', 1)):
         path.write_bytes(damaged)
         assert plans.plan("mrcnn") == whole
-    assert len(found) == 5
+    assert len(found) == 6
     monkeypatch.setattr(plans, "code_digest", lambda: "other")
-    assert plans.plan("mrcnn") == whole and len(found) == 6 and len(list(tmp_path.iterdir())) == 1  # the older one is gone
+    assert plans.plan("mrcnn") == whole and len(found) == 7 and len(list(tmp_path.iterdir())) == 1  # the older one is gone
 
 
 def test_the_digest_of_the_code_covers_every_module(tmp_path, monkeypatch):
@@ -248,7 +249,9 @@ def test_a_row_whose_weights_are_there_is_only_evaluated(tmp_path):
 
 def test_records_of_an_older_version_are_counted_said_and_left_as_they_are(tmp_path):
     path = store(tmp_path, "plain")
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": SCHEMA - 1}))
+    older = json.loads(path.read_text()) | {"schema": SCHEMA - 1}
+    del older["sha256"]
+    path.write_text(json.dumps(older))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     text = status.report(["gazecapture"], preset="smoke", device="cpu", results_dir=tmp_path)
     assert "1 records of an older version" in text.splitlines()[0] and "\n0 done, " in text

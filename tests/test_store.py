@@ -49,6 +49,13 @@ def epoch(store, batch_size=3, seed=None) -> list:
     return list(store.batches(store.index_batches(batch_size, generator)))
 
 
+def flip(path: Path, at: int) -> None:
+    """One bit, at the byte `at`."""
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
 def assert_same(one, other):
     assert len(one) == len(other) > 0
     for (i, image, view), (j, other_image, other_view) in zip(one, other, strict=True):
@@ -227,11 +234,11 @@ def test_what_does_not_fit_the_limit_is_not_cached(folder, tmp_path):
     (name,) = folders(tmp_path)
     content = json.loads((tmp_path / name / "complete.json").read_text())
     assert content["version"] == versions(["pictures", "views"])
-    images = {name: size for name, (size, _) in content["files"].items() if name != "views.npy"}
+    images = {name: size for name, (size, *_) in content["files"].items() if name != "views.npy"}
     assert total < sum(images.values()) < total + 1000 * len(images), "the pixels, and a head for each file"
 
 
-@pytest.mark.parametrize("change", ["version", "content", "extra file"])
+@pytest.mark.parametrize("change", ["version", "content", "a bit", "no checksum", "extra file"])
 def test_a_cache_that_is_not_what_would_be_made_now_is_made_again_and_said(folder, tmp_path, capsys, monkeypatch, change):
     make(folder, tmp_path)
     (name,) = folders(tmp_path)
@@ -239,6 +246,12 @@ def test_a_cache_that_is_not_what_would_be_made_now_is_made_again_and_said(folde
         monkeypatch.setitem(VERSIONS, "views", VERSIONS["views"] + 1)
     elif change == "content":
         (tmp_path / name / "views.npy").write_bytes((tmp_path / name / "views.npy").read_bytes()[:-1])
+    elif change == "a bit":  # of the pixels: size and head stay
+        flip(tmp_path / name / "48x64.npy", -1000)
+    elif change == "no checksum":  # as older code left it: its pixels could be anything
+        complete = tmp_path / name / "complete.json"
+        content = json.loads(complete.read_text())
+        complete.write_text(json.dumps(content | {"files": {file: told[:2] for file, told in content["files"].items()}}))
     else:
         (tmp_path / name / "mine.txt").write_text("")
     assert_same(epoch(make(folder, tmp_path)), epoch(make(folder)))

@@ -1,5 +1,6 @@
 """The training loop: the same numbers from the same seed, also after an interruption, and files that are whole or not there."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -14,6 +15,7 @@ from torch import nn
 from shades import Shades
 
 from lib.files import replace_atomically
+from lib.files.weights import weights_header
 from lib.models.backbones import small_saliency_network
 from lib.models.network import RowNetwork
 from lib.models.sampler import SaliencyZoom
@@ -422,6 +424,24 @@ def test_weights_round_trip_and_errors_list_the_differing_keys(tmp_path):
     path.write_bytes(b"nonsense")
     with pytest.raises(ValueError, match=r"row\.safetensors: not a readable safetensors file"):
         load_weights(path, other)
+
+
+@pytest.mark.parametrize("header", [None, {"history": [{"epoch": 1, "loss": 0.1 + 0.2}]}])
+def test_weights_whose_bytes_changed_are_refused(header, tmp_path):
+    """A bit of a weight, or a digit of what is kept beside them; without a digest, as others write, they are read."""
+    path, model = tmp_path / "row.safetensors", network(0)
+    save_weights(path, model, header=header)
+    whole = path.read_bytes()
+    assert weights_header(path) == header
+    save_weights(path, model, header=header)
+    assert path.read_bytes() == whole, "the same weights are the same bytes"
+    for flipped in [len(whole) - 3, *([whole.index(b"3000000")] if header else [])]:
+        path.write_bytes(whole[:flipped] + bytes([whole[flipped] ^ 1]) + whole[flipped + 1:])
+        with pytest.raises(ValueError, match=r"row\.safetensors: changed since it was written .*; remove it and train"):
+            load_weights(path, model)
+    save_file(dict(model.state_dict()), path, metadata=header and {"header": json.dumps(header)})
+    load_weights(path, model)
+    assert weights_header(path) == header
 
 
 # ----------------------------------------------------------------------------------------------------------------- progress

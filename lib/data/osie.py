@@ -33,7 +33,7 @@ from lib.data.files import is_file_name
 from lib.data.points import ROUNDING, check_outside, inside_image, made_for, to_pixels
 from lib.data.saliency import Photographs, digest
 from lib.files.matlab import read_mat
-from lib.files.text import one_line
+from lib.files.text import UNPACK, one_line
 from lib.metrics.saliency import density_map
 
 IMAGES = 700
@@ -137,7 +137,8 @@ def _read_fixations(path: Path) -> dict[str, NDArray[np.float64]]:
         cells = read_mat(path, ["fixations"])["fixations"]
         named = [(str(cell["img"].item().item()), _read_subjects(cell["subjects"].item())) for cell in cells.ravel()]
     except Exception as error:  # the file may hold anything in the place of cells and structs
-        raise ValueError(f"{path}: not OSIE's fixations.mat ({type(error).__name__}: {one_line(error)[:200]}); {REMEDY}") from None
+        why = one_line(error).removeprefix(f"{path}: ").removesuffix(f"; {UNPACK}")[:200]  # the reader's line, but for what stands here anyway
+        raise ValueError(f"{path}: not OSIE's fixations.mat ({type(error).__name__}: {why}); {REMEDY}") from None
     records = dict(named)
     if len(records) < len(named):
         names = [name for name, _ in named]

@@ -11,7 +11,6 @@ are not.
 from __future__ import annotations
 
 import atexit
-import hashlib
 import json
 import math
 import os
@@ -37,25 +36,17 @@ _HEAD = struct.Struct(">BQ")  # status, length
 
 
 def read_mat(path: str | Path, variables: Sequence[str] | None = None, *, fields: Sequence[str] | None = None,
-             cache: str | Path | None = None, timeout: float = TIMEOUT) -> dict[str, NDArray[Any]]:
+             timeout: float = TIMEOUT) -> dict[str, NDArray[Any]]:
     """{variable: array} of a .mat file, as `scipy.io.loadmat` gives them: cells are object arrays, structs structured ones.
 
-    variables, fields: names to read of the file and of every struct, all by default. cache: a file that the arrays are kept in,
-    and taken from while the .mat and what is asked for are the same. FileNotFoundError or ValueError, one line, for a file that
-    is missing, damaged, of format 7.3 while h5py is not installed, or that crashes its reader.
+    variables, fields: names to read of the file and of every struct, all by default. FileNotFoundError or ValueError, one line, for a
+    file that is missing, damaged, of format 7.3 while h5py is not installed, or that crashes its reader.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: missing; {UNPACK}")
     request = {"variables": variables and list(variables), "fields": fields and list(fields)}
-    if cache is None:
-        return _unpacked(_ask(path, request, timeout), path)
-    cache, key = Path(cache), hashlib.sha256(path.read_bytes() + json.dumps(request).encode()).hexdigest()
-    if (kept := _kept(cache, key, path)) is not None:
-        return kept
-    answer = _ask(path, request, timeout)
-    _keep(cache, key, answer)
-    return _unpacked(answer, path)
+    return _unpacked(_ask(path, request, timeout), path)
 
 
 # -------------------------------------------------------------------------------------------------------- the child
@@ -176,22 +167,3 @@ def _value(node: dict, answer: bytes, start: int) -> NDArray[Any]:
     for place, item in enumerate(items):
         made[place] = _value(item, answer, start) if fields is None else tuple(_value(part, answer, start) for part in item)
     return made.reshape(shape)
-
-
-def _kept(cache: Path, key: str, path: Path) -> dict[str, NDArray[Any]] | None:
-    """What the cache holds under this key; None where it holds something else or is damaged."""
-    try:
-        content = cache.read_bytes()
-        return _unpacked(content[64:], path) if content[:64] == key.encode() else None
-    except (OSError, ValueError):
-        return None
-
-
-def _keep(cache: Path, key: str, answer: bytes) -> None:
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cache.with_name(f".{cache.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(key.encode() + answer)
-        os.replace(temporary, cache)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from lib.files.weights import read_weights
 from lib.models.backbones import pretrained
 from lib.models.emlnet import RESNET50_CHANNELS, Decoder, EMLEncoder, Encoder, SmallEncoder
 from lib.models.lite0 import Lite0Encoder
@@ -123,23 +123,26 @@ def read_state(path: StrPath) -> State:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; {GUIDE}")
-    kind, read = ("safetensors", load_file) if path.suffix == ".safetensors" else ("torch", _read_torch)
     try:
-        content = read(path)
-    except Exception as error:  # whatever a damaged file leads the readers to
-        raise ValueError(f"{path}: not a {kind} file of plain tensors ({type(error).__name__}); {GUIDE}") from None
+        content = read_weights(path) if path.suffix == ".safetensors" else _read_torch(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; {GUIDE}") from None
     state = bare_state(content, path, remedy=GUIDE)
     check_state(state, path, whole_numbers=[name for name in state if name.rpartition(".")[2] == "settings"])
     return state
 
 
 def _read_torch(path: Path) -> object:
+    """What a torch file holds; ValueError, a few words, for another file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sparse tensors, which are refused; and pickle_load_args, which torch calls ignored, but follows
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except UnicodeDecodeError:  # Python 2 wrote its strings as bytes
-            return torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")
+            try:
+                return torch.load(path, map_location="cpu", weights_only=True)
+            except UnicodeDecodeError:  # Python 2 wrote its strings as bytes
+                return torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")
+        except Exception as error:  # whatever a damaged file leads the reader to
+            raise ValueError(f"not a torch file of plain tensors ({type(error).__name__})") from None
 
 
 # From entries to networks

@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
+from lib.files.weights import read_weights
 from lib.models.mrcnn import SQUARES, MrCNN
 from lib.models.state_checks import bare_state, check_learned, check_state
 
@@ -47,10 +47,9 @@ def _read(path: Path) -> State:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; {MINE}")
     try:
-        state = load_file(path)
-    except Exception as error:  # whatever a damaged file leads the reader to
-        raise ValueError(f"{path}: no readable safetensors file ({type(error).__name__}); {MINE}, "
-                         "and checkpoints of the coursework's students (.pth) are not read") from None
+        state = read_weights(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; {MINE}, and checkpoints of the coursework's students (.pth) are not read") from None
     state = bare_state(state, path, remedy=MINE)
     check_state(state, path)
     return state

@@ -166,11 +166,14 @@ def resample(image: Tensor, grid: Tensor, *, oversample: int = 1) -> Tensor:
     if oversample > 1:
         height, width = grid.shape[1] * oversample, grid.shape[2] * oversample
         return F.avg_pool2d(resample(image, resize_grid(grid, (height, width), align_corners=False)), oversample)
-    x, y = grid.detach().unbind(-1)
-    bad = (0 * (x + y))[:, None]  # (B, 1, h, w), 0 or NaN; torch's own sampling must not see what is not finite
-    grid = grid.nan_to_num(0, 0, 0)
+    as_bytes = sample_bytes and image.dtype == torch.uint8 and not torch.compiler.is_compiling()
     with torch.autocast(grid.device.type, enabled=False):
-        if sample_bytes and image.dtype == torch.uint8 and not torch.compiler.is_compiling():
+        if as_bytes and grid.device.type == "cpu" and grid.detach().sum().isfinite():  # the same numbers sooner; a GPU would have to wait
+            return sample_bytes(image, grid).div_(255)
+        x, y = grid.detach().unbind(-1)
+        bad = (0 * (x + y))[:, None]  # (B, 1, h, w), 0 or NaN; torch's own sampling must not see what is not finite
+        grid = grid.nan_to_num(0, 0, 0)
+        if as_bytes:
             return sample_bytes(image, grid).div_(255 + bad)
         sampled = F.grid_sample(image.to(grid.dtype), grid, padding_mode="border", align_corners=True)
         return sampled.div_(255 + bad) if image.dtype == torch.uint8 else sampled.add_(bad)

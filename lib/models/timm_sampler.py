@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from lib.files.weights import read_weights
 from lib.models.backbones import saliency_network_resnet18
 from lib.models.sampler import SaliencySampler, like_weights
 from lib.models.state_checks import bare_state, check_state
@@ -96,9 +96,10 @@ def _load(model: TimmSampler, path: Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; {REMEDY}")
     try:
-        content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file leads the readers to
-        raise ValueError(f"{path}: no readable file of tensors ({type(error).__name__}); {REMEDY}") from None
+        content = read_weights(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file leads torch to
+        why = str(error) if path.suffix == ".safetensors" else f"no readable file of tensors ({type(error).__name__})"
+        raise ValueError(f"{path}: {why}; {REMEDY}") from None
     state = bare_state(content, path, remedy=REMEDY)
     check_state(state, path)
     own = {name: value.shape for name, value in model.state_dict().items()}

@@ -18,10 +18,8 @@ import base64
 import hashlib
 import importlib
 import io
-import json
 import re
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import nbformat
@@ -30,7 +28,7 @@ from PIL import Image
 from lib import claims, report
 from lib.results import noise
 from lib.results.experiment import experiment
-from lib.results.records import ROOT, SCHEMA, file_name
+from lib.results.records import ROOT, SCHEMA, as_json, file_name
 from lib.results.store import MEANINGLESS, Item, Rows, Stored, read_folder
 from lib.runs.keys import digest
 from lib.versions import VERSIONS
@@ -56,7 +54,7 @@ def put_record(item: Item, folder: Path) -> None:
     record.provenance = {name: value for name, value in record.provenance.items() if name != "host"}
     target = folder / record.table / f"{record.dataset}-{record.preset}" / f"{record.row}-seed{record.seed}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(asdict(record), indent=1) + "\n")
+    target.write_text(as_json(record) + "\n")
     shutil.copy(item.path.with_suffix(".npz"), target.with_suffix(".npz"))
 
 

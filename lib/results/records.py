@@ -162,6 +162,12 @@ def size_of(path: Path) -> int:
 # --- writing ------------------------------------------------------------------------------------------------------------
 
 
+def as_json(record: Record) -> str:
+    """What stands in a record's file: its fields, and their digest, so that one that was damaged or edited is known."""
+    fields = json.loads(json.dumps(asdict(record)))  # as a reader will find them
+    return json.dumps(fields | {schema.DIGEST: schema.digest_of(fields)}, indent=1)
+
+
 def file_name(row: str, seed: int, key: str, suffix: str) -> str:
     """What a run calls a file of a row: its record, its values, its weights."""
     return f"{row}-seed{seed}-{key}.{suffix}"
@@ -193,5 +199,4 @@ class RecordStore:
         where = (record.row, record.seed, key)
         replace_atomically(self.path(*where, "npz"), write_values)
         record.values_sha256 = hashlib.sha256(self.path(*where, "npz").read_bytes()).hexdigest()
-        text = json.dumps(asdict(record), indent=1)
-        replace_atomically(self.path(*where, "json"), lambda path: path.write_text(text))
+        replace_atomically(self.path(*where, "json"), lambda path: path.write_text(as_json(record)))

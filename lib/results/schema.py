@@ -4,6 +4,7 @@ Records are read by people who did not write them, from folders that were copied
 checked for its type, range and form before anything is computed from it, and values for their number, shape and range.
 """
 
+import hashlib
 import json
 import math
 import re
@@ -16,6 +17,7 @@ import numpy as np
 READABLE = (1, 2)  # versions of records that tables and reports are made from
 MOST_BYTES = 16 * 2**20  # of a record's JSON
 DEEPEST = 12  # JSON inside JSON
+DIGEST = "sha256"  # the field that covers all others; records of before it have none
 
 # What a sample's value can be, by metric: least, most, and whether every sample must have one (an answer is right or wrong, never unknown).
 LIMITS: dict[str, tuple[float, float, bool]] = {
@@ -60,6 +62,10 @@ def is_numbers(value: Any) -> bool:
     return isinstance(value, dict) and all(one is None or is_number(one) for one in value.values())
 
 
+def is_digest(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
+
+
 def is_list(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(map(kind, value))
 
@@ -79,13 +85,13 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "summary": (is_numbers, "numbers by name"), "history": (is_list(is_numbers), "a list of numbers by name"),
     "depends": (lambda value: isinstance(value, dict) and (value.get("device") is None or is_name(value["device"])), "what the result depends on"),
     "provenance": (is_provenance, "where the result comes from"), "notes": (is_list(is_text), "a list of texts"),
-    "values_sha256": (lambda value: isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value), "64 hexadecimal digits"),
+    "values_sha256": (is_digest, "64 hexadecimal digits"), DIGEST: (is_digest, "64 hexadecimal digits"),
     "schema": (is_whole(0, 10**6), "a version")}
 NEEDED = ("table", "row", "seed", "preset", "dataset", "is_twin", "n", "unit", "summary", "values_sha256")
 
 
 def parse(text: bytes) -> dict[str, Any]:
-    """The fields of a record's JSON; ValueError, a few words, where something does not fit."""
+    """The fields of a record's JSON, without its digest; ValueError, a few words, where something does not fit."""
     try:
         fields = json.loads(text, object_pairs_hook=_once)
     except RecursionError:
@@ -105,7 +111,14 @@ def parse(text: bytes) -> dict[str, Any]:
         unlike.append("calls a twin real data")
     if unlike or _depth(fields) > DEEPEST:
         raise ValueError(f"{unlike[0] if unlike else 'is nested too deeply for a record'}")
+    if (written := fields.pop(DIGEST, None)) is not None and written != digest_of(fields):
+        raise ValueError("changed since it was written (SHA-256 differs)")
     return fields
+
+
+def digest_of(fields: dict[str, Any]) -> str:
+    """SHA-256 of a record's fields, however they are laid out in its file."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Interval:
         mean = f"{self.mean:{'+' if sign else ''}.{digits}f}"
         if self.spread is not None and np.isfinite(self.spread):
             return f"{mean} [{self.low:.{digits}f} to {self.high:.{digits}f}]"
-        return f"{mean} ± {self.half:.{digits}f}"
+        return f"{mean} ± {self.half:.{digits}f}" if np.isfinite(self.half) else f"{mean} ± –"  # of a single sample
 
 
 @dataclass(frozen=True)

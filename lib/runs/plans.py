@@ -1,7 +1,7 @@
 """What keys say of the tables, as plain data: tables hold networks, which need torch, and `status` needs only what the keys are made of.
 
-A table's plan is found once and kept as JSON beside Python's compiled modules, under a digest of all of lib's code and torch's version: whatever
-of these changes, it is found again. Where that folder cannot be written it is found each time.
+A table's plan is found once and kept as JSON beside Python's compiled modules, under a digest of all of lib's code and torch's version, and behind
+one of its own: whatever of these changes, it is found again. Where that folder cannot be written it is found each time.
 """
 
 import contextlib
@@ -98,9 +98,17 @@ def plan(name: str) -> Plan:
 
 
 def _read(text: str) -> Plan:
-    fields = json.loads(text)
+    """A plan behind the digest of its bytes; ValueError where they are others."""
+    digest, _, content = text.partition("\n")
+    if digest != _digest(content):
+        raise ValueError("changed since it was kept")
+    fields = json.loads(content)
     presets = {name: {kind: _preset(**one) for kind, one in both.items()} for name, both in fields.pop("presets").items()}
     return Plan(**fields | {"names": tuple(fields["names"]), "datasets": tuple(fields["datasets"]), "presets": presets})
+
+
+def _digest(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _preset(rows: dict[str, dict], values: dict[str, Any]) -> PlannedPreset:
@@ -112,7 +120,8 @@ def _keep(path: Path, found: Plan) -> None:
     with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)
         try:
-            partial.write_text(json.dumps(asdict(found)))
+            content = json.dumps(asdict(found))
+            partial.write_text(f"{_digest(content)}\n{content}")
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from lib.files import replace_atomically
-from lib.files.text import one_line
+from lib.files.weights import read_weights, write_weights
 from lib.files.weights import weights_header as weights_header
 from lib.models.state_checks import without_prefix
 
@@ -74,16 +73,15 @@ def put_aside(path: Path, why: str) -> None:
 def save_weights(path: Path, model: torch.nn.Module, *, header: dict | None = None) -> None:
     """`model`'s state_dict as safetensors; header: plain values that are kept with it, see `weights_header`."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    known = None if header is None else {"header": json.dumps(header)}
-    replace_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=known))
+    replace_atomically(path, lambda temporary: write_weights(temporary, tensors, header=header))
 
 
 def load_weights(path: Path, model: torch.nn.Module) -> None:
     """Load safetensors into `model`; keys or shapes that differ are an error that lists them."""
     try:
-        tensors = load_file(path)
-    except Exception as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({one_line(error)}); remove it and train its row again") from None
+        tensors = read_weights(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; remove it and train its row again") from None
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     tensors = tensors if tensors.keys() == wanted.keys() else without_prefix(tensors, path)
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}

@@ -1,8 +1,13 @@
-"""How every synthetic twin gets onto the disk: whole or not at all, once, its bytes the same on any number of processes."""
+"""How every synthetic twin gets onto the disk: whole or not at all, once, its bytes the same on any number of processes.
+
+TWIN.json ends with a digest over all of its files: a twin of which one was damaged, or edited, is refused when a run opens it. That reads them
+all: a third of a second of a core for GazeCapture's of the demo preset (84 MB, 4,699 files), less for the others.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import multiprocessing
 import multiprocessing.connection
@@ -17,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from lib.data.files import TWIN_FILE, read_json
-from lib.files import writing
+from lib.files import checksum, writing
 
 Progress = Callable[[int, int], object]
+LEFT = (TWIN_FILE, ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 def write_once(root: str | os.PathLike[str], *, version: int, parameters: dict[str, Any], fill: Callable[[Path], dict[str, Any]]) -> Path:
@@ -27,7 +33,7 @@ def write_once(root: str | os.PathLike[str], *, version: int, parameters: dict[s
 
     fill(folder) writes everything and returns what TWIN.json is to say beside version and parameters (JSON types only, in
     `parameters` too). It writes beside root, and the folder is renamed when complete: a root with a TWIN.json is a finished
-    twin. A root that holds anything else is a ValueError: nothing is ever overwritten.
+    twin. A root that holds anything else, or a twin whose files changed, is a ValueError: nothing is ever overwritten.
     """
     root = Path(root)
     if already_there(root, version, parameters):
@@ -37,7 +43,7 @@ def write_once(root: str | os.PathLike[str], *, version: int, parameters: dict[s
     try:
         with writing(root):
             partial.mkdir(parents=True)
-            description = {"synthetic": True, **fill(partial), "version": version, "parameters": parameters}
+            description = {"synthetic": True, **fill(partial), "version": version, "parameters": parameters, "digest": content_of(partial)}
             write_json(partial / TWIN_FILE, description, indent=1)
             _move(partial, root, version, parameters)
     finally:
@@ -63,9 +69,17 @@ def already_there(root: Path, version: int, parameters: dict[str, Any]) -> bool:
     twin = root / TWIN_FILE
     found = read_json(twin) if twin.is_file() else {}
     if found.get("version") == version and found.get("parameters") == parameters:
+        if found.get("digest") not in (None, content_of(root)):  # None: a twin of before it
+            raise ValueError(f"{root}: its files are not those that were written; remove the folder, and it is written again")
         return True
     what = f"a twin with {found.get('parameters')}, version {found.get('version')}" if found else "something that is no twin"
     raise ValueError(f"{root}: already holds {what}; choose another folder or remove it")
+
+
+def content_of(root: Path) -> str:
+    """16 hex digits over the names and checksums of all files below `root`, but for TWIN.json and what file browsers leave there."""
+    paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.name not in LEFT and path.is_file()}
+    return hashlib.sha256("".join(f"{name} {checksum(path)}\n" for name, path in sorted(paths.items())).encode()).hexdigest()[:16]
 
 
 def in_parallel(function: Callable[[Any], Any], tasks: Sequence[Any], *, workers: int, progress: Progress | None, chunk: int = 4) -> list[Any]:
