@@ -157,10 +157,10 @@ def _rows(runs: dict, scheduler: str | None) -> Iterator:
     if not runs or (scheduler is None and on_gpu):  # one process has the GPU: notebooks train what is missing
         yield lambda notebook: None
         return
-    from lib.runs import cluster
+    from lib.runs import cluster, pool
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the kernels: several threads would wait for one another beside the workers
-    with cluster.workers(scheduler) as client, cluster.graph(client, list(runs.values())) as graph:
+    with pool.workers(scheduler) as client, cluster.graph(client, list(runs.values())) as graph:
         yield lambda notebook: graph.wait(runs[notebook]) if notebook in runs else None
 
 
