@@ -183,8 +183,7 @@ def missing_rows(runs: list) -> tuple[int, int]:
     from lib.runs import status
 
     unopened = [status.Unopened(run.table, run.settings) for run in runs]
-    states = {(str(one.store.folder), state.row.name, one.key(state.row, state.seed)): state.kind  # tables may share rows, and other values of one
-              for one in unopened for state in one.states()}
+    states = {one.place(state.row, state.seed): state.kind for one in unopened for state in one.states()}
     return sum(kind != status.DONE for kind in states.values()), len(states)
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from torchvision import transforms
 from torchvision.transforms.functional import five_crop
 
-from lib.models import proposal, timm_proposal
+from lib.models import timm_proposal
 from lib.models.backbones import IMAGENET_NORMALIZATION
 from lib.models.proposal import (VIEWS, CropOracle, FixedChoice, RegionProposal, ScoringHead, best_of_views, crop_boxes, five_crops,
                                  proposal_resnet18, small_classifier, small_grey)

@@ -14,9 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
-from lib.files import replace_atomically
-
-ROOT = Path(__file__).resolve().parents[2]
+from lib.files import replace_atomically, resolve
 
 # Okabe and Ito, "Color Universal Design" (2008)
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
@@ -96,8 +94,7 @@ def panels(widths: list[float], heights: list[float], *, left: float = 0.05, rig
 
 def save(figure: Figure, results_dir: str | Path, name: str) -> Path:
     """Write `figure` to <results_dir>/figures/<name>.png, whole or not at all; a relative folder counts from the repository."""
-    folder = Path(results_dir).expanduser()
-    folder = (folder if folder.is_absolute() else ROOT / folder) / "figures"
+    folder = resolve(results_dir) / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.png"
     replace_atomically(path, lambda partial: figure.savefig(partial, format="png"))

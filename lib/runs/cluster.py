@@ -41,10 +41,9 @@ class Job:
 
     @property
     def place(self) -> tuple[str, ...]:
-        """Where it is filed: tables may share rows, and other values of the same row."""
         if not self.row:
             return (self.run.table.name,)
-        return str(self.run.store.folder), self.row, self.run.key(self.run.table.row(self.row), self.seed)
+        return self.run.place(self.run.row(self.row), self.seed)
 
 
 class Graph:
