@@ -1,6 +1,7 @@
 """The command line, `python -m lib COMMAND`. Nothing that a command does not need is imported for it."""
 
 import argparse
+import importlib
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -109,8 +110,6 @@ def verify_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def verify(arguments: argparse.Namespace) -> int:
-    import importlib
-
     if arguments.name not in VERIFIABLE:
         raise ValueError(f"there is no data set {arguments.name!r} to verify; there are {', '.join(VERIFIABLE)}")
     found = importlib.import_module(f"lib.data.{arguments.name}_verify").verify(arguments.folder)
@@ -134,64 +133,13 @@ def fetch(arguments: argparse.Namespace) -> None:
     print(f"{arguments.name} lies in {folder}")
 
 
-def predict_arguments(parser: argparse.ArgumentParser) -> None:
-    from lib import options
-
-    options.predict_arguments(parser)
-
-
-def predict(arguments: argparse.Namespace) -> int:
-    from lib import predict as predicting
-
-    return predicting.main(arguments)
+def _options(name: str) -> Callable[[argparse.ArgumentParser], None]:
+    """Of a command that is a module of its own: its options stand in `lib.options`."""
+    return lambda parser: getattr(importlib.import_module("lib.options"), f"{name}_arguments")(parser)
 
 
-def score_arguments(parser: argparse.ArgumentParser) -> None:
-    from lib import options
-
-    options.score_arguments(parser)
-
-
-def score(arguments: argparse.Namespace) -> int:
-    from lib import score as scoring
-
-    return scoring.main(arguments)
-
-
-def zoom_arguments(parser: argparse.ArgumentParser) -> None:
-    from lib import options
-
-    options.zoom_arguments(parser)
-
-
-def zoom(arguments: argparse.Namespace) -> int:
-    from lib import zoom as zooming
-
-    return zooming.main(arguments)
-
-
-def export_arguments(parser: argparse.ArgumentParser) -> None:
-    from lib import options
-
-    options.export_arguments(parser)
-
-
-def export(arguments: argparse.Namespace) -> int:
-    from lib import export as exporting
-
-    return exporting.main(arguments)
-
-
-def compare_arguments(parser: argparse.ArgumentParser) -> None:
-    from lib import compare as comparing
-
-    comparing.add_arguments(parser)
-
-
-def compare(arguments: argparse.Namespace) -> None:
-    from lib import compare as comparing
-
-    comparing.main(arguments)
+def _main(name: str) -> Callable[[argparse.Namespace], int | None]:
+    return lambda arguments: importlib.import_module(f"lib.{name}").main(arguments)
 
 
 COMMANDS: dict[str, tuple[Callable, Callable, str]] = {
@@ -200,13 +148,13 @@ COMMANDS: dict[str, tuple[Callable, Callable, str]] = {
     "status": (status, status_arguments, "say which rows are done, stale (and why), interrupted or missing; opens no data"),
     "check": (check, check_arguments, "set own results beside the reference; exit status 1 if they do not agree"),
     "report": (report, report_arguments, "write all finished results as one HTML file, and as Markdown, CSV and LaTeX; opens no data"),
-    "compare": (compare, compare_arguments, "does the sampler help on a folder of your own pictures? a verdict, a table and figures"),
+    "compare": (_main("compare"), _options("compare"), "does the sampler help on a folder of your own pictures? a verdict, a table and figures"),
     "verify": (verify, verify_arguments, "check a data set on disk against its published layout"),
     "fetch": (fetch, fetch_arguments, "download a data set that is open to everybody"),
-    "predict": (predict, predict_arguments, "saliency maps of photographs, from weights on disk"),
-    "zoom": (zoom, zoom_arguments, "a photograph zoomed where people would look, at full resolution"),
-    "score": (score, score_arguments, "score a folder of saliency maps against a data set"),
-    "export": (export, export_arguments, "a network as a file for other runtimes: ONNX, or torch.export"),
+    "predict": (_main("predict"), _options("predict"), "saliency maps of photographs, from weights on disk"),
+    "zoom": (_main("zoom"), _options("zoom"), "a photograph zoomed where people would look, at full resolution"),
+    "score": (_main("score"), _options("score"), "score a folder of saliency maps against a data set"),
+    "export": (_main("export"), _options("export"), "a network as a file for other runtimes: ONNX, or torch.export"),
 }
 
 

@@ -158,10 +158,10 @@ def _rows(runs: dict, scheduler: str | None) -> Iterator:
     if not runs or (scheduler is None and on_gpu):  # one process has the GPU: notebooks train what is missing
         yield lambda notebook: None
         return
-    from lib.runs import cluster
+    from lib.runs import cluster, pool
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the kernels: several threads would wait for one another beside the workers
-    with cluster.workers(scheduler) as client, cluster.graph(client, list(runs.values())) as graph:
+    with pool.workers(scheduler) as client, cluster.graph(client, list(runs.values())) as graph:
         yield lambda notebook: graph.wait(runs[notebook]) if notebook in runs else None
 
 
@@ -184,8 +184,7 @@ def missing_rows(runs: list) -> tuple[int, int]:
     from lib.runs import status
 
     unopened = [status.Unopened(run.table, run.settings) for run in runs]
-    states = {(str(one.store.folder), state.row.name, one.key(state.row, state.seed)): state.kind  # tables may share rows, and other values of one
-              for one in unopened for state in one.states()}
+    states = {one.place(state.row, state.seed): state.kind for one in unopened for state in one.states()}
     return sum(kind != status.DONE for kind in states.values()), len(states)
 
 

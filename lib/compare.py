@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lib.options import COMPARED
 from lib.tables import get
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ LEVEL = 0.01  # of a verdict
 POWER = 0.8
 WORTH = 3.0  # points of top-1: a difference that one would like to know of
 HELPS, ALIKE, HURTS, UNDECIDED = "helps", "helps, but resolution does as well", "hurts", "undecided"
-RESULTS = "results/compare"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,17 +137,6 @@ def _word(differences: tuple[Difference, ...]) -> str:
 # --- the command --------------------------------------------------------------------------------------------------------
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the command `compare`; `main` runs it."""
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="class folders, or a CSV with the columns path,label[,split]")
-    parser.add_argument("--preset", default="photos", help="photos (112 px, the default), photos-224; demo or smoke: small networks")
-    parser.add_argument("--rows", help="further rows, separated by commas: " + ", ".join(("stn_affine", "stn_tps", "grid_estimator", "cam")))
-    parser.add_argument("--seeds", default="2", help="how many (5), a range (3-9), or a list (2,5) (default: 2)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--results", dest="results_dir", default=RESULTS, help=f"folder for records, the table and figures (default: {RESULTS})")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler whose workers compute the rows; this machine's cores by default")
-
-
 def main(arguments: argparse.Namespace) -> None:
     """Train what is missing, write table and figures, and print the verdict."""
     run = prepared(arguments.folder, preset=arguments.preset, rows=arguments.rows, seeds=arguments.seeds, device=arguments.device,
@@ -157,7 +146,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def prepared(folder: str | Path | None, *, preset: str, dataset: str | None = None, rows: str | None = None, seeds: int | str = 2,
-             device: str = "auto", results_dir: str | Path = RESULTS, elsewhere: bool = False) -> Run:
+             device: str = "auto", results_dir: str | Path = COMPARED, elsewhere: bool = False) -> Run:
     """The table `compare` on a folder (None: on drawn pictures), its usual rows and those of `rows`; nothing is trained yet.
 
     dataset: "pictures" or "twin"; by default what the folder says.

@@ -1,4 +1,4 @@
-"""The options of the commands `predict`, `zoom`, `score` and `export`: apart from what they do, so that a page of help needs neither torch nor SciPy."""
+"""The options of the commands `predict`, `zoom`, `score`, `compare` and `export`: apart from what they do, so that a page of help needs neither torch nor SciPy."""
 
 import argparse
 from pathlib import Path
@@ -7,6 +7,7 @@ from lib.files.pictures import EXIF
 
 BLUR = 5.0  # pixels of a map that is 480 high
 STRENGTH = 1.0  # exponent of the map
+COMPARED = "results/compare"  # where `compare` keeps what it made
 RESIZE = ("squash", "letterbox", "crop")
 GRIDS = {  # of `lib.zoom`
     "attraction": "the paper's, pinned to the border",
@@ -103,6 +104,20 @@ def score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resize", choices=RESIZE, help="how maps of another shape than their photograph were made")
     parser.add_argument("--exif", choices=EXIF, default="stored", help="whether maps are of photographs as stored (default) or turned upright")
     parser.add_argument("--scale-fixations", action="store_true", help="the photographs were resized: scale their fixations")
+
+
+# --- compare ------------------------------------------------------------------------------------------------------------
+
+
+def compare_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command `compare`; `main` runs it."""
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="class folders, or a CSV with the columns path,label[,split]")
+    parser.add_argument("--preset", default="photos", help="photos (112 px, the default), photos-224; demo or smoke: small networks")
+    parser.add_argument("--rows", help="further rows, separated by commas: stn_affine, stn_tps, grid_estimator, cam")
+    parser.add_argument("--seeds", default="2", help="how many (5), a range (3-9), or a list (2,5) (default: 2)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--results", dest="results_dir", default=COMPARED, help=f"folder for records, the table and figures (default: {COMPARED})")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler whose workers compute the rows; this machine's cores by default")
 
 
 # --- export -------------------------------------------------------------------------------------------------------------

@@ -95,6 +95,16 @@ def smoke():
     return run
 
 
+@pytest.fixture(scope="module")
+def pythons(tmp_path_factory):
+    """`pythons.run(folder, *words)`: Python in an edited copy of the code."""
+    from copies import Pythons
+
+    started = Pythons(tmp_path_factory.mktemp("pythons"))
+    yield started
+    started.close()
+
+
 @pytest.fixture(scope="session")
 def lend(results_dir, smoke):
     """`lend(folder, table, rows)`: a results folder with these rows of the shared one, and what was decoded for them."""

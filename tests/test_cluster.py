@@ -24,7 +24,7 @@ from documents import commands
 
 from lib import tables
 from lib.__main__ import _parser, main
-from lib.runs import cluster
+from lib.runs import cluster, pool
 from lib.runs.engine import Run, settings
 from lib.runs.parameters import parse_seeds
 from lib.runs.watch import Watch
@@ -68,12 +68,12 @@ def faults_of_tensors() -> float:
 @pytest.mark.skipif(sys.platform != "linux", reason="the C library's variables are glibc's")
 def test_a_worker_keeps_the_memory_of_its_tensors(monkeypatch):
     """Dask would have it given back to the system and asked for again with every tensor, 1,024 pages each: half of a training's time."""
-    for name in cluster.MEMORY:
+    for name in pool.MEMORY:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(cluster, "cores", lambda: 1)
+    monkeypatch.setattr(pool, "cores", lambda: 1)
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     try:
-        with cluster.workers() as client:
+        with pool.workers() as client:
             assert client.submit(faults_of_tensors).result(timeout=LONGEST) < 100
     finally:
         cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
@@ -97,7 +97,7 @@ def fill_while_killing(results: Path, kills: int, *, seeds: str = "2", seed: int
                 os.kill(rng.choice(pids), signal.SIGKILL)
                 killed.append(round(time.monotonic() - started, 1))
 
-    with cluster.workers() as client, cluster.graph(client, [run]) as graph:
+    with pool.workers() as client, cluster.graph(client, [run]) as graph:
         thread = threading.Thread(target=disturb, args=(client, graph), daemon=True)
         thread.start()
         graph.wait()
@@ -108,7 +108,7 @@ def fill_while_killing(results: Path, kills: int, *, seeds: str = "2", seed: int
 
 @pytest.mark.slow
 def test_a_killed_workers_rows_end_with_the_same_records(alone, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "cores", lambda: 2)
+    monkeypatch.setattr(pool, "cores", lambda: 2)
     assert fill_while_killing(tmp_path, 2)
     assert records(tmp_path) == alone
     assert left_over(tmp_path) == []
@@ -153,7 +153,7 @@ class Lost:
 
     def result(self) -> str:
         if self.ends:
-            return cluster.FINISHED
+            return pool.FINISHED
         if self.client.guilty in self.name:
             self.client.handler((0, {"job": self.name, "begun": True}))
         raise KilledWorker(self.name, None, 0)
@@ -228,7 +228,7 @@ class Elsewhere:
 
     def events(self) -> list[dict]:
         with Client(self.address, timeout=120, set_as_default=False) as client:
-            return [event for _, event in client.get_events(cluster.TOPIC)]
+            return [event for _, event in client.get_events(pool.TOPIC)]
 
     def close(self) -> None:
         below = [child for process in (*self.workers, self.scheduler) for child in started_by(process)]
@@ -297,7 +297,7 @@ TABLE = ("table", "cub200", "--preset", "smoke", "--rows", "plain", "--device", 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense"])
 def test_an_unknown_scheduler_is_one_line(address, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    monkeypatch.setattr(pool, "PATIENCE", 1)
     assert address in refused(capsys, *TABLE, "--results", str(tmp_path), "--scheduler", address)
     assert not list((tmp_path / "runs").rglob("*.*n*"))  # neither records nor values
 
@@ -350,7 +350,7 @@ def test_the_page_on_clusters_shows_commands_that_exist_and_says_what_the_code_d
 
 if __name__ == "__main__":
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    cluster.cores = lambda: 2
+    pool.cores = lambda: 2
     with tempfile.TemporaryDirectory() as folder:
         run_of(Path(folder, "alone"), seeds="4").collect()
         killed = fill_while_killing(Path(folder, "killed"), kills, seeds="4")

@@ -9,10 +9,11 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from copies import copied
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "lib" / "README.md").read_text()
@@ -50,20 +51,22 @@ def computed(tmp_path_factory, smoke) -> Path:
 @pytest.fixture
 def copy(tmp_path) -> Path:
     """lib/ and tests/ in a folder of their own; the twins are those of the checkout."""
-    for name in ("lib", "tests"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    copied(tmp_path)
     (ROOT / "data" / "twins").mkdir(parents=True, exist_ok=True)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "twins").symlink_to(ROOT / "data" / "twins")
     return tmp_path
 
 
-def run(folder: Path, *words: str) -> str:
-    """A command's standard output; it must end well, and see no other lib than the copy's."""
-    environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "GIT_CEILING_DIRECTORIES": str(folder.parent)}
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr[-2000:]}"
-    return done.stdout
+@pytest.fixture
+def run(pythons):
+    """run(folder, *words): what `python WORDS` prints there; it must end well, and see no other lib than the copy's."""
+    def python(folder: Path, *words: str) -> str:
+        done = pythons.run(folder, *words)
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr[-2000:]}"
+        return done.stdout
+
+    return python
 
 
 def apply(folder: Path, title: str) -> None:
@@ -71,17 +74,19 @@ def apply(folder: Path, title: str) -> None:
         pytest.skip("needs git")
     (folder / "add.diff").write_text(DIFFS[title][0])
     assert "    git apply add.diff\n" in PAGE
-    run(folder, "git", "apply", "add.diff")
+    environment = os.environ | {"GIT_CEILING_DIRECTORIES": str(folder.parent)}
+    subprocess.run(["git", "apply", "add.diff"], cwd=folder, env=environment, check=True, capture_output=True, timeout=60)
 
 
-def follow(folder: Path, title: str, **places: Path) -> str:
-    """Apply the section's diff and run its commands, placeholders replaced; what they print."""
-    apply(folder, title)
-    printed = ""
-    for command in COMMANDS[title]:
-        words = [str(places.get(word, word)) for word in shlex.split(command)[1:]]
-        printed += run(folder, sys.executable, *words)
-    return printed
+@pytest.fixture
+def follow(run):
+    """follow(folder, title, **places): apply the section's diff and run its commands, placeholders replaced; what they print."""
+    def followed(folder: Path, title: str, **places: Path) -> str:
+        apply(folder, title)
+        commands = [[str(places.get(word, word)) for word in shlex.split(command)[1:]] for command in COMMANDS[title]]
+        return "".join(run(folder, *words) for words in commands)
+
+    return followed
 
 
 def own_eye_tracking(folder: Path) -> Path:
@@ -119,7 +124,7 @@ def digests(folder: Path, suffix: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_another_rate_trains_the_row_and_what_is_made_of_it(copy, computed):
+def test_another_rate_trains_the_row_and_what_is_made_of_it(copy, computed, follow):
     shutil.copytree(computed, copy / "results")
     before = digests(copy, ".safetensors")
     printed = follow(copy, "A row's learning rate")
@@ -130,7 +135,7 @@ def test_another_rate_trains_the_row_and_what_is_made_of_it(copy, computed):
 
 
 @pytest.mark.slow
-def test_the_metric_is_in_the_table_and_nothing_was_trained(copy, computed):
+def test_the_metric_is_in_the_table_and_nothing_was_trained(copy, computed, follow):
     shutil.copytree(computed, copy / "results")
     before = digests(copy, ".safetensors")
     printed = follow(copy, "A metric")
@@ -139,7 +144,7 @@ def test_the_metric_is_in_the_table_and_nothing_was_trained(copy, computed):
 
 
 @pytest.mark.slow
-def test_the_claim_is_decided_from_the_values_that_lie_there(copy, computed):
+def test_the_claim_is_decided_from_the_values_that_lie_there(copy, computed, follow):
     shutil.copytree(computed, copy / "results")
     before = digests(copy, ".safetensors") | digests(copy, ".json")
     follow(copy, "A claim")
@@ -150,7 +155,7 @@ def test_the_claim_is_decided_from_the_values_that_lie_there(copy, computed):
 
 
 @pytest.mark.slow
-def test_the_table_is_filled(copy):
+def test_the_table_is_filled(copy, follow):
     printed = follow(copy, "A table")
     assert all(f"\n| {label} |" in printed for label in ("Sampler, sigma 5.5 cells (release)", "Sampler, sigma 10.3 cells (paper)"))
     records = {path.name.partition("-seed")[0] for path in (copy / "results/runs/inaturalist/twin-smoke").glob("*.json")}
@@ -158,25 +163,25 @@ def test_the_table_is_filled(copy):
 
 
 @pytest.mark.slow
-def test_the_sampler_zooms_to_the_middle_as_the_page_says(copy):
+def test_the_sampler_zooms_to_the_middle_as_the_page_says(copy, follow, run):
     printed = follow(copy, "A sampler")
     assert "\n| Fovea in the middle |" in printed and "fovea: new numbers, version 1" in printed
-    folded, edge, middle = map(float, run(copy, sys.executable, "-c", MAGNIFIES).split())
+    folded, edge, middle = map(float, run(copy, "-c", MAGNIFIES).split())
     assert folded == 0 and edge < middle
     assert f"enlarges the middle of a picture {middle:.1f} times" in SECTIONS["A sampler"]
 
 
 @pytest.mark.slow
-def test_the_data_set_is_read_and_trained_on(copy, tmp_path):
+def test_the_data_set_is_read_and_trained_on(copy, tmp_path, follow, run):
     place = own_eye_tracking(tmp_path / "own")
     printed = follow(copy, "Your own eye tracking", DIR=place)
     assert "Data: folder, 2 test images; preset smoke" in printed and "\n| EML-NET: A and B, decoder |" in printed
     speaks = "import sys; from pathlib import Path; from lib.data.folder import Folder; from lib.data.saliency import SaliencyData; " \
              "print(isinstance(Folder(Path(sys.argv[1])), SaliencyData))"
-    assert run(copy, sys.executable, "-c", speaks, str(place)) == "True\n"
+    assert run(copy, "-c", speaks, str(place)) == "True\n"
 
 
 @pytest.mark.slow
-def test_own_pictures_are_trained_on(copy, tmp_path):
+def test_own_pictures_are_trained_on(copy, tmp_path, follow):
     printed = follow(copy, "Your own pictures", DIR=own_pictures(tmp_path / "own"))
     assert "Data: pictures, " in printed and all(f"\n| {label} |" in printed for label in ("Plain network at the sampler's cost", "Saliency sampler"))

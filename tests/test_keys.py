@@ -6,15 +6,14 @@ changes without its version is caught by tests/test_golden.py, which is tried he
 
 import functools
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+
+from copies import copied
 
 from lib import tables
 from lib.models import zoomed
@@ -25,7 +24,6 @@ from lib.tables.table import Column, FromPreset, Row, arguments
 from lib.training.loop import Recipe, Trainer
 from lib.versions import VERSIONS
 
-ROOT = Path(__file__).resolve().parents[1]
 ROWS = ("plain", "cam", "sampler")
 LEFT, EVALUATED, TRAINED = status.DONE, status.TRAINED, status.STALE  # what a run would do with a row, by what `status` calls it
 ALL_LEFT, ALL_TRAINED = dict.fromkeys(ROWS, LEFT), dict.fromkeys(ROWS, TRAINED)
@@ -55,10 +53,7 @@ def computed(tmp_path_factory, smoke) -> Path:
 
 @pytest.fixture
 def copy(tmp_path) -> Path:
-    """lib/ and tests/ in a folder of their own, to be edited."""
-    for name in ("lib", "tests"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
+    return copied(tmp_path)
 
 
 def edit(folder: Path, name: str, old: str, new: str, *, count: int = 1) -> None:
@@ -72,11 +67,6 @@ def raise_version(folder: Path, name: str) -> None:
     edit(folder, "lib/versions.py", rf'"{name}": {VERSIONS[name]},', f'"{name}": {VERSIONS[name] + 1},')
 
 
-def python(folder: Path, *words: str) -> subprocess.CompletedProcess:
-    environment = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{folder / 'tests'}", "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-
-
 ASK = """
 import json, sys
 from lib import tables
@@ -88,7 +78,7 @@ print(json.dumps({state.row.name: state.kind for state in run.states()}))
 """
 
 
-def after(folder: Path, results: Path) -> dict[str, str]:
+def after(python, folder: Path, results: Path) -> dict[str, str]:
     """What the copy's code would do with each row."""
     done = python(folder, "-c", ASK, str(results), ",".join(ROWS))
     assert done.returncode == 0, done.stderr[-2000:]
@@ -136,9 +126,9 @@ EDITS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", EDITS, ids=lambda change: change.__name__)
-def test_an_edit_computes_again_what_it_changes_and_nothing_else(change, copy, computed):
+def test_an_edit_computes_again_what_it_changes_and_nothing_else(change, copy, computed, pythons):
     change(copy)
-    assert after(copy, computed) == EDITS[change]
+    assert after(pythons.run, copy, computed) == EDITS[change]
 
 
 def another_view(folder: Path) -> None:
@@ -151,14 +141,14 @@ def another_bird(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("change", "version"), [(another_view, "views"), (another_bird, "twin cub200")])
-def test_other_numbers_without_another_version_fail_by_its_name_and_with_it_all_rows_train(change, version, copy, computed):
+def test_other_numbers_without_another_version_fail_by_its_name_and_with_it_all_rows_train(change, version, copy, computed, pythons):
     change(copy)
-    found = python(copy, "tests/test_golden.py", version)
+    found = pythons.run(copy, "tests/test_golden.py", version)
     assert found.returncode == 1 and f"VERSIONS['{version}']" in found.stdout, found.stderr[-2000:]
-    assert after(copy, computed) == ALL_LEFT  # which is why that test must fail
+    assert after(pythons.run, copy, computed) == ALL_LEFT  # which is why that test must fail
     raise_version(copy, version)
-    assert after(copy, computed) == ALL_TRAINED
-    found = python(copy, "tests/test_golden.py", version)
+    assert after(pythons.run, copy, computed) == ALL_TRAINED
+    found = pythons.run(copy, "tests/test_golden.py", version)
     assert found.returncode == 1 and "--write" in found.stdout and "raise VERSIONS" not in found.stdout
 
 

@@ -106,11 +106,22 @@ class TestForm:
         assert ".shape" in sources[shows] and "network(" in sources[shows]
 
 
+@pytest.fixture(scope="module")
+def two_rows(tmp_path_factory, lend) -> tuple[Path, subprocess.CompletedProcess]:
+    """Two rows of Table 3, and its notebook executed on them from notebooks/."""
+    folder = tmp_path_factory.mktemp("two_rows")
+    lend(folder, "saliency_depth", ("plain", "sampler"))
+    return folder, papermill("03_saliency_depth", folder / "first.ipynb", "preset=smoke", "rows=plain,sampler", f"results_dir={folder}", folder=FOLDER)
+
+
 @pytest.mark.slow
 class TestExecution:
-    def test_anatomy_from_its_own_folder(self, tmp_path):
-        done = papermill("00_anatomy_of_the_sampler", tmp_path / "out.ipynb", f"results_dir={tmp_path}", folder=FOLDER)
+    def test_a_table_from_the_notebooks_own_folder(self, two_rows):
+        """With some of its rows, which it only reads."""
+        folder, done = two_rows
         assert done.returncode == 0, done.stderr[-2000:]
+        assert len(list((folder / "figures").glob("03_*.png"))) == pictures(folder / "first.ipynb") == FIGURES["03_saliency_depth"]
+        assert sum(line.endswith("read from its record") for line in said(folder / "first.ipynb")) == 2
 
     def test_a_misspelt_parameter_is_refused_with_the_right_names(self, tmp_path):
         done = papermill("00_anatomy_of_the_sampler", tmp_path / "out.ipynb", "presett=smoke", f"results_dir={tmp_path}")
@@ -118,16 +129,13 @@ class TestExecution:
         assert "unknown parameter presett" in done.stderr and all(name in done.stderr for name in NAMES)
         assert not (tmp_path / "figures").exists()
 
-    def test_some_rows_and_the_report_on_them(self, tmp_path, lend):
+    def test_the_report_on_some_rows(self, two_rows, tmp_path):
         """The report draws nothing; on two rows of one table it writes that table, the ledger, and pages that say what was not run."""
-        lend(tmp_path, "gazecapture", ("plain", "sampler"))
-        done = papermill("01_gazecapture", tmp_path / "first.ipynb", "preset=smoke", "rows=plain,sampler", f"results_dir={tmp_path}")
+        folder, _ = two_rows
+        done = papermill("99_report", tmp_path / "out.ipynb", f"results_dir={folder}")
         assert done.returncode == 0, done.stderr[-2000:]
-        assert len(list((tmp_path / "figures").glob("01_*.png"))) == pictures(tmp_path / "first.ipynb") == FIGURES["01_gazecapture"]
-        done = papermill("99_report", tmp_path / "out.ipynb", f"results_dir={tmp_path}")
-        assert done.returncode == 0, done.stderr[-2000:]
-        assert {path.stem for path in (tmp_path / "tables").iterdir()} == {"gazecapture-twin-smoke", "ledger"}
-        assert "numbers mean nothing" in (tmp_path / "report.md").read_text() and (tmp_path / "report.html").stat().st_size > 1e5
+        assert {path.stem for path in (folder / "tables").iterdir()} == {"saliency_depth-twin-smoke", "ledger"}
+        assert "numbers mean nothing" in (folder / "report.md").read_text() and (folder / "report.html").stat().st_size > 1e5
 
 
 class TestLastScreen:

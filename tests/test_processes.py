@@ -1,6 +1,7 @@
 """Several processes on one row: what one process gives, whatever does not divide, and an end that says where the run goes on."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -72,7 +73,8 @@ def alone():
 def together(request, tmp_path_factory, free_port):
     """What each of two, or three, processes measured."""
     folder = tmp_path_factory.mktemp("together")
-    torch.multiprocessing.spawn(_worker, (request.param, free_port(), folder), nprocs=request.param)
+    multiprocessing.set_forkserver_preload(["torch", "torch._dynamo"])  # once for all of them: a process each would take longer than what it does
+    torch.multiprocessing.start_processes(_worker, (request.param, free_port(), folder), nprocs=request.param, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(request.param)]  # our own file of a moment ago
 
 

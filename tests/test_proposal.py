@@ -12,7 +12,7 @@ from torch import nn
 from torchvision import transforms
 from torchvision.transforms.functional import five_crop
 
-from lib.models import proposal
+from lib.models import timm_proposal
 from lib.models.backbones import IMAGENET_NORMALIZATION
 from lib.models.proposal import (VIEWS, CropOracle, FixedChoice, RegionProposal, ScoringHead, best_of_views, crop_boxes, five_crops,
                                  proposal_resnet18, small_classifier, small_grey)
@@ -377,6 +377,7 @@ def test_the_small_classifier_is_small():
 
 def test_timm_creates_it_by_name():
     timm = pytest.importorskip("timm")
+    assert timm_proposal.TIMM_NAME in timm.list_models("salience*")
     model = timm.create_model("salience_region_proposal_resnet18", num_classes=7, down_size=32, crop_size=64, temperature=0.5)
     assert model.eval()(pictures(2, (96, 96))).shape == (2, 7) and model.num_classes == 7
     assert model.sampler.head.down_size == 32 and math.isclose(model.sampler.temperature.item(), 0.5)
@@ -389,16 +390,16 @@ def test_timm_creates_it_by_name():
 
 def test_registering_twice_changes_nothing(recwarn):
     pytest.importorskip("timm")
-    proposal.register()
+    timm_proposal.register()
     assert not [warning for warning in recwarn if "Overwriting" in str(warning.message)]
-    assert proposal.__all__.count("salience_region_proposal_resnet18") == 1
+    assert timm_proposal.__all__.count("salience_region_proposal_resnet18") == 1
 
 
 def test_the_module_works_without_timm(monkeypatch):
     for name in [name for name in sys.modules if name == "timm" or name.startswith("timm.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "timm", None)
-    spec = importlib.util.spec_from_file_location("proposal_without_timm", proposal.__file__)
+    spec = importlib.util.spec_from_file_location("proposal_without_timm", timm_proposal.__file__)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.proposal_resnet18(3, crop_size=64).eval()(pictures(1, (96, 96))).shape == (1, 3)

@@ -273,6 +273,19 @@ def no_download(monkeypatch):
     monkeypatch.setattr(zoomed, "pretrained", lambda name: None)
 
 
+@pytest.fixture
+def quick_values(monkeypatch):
+    """Weights from one row of random numbers, as large as kaiming_normal_ makes those of 3x3x512: drawing them anew takes longer than a picture."""
+    row = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0)) * 0.02
+
+    def draw(weights: torch.Tensor, *_, **__) -> torch.Tensor:
+        with torch.no_grad():
+            return weights.copy_(row.repeat(-(-weights.numel() // len(row)))[:weights.numel()].view_as(weights))
+
+    for name in ("kaiming_uniform_", "kaiming_normal_", "trunc_normal_"):
+        monkeypatch.setattr(torch.nn.init, name, draw)
+
+
 def test_the_plain_network_at_the_samplers_cost_costs_as_much():
     """Within five per cent of the sampler's operations, for every preset of the small networks."""
     for table in (inaturalist.TABLE, cub200.TABLE):
@@ -325,7 +338,7 @@ def test_torchvisions_weights_fit_by_name_and_shape(name, no_download):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_every_row_of_the_papers_size_builds_and_runs(name, no_download):
+def test_every_row_of_the_papers_size_builds_and_runs(name, no_download, quick_values):
     """The networks of `paper-twin` take a picture of the test's size to as many outputs as the twin has classes."""
     table = tables.get(name)
     preset = table.presets["paper-twin"]
@@ -345,13 +358,17 @@ def test_every_row_of_the_papers_size_builds_and_runs(name, no_download):
 # ------------------------------------------------------------------------------------------------------------- real heads
 
 
-@pytest.mark.parametrize(("at", "other"), [("head_annotation", "box_magnification"), ("annotation", None)])
-def test_an_oracle_at_real_birds_heads_enlarges_heads_more_than_birds(real_data, at, other):
+@pytest.fixture(scope="module")
+def real_birds(real_data):
     data = {split: CUB200(real_data / "cub200", split, classes=[9, 10]) for split in ("train", "val", "test")}
-    task = RecognitionTask(data, view_size=32, canvas=Square(128, "squash"))
-    assert "head" in task.columns["test"] and task.columns["test"]["head"].isfinite().all()
+    return RecognitionTask(data, view_size=32, canvas=Square(128, "squash"))
+
+
+@pytest.mark.parametrize(("at", "other"), [("head_annotation", "box_magnification"), ("annotation", None)])
+def test_an_oracle_at_real_birds_heads_enlarges_heads_more_than_birds(real_birds, at, other):
+    assert "head" in real_birds.columns["test"] and real_birds.columns["test"]["head"].isfinite().all()
     model = zoomed.oracle(task="small_gap", outputs=2, task_size=64, at=at)
-    values = evaluate(model, task, "test", device=torch.device("cpu"))
+    values = evaluate(model, real_birds, "test", device=torch.device("cpu"))
     head, box = (float(np.nanmean(values[name])) for name in ("head_magnification", "box_magnification"))
     assert head > 1.3 and box > 1.1
     assert other is None or head > box + 0.2

@@ -9,15 +9,12 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from cycler import cycler
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
-from lib.files import replace_atomically
-
-ROOT = Path(__file__).resolve().parents[2]
+from lib.files import replace_atomically, resolve
 
 # Okabe and Ito, "Color Universal Design" (2008)
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
@@ -26,7 +23,9 @@ CYCLE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 GREY, LIGHT_GREY = "#6B6B6B", "#D0D0D0"
 
 SALIENCY = "magma"  # 0 to the map's maximum
-MAGNIFICATION: Colormap = sns.color_palette("vlag", as_cmap=True)  # of log2(zoom): white where uniform, red where enlarged
+VLAG = ("#2369BD", "#4A7BBC", "#678BBE", "#829CC3", "#9BAECB", "#B5C0D4", "#CFD4E0", "#E9E9ED", "#FAF5F4",  # seaborn's, at 17 of its 256 places:
+        "#F4E3E2", "#E8CAC8", "#DEB1AE", "#D49896", "#CA817E", "#C06967", "#B55151", "#A9373B")  # importing that takes longer than all of matplotlib
+MAGNIFICATION: Colormap = LinearSegmentedColormap.from_list("vlag", VLAG)  # of log2(zoom): white where uniform, red where enlarged
 SIGNED: Colormap = MAGNIFICATION  # of anything with a sign: white is 0
 MAGNIFICATION_LIMIT = 2.0  # log2: a quarter to four times
 OURS, PAPER, CONTROL = BLUE, VERMILION, GREY
@@ -95,8 +94,7 @@ def panels(widths: list[float], heights: list[float], *, left: float = 0.05, rig
 
 def save(figure: Figure, results_dir: str | Path, name: str) -> Path:
     """Write `figure` to <results_dir>/figures/<name>.png, whole or not at all; a relative folder counts from the repository."""
-    folder = Path(results_dir).expanduser()
-    folder = (folder if folder.is_absolute() else ROOT / folder) / "figures"
+    folder = resolve(results_dir) / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.png"
     replace_atomically(path, lambda partial: figure.savefig(partial, format="png"))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn, no_grad
 
 PLAIN = (bool, int, float, str, type(None))
 
@@ -32,6 +32,17 @@ class RowNetwork(nn.Module):
 
     def blur_input(self, on: bool) -> None:
         """Before each epoch: whether the task network's input is blurred in it ("Learning to Zoom", section 3.3)."""
+
+
+def flops(model: nn.Module, *inputs: Tensor) -> int:
+    """Floating point operations of one call in evaluation mode; the model's mode stays."""
+    from torch.utils.flop_counter import FlopCounterMode  # it brings a compiler along
+
+    training = model.training
+    with FlopCounterMode(display=False) as counter, no_grad():
+        model.eval()(*inputs)
+    model.train(training)
+    return counter.get_total_flops()
 
 
 def declared(name: str, *uses: str) -> Callable[[Callable], Callable]:

@@ -19,8 +19,6 @@ Deviations from the released code (commit 56bbba2 unless said otherwise)
     - New: straight-through choice, temperature schedule, normalisation, the baselines, `norm="group"` for small batches.
 """
 
-import contextlib
-import importlib.util
 from typing import NamedTuple
 
 import torch
@@ -32,11 +30,10 @@ from lib.models.network import RowNetwork
 from lib.models.sampler import Normalize, like_weights, low_resolution
 
 __all__ = ["CropOracle", "FixedChoice", "Proposal", "RegionProposal", "ScoringHead", "best_of_views", "crop_boxes", "five_crops",
-           "proposal_resnet18", "register", "small_classifier"]  # timm's registry appends what it is given
+           "proposal_resnet18", "small_classifier"]
 
 VIEWS = ("top left", "top right", "bottom left", "bottom right", "centre", "whole image")
 GREY = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow and torchvision weigh red, green and blue
-TIMM_NAME = "salience_region_proposal_resnet18"
 
 
 class Proposal(NamedTuple):
@@ -341,35 +338,3 @@ def proposal_resnet18(num_classes: int = 10, *, down_size: int = 64, crop_size: 
 
     classifier = resnet18(weights=None, num_classes=num_classes)
     return RegionProposal(classifier, ScoringHead(down_size), crop_size=crop_size, **options)
-
-
-# --- timm ---------------------------------------------------------------------------------------------------------------
-
-
-def salience_region_proposal_resnet18(pretrained: bool = False, *, num_classes: int = 10, in_chans: int = 3, drop_rate: float = 0.0,
-                                      pretrained_cfg=None, pretrained_cfg_overlay=None, cache_dir=None, **options) -> RegionProposal:
-    """`proposal_resnet18` as timm calls it; ValueError for pretrained weights, other channels or dropout, which it has not."""
-    if pretrained or in_chans != 3 or drop_rate:
-        raise ValueError(f"{TIMM_NAME} has no pretrained weights, three input channels and no dropout; leave these options out")
-    model = proposal_resnet18(num_classes, **options)
-    model.num_classes = num_classes
-    # The head wants [0, 1], so timm's loader is told to do no normalisation.
-    model.pretrained_cfg = {"input_size": (3, 336, 336), "num_classes": num_classes, "crop_pct": 1.0, "interpolation": "bilinear",
-                            "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
-    return model
-
-
-def register() -> None:
-    """Make `timm.create_model("salience_region_proposal_resnet18", num_classes=10, down_size=64)` work.
-
-    Importing this module does it where timm is installed. Raises ImportError where it is not.
-    """
-    from timm.models import is_model, register_model
-
-    if not is_model(TIMM_NAME):
-        register_model(salience_region_proposal_resnet18)
-
-
-if importlib.util.find_spec("timm"):
-    with contextlib.suppress(ImportError):  # a timm that does not fit this torch must not take the rest down
-        register()

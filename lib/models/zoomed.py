@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from lib.data.canvas import Square
 from lib.models.backbones import (IMAGENET_NORMALIZATION, alexnet_regressor, load_imagenet, localisation_network, pretrained,
@@ -19,6 +18,7 @@ from lib.models.cam import look_twice
 from lib.models.deformable import deform_last
 from lib.models.lite0 import LITE0_NORMALIZATION, lite0, lite0_trunk
 from lib.models.network import RowNetwork, declared
+from lib.models.network import flops as flops_of
 from lib.models.rivals import AffineSTN, GridEstimator, Oracle, ThinPlateSTN, Uniform
 from lib.models.sampler import RELEASED_SIGMA, SaliencyZoom, SampledNetwork, SpatialSampler
 from lib.models.small_inception import small_inception
@@ -206,6 +206,4 @@ def same_cost(*, task: str, outputs: int, trunk: str, task_size: int, view_size:
 def flops(model: RowNetwork, side: int, view_size: int) -> int:
     """Floating point operations of one picture of `side` pixels through the network."""
     batch = {"image": torch.zeros(1, 3, side, side), "view": torch.zeros(1, 3, view_size, view_size), "annotation": torch.ones(1, 1, 31, 31)}
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.eval()(*(batch[name] for name in model.inputs))
-    return counter.get_total_flops()
+    return flops_of(model, *(batch[name] for name in model.inputs))

@@ -41,6 +41,10 @@ def find(root: Path = ROOT) -> list[Deviation]:
     return sorted(found, key=lambda one: order.index(one.system))
 
 
+def by_system(deviations: list[Deviation]) -> dict[str, list[Deviation]]:
+    return {system: [one for one in deviations if one.system == system] for system in dict.fromkeys(one.system for one in deviations)}
+
+
 def system_of(origin: str) -> str:
     name = origin.removesuffix(".py").removesuffix(".ipynb")
     return next(system for system, pattern in SYSTEMS if re.search(pattern, name))

@@ -6,6 +6,7 @@ from pathlib import Path
 from lib import claims
 from lib.claims.decide import ledger_grid, ledger_numbers
 from lib.report.contents import Report
+from lib.report.deviations import by_system
 from lib.report.page import WORDS, page
 from lib.results.filled import write_text
 from lib.results.grids import latex, markdown
@@ -51,8 +52,7 @@ def whole(report: Report) -> str:
         parts += [f"### {one.table.title}: {one.group.where}", one.markdown()]
     shown = [f"`figures/{figure.path.name}`: {figure.caption}" for found in report.figures.values() for figure in found]
     parts += ["## 3 · Figures", _list(shown) or "None.", "## 4 · Deviations from papers and releases"]
-    for system in dict.fromkeys(one.system for one in report.deviations):
-        found = [one for one in report.deviations if one.system == system]
+    for system, found in by_system(report.deviations).items():
         parts += [f"### {system}", *(f"{one.heading} (`{one.origin}`)\n\n{_list(one.texts)}" for one in found)]
     for name, grids in (("5 · Provenance", [report.provenance]), ("6 · Cost", [report.cost, report.disk]),
                         ("7 · Not run, and why", [report.not_run])):

@@ -6,14 +6,10 @@ from pathlib import Path
 from lib import tables
 from lib.results.filled import Filled, short
 from lib.results.grids import NOTHING, Grid, Text, grid
-from lib.results.store import MEANINGLESS, Group, Item, Rows, Stored, size_of, variants
+from lib.results.store import MEANINGLESS, Group, Item, Rows, Stored, items_of, size_of, variants
 from lib.tables.table import Table
 
 NEEDS_GPU = "the paper's networks, sizes and schedule: meant for a GPU"
-
-
-def _items(rows: Rows) -> list[Item]:
-    return [item for seeds in rows.values() for item in seeds.values()]
 
 
 def _in_order(stored: Stored) -> list[tuple[Group, Rows]]:
@@ -30,7 +26,7 @@ def provenance(stored: Stored) -> Grid:
     """Where and with what the records of each group were made; hosts are left out."""
     lines = []
     for group, rows in _in_order(stored):
-        kept = [item.record.provenance for item in _items(rows)]
+        kept = [item.record.provenance for item in items_of(rows)]
         versions = [{name: version for name, version in (one.get("versions") or {}).items() if version} for one in kept]
         lines.append([Text(group.table, group.where), _all(short(one.get("commit")) for one in kept),
                       _all(one.get("python") for one in kept), _all(f"{name} {one[name]}" for one in versions for name in sorted(one)),
@@ -54,7 +50,7 @@ def cost(stored: Stored) -> Grid:
     """Seconds summed over rows and seeds, the longest row, and what the files take."""
     lines = []
     for group, rows in _in_order(stored):
-        found = _items(rows)
+        found = items_of(rows)
         seconds = {name: sum(_seconds(item) for item in seeds.values()) for name, seeds in rows.items()}
         longest = max((_seconds(item), item.record.row) for item in found)
         lines.append([Text(group.table, group.where), str(len(rows)), str(len(found)), time_text(sum(seconds.values())),

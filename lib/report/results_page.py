@@ -12,6 +12,7 @@ from pathlib import Path
 from lib import claims
 from lib.claims.decide import Verdict
 from lib.report.contents import Report
+from lib.report.deviations import by_system
 from lib.report.gallery import Figure
 from lib.report.sources import SOURCES, title
 from lib.results.filled import Filled, short
@@ -82,11 +83,7 @@ def _table(one: Filled, folder: Path) -> list[str]:
     files = [f"[{name.rpartition('.')[2]}]({folder.name}/tables/{name})" for name in names if (folder / "tables" / name).is_file()]
     marked = " At a row's end stands how many claims about it hold, fail or are undecided." if one.marks else ""
     counted = f" With how many each ± is over: {', '.join(files)}." * bool(files)
-    parts = [f"### {one.table.title}: {one.group.where}", f"{one.about}{marked}{counted}",
-             *one.warnings(), markdown(one.main(notes=False))]
-    parts += [f"Not run: {', '.join(one.missing)}."] if one.missing else []
-    parts += ["Between rows, paired:", markdown(pairs)] if (pairs := one.comparisons(notes=False)) else []
-    return parts + (["Published, quoted from the source named:", markdown(quoted)] if (quoted := one.quoted()) else [])
+    return [f"### {one.table.title}: {one.group.where}", f"{one.about}{marked}{counted}", *one.parts(notes=False)]
 
 
 def _figures(figures: dict[str, list[Figure]], folder: Path) -> list[str]:
@@ -124,8 +121,7 @@ def _weights(report: Report) -> str:
 
 def _deviations(report: Report) -> list[str]:
     parts = []
-    for system in dict.fromkeys(one.system for one in report.deviations):
-        found = [one for one in report.deviations if one.system == system]
+    for system, found in by_system(report.deviations).items():
         words = "\n\n".join(f"{one.heading} (`{one.origin}`)\n\n" + "\n".join(f"- {line}" for line in one.texts) for one in found)
         parts.append(_folded(f"{system} ({sum(len(one.texts) for one in found)})", words))
     return parts

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lib.files import replace_atomically
 from lib.results.cells import Cell, Value, cell, versus
 from lib.results.grids import NOTHING, Grid, Mark, Text, grid, latex, markdown, minus
 from lib.results.noise import Known, known
 from lib.results.records import Record
 from lib.results.statistics import METHOD, REFERENCE
-from lib.results.store import MEANINGLESS, Group, Rows
+from lib.results.store import MEANINGLESS, Group, Rows, items_of
 from lib.tables.table import Column, Table
-from lib.training.checkpoint import replace_atomically
 
 LEGEND = f"{METHOD} Beside it stands how many of them there are."
 
@@ -47,7 +47,7 @@ class Filled:
 
     @cached_property
     def records(self) -> list[Record]:
-        return [item.record for seeds in self.rows.values() for item in seeds.values()]
+        return [item.record for item in items_of(self.rows)]
 
     @cached_property
     def seeds(self) -> list[int]:
@@ -57,9 +57,7 @@ class Filled:
     @property
     def missing(self) -> list[str]:
         """Rows that this preset and data set have, and that were not run."""
-        rows = [row for row in self.table.rows if row.presets is None or self.group.preset in row.presets]
-        return [row.name for row in rows if row.name not in self.rows
-                and (self.group.dataset == "twin" or (row.variant == "main" and not row.twin_only))]
+        return [row.name for row in self.table.rows_of(self.group.preset, self.group.dataset) if row.name not in self.rows]
 
     @property
     def fewer(self) -> list[str]:
@@ -193,12 +191,15 @@ class Filled:
 
     # --- as files -------------------------------------------------------------------------------------------------------
 
-    def markdown(self, *, marks: bool = True) -> str:
-        parts = [f"{self.caption} {LEGEND}", *self.warnings(), markdown(self.main(marks=marks))]
+    def parts(self, *, notes: bool = True, marks: bool = True) -> list[str]:
+        """The table and what stands around it, but for its caption, as paragraphs of Markdown."""
+        parts = [*self.warnings(), markdown(self.main(notes=notes, marks=marks))]
         parts += [f"Not run: {', '.join(self.missing)}."] if self.missing else []
-        parts += ["Between rows, paired:", markdown(pairs)] if (pairs := self.comparisons()) else []
-        parts += ["Published, quoted from the source named:", markdown(quoted)] if (quoted := self.quoted()) else []
-        return "\n\n".join(parts)
+        parts += ["Between rows, paired:", markdown(pairs)] if (pairs := self.comparisons(notes=notes)) else []
+        return parts + (["Published, quoted from the source named:", markdown(quoted)] if (quoted := self.quoted()) else [])
+
+    def markdown(self, *, marks: bool = True) -> str:
+        return "\n\n".join([f"{self.caption} {LEGEND}", *self.parts(marks=marks)])
 
     def write(self, folder: str | Path) -> list[Path]:
         """<folder>/<table>-<dataset>-<preset>.md, .csv and .tex, each written whole or not at all, without marks; returns the paths."""

@@ -21,7 +21,7 @@ import numpy as np
 from lib.files import ROOT, replace_atomically
 from lib.results.schema import LIMITS
 from lib.results.statistics import Component, Noise, between, mean, priors
-from lib.results.store import Group, Item, Rows, data_of, sharing, stands
+from lib.results.store import Group, Item, Rows, data_of, items_of, sharing, stands
 from lib.tables.table import Column, Table
 
 FILE = ROOT / "results" / "reference" / "noise.json"
@@ -95,7 +95,7 @@ def measure(groups: dict[Group, Rows], columns_of: Callable[[Table, str], Iterab
             prior = {data: alike[group, name, data] for data in same[group]}
             for what, one in _means(group, rows, column, prior):
                 noise.setdefault(what, {})[name] = one
-        records = [item.record for seeds in rows.values() for item in seeds.values()]
+        records = [item.record for item in items_of(rows)]
         commits = tuple(sorted({record.provenance.get("commit") or "unknown" for record in records}))
         found[place(group)] = Known(noise, {}, tuple(sorted({record.seed for record in records})), commits, _date(commits), df)
     return found

@@ -29,7 +29,7 @@ from lib import claims, report
 from lib.results import noise
 from lib.results.experiment import experiment
 from lib.results.records import ROOT, SCHEMA, as_json, file_name
-from lib.results.store import MEANINGLESS, Item, Rows, Stored, read_folder
+from lib.results.store import MEANINGLESS, Item, Rows, Stored, items_of, read_folder
 from lib.runs.keys import digest
 from lib.versions import VERSIONS
 
@@ -154,7 +154,7 @@ def publish(results: Path, reference: Path = REFERENCE, *, add: bool = False) ->
         raise ValueError(f"{results}: holds no finished rows; `python -m lib run` makes some")
     if add:
         there = read_folder(reference)
-        gone = [item for group, rows in there.groups.items() if group in stored.groups for seeds in rows.values() for item in seeds.values()
+        gone = [item for group, rows in there.groups.items() if group in stored.groups for item in items_of(rows)
                 if outlived(item, stored.groups[group], rows)]
         for item in gone:
             item.path.unlink()

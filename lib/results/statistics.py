@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 LEVEL = 0.95
 MOST_ALIKE = 4.0  # degrees of freedom; the reference's rows have 2.4, of two of its three seeds 4, 2 and 240: set after these were seen
@@ -224,10 +224,12 @@ def _pooled(family: Sequence[Component], df: float) -> Component:
 
 def _inverse_trigamma(value: float) -> float:
     """x with trigamma(x) = value, from 0.25 to 1e6."""
+    from scipy.optimize import brentq  # the rest of a table needs no such large module
+
     def off(x: float) -> float:
         return float(special.polygamma(1, x)) - value
 
-    return 1e6 if off(1e6) > 0 else 0.25 if off(0.25) < 0 else optimize.brentq(off, 0.25, 1e6)
+    return 1e6 if off(1e6) > 0 else 0.25 if off(0.25) < 0 else brentq(off, 0.25, 1e6)
 
 
 # --- estimates ----------------------------------------------------------------------------------------------------------

@@ -18,9 +18,13 @@ from lib.results.records import Item, Record, read_record, size_of
 from lib.results.schema import OtherVersion, column_problem
 from lib.tables import MEANINGLESS
 
-__all__ = ["Group", "Item", "Rows", "Stored", "group_of", "read_folder", "read_record", "size_of"]
+__all__ = ["Group", "Item", "Rows", "Stored", "group_of", "items_of", "read_folder", "read_record", "size_of"]
 
 Rows = dict[str, dict[int, Item]]  # by row and seed
+
+
+def items_of(rows: Rows) -> list[Item]:
+    return [item for seeds in rows.values() for item in seeds.values()]
 
 
 class Group(NamedTuple):
@@ -57,7 +61,7 @@ class Stored:
 
     @property
     def items(self) -> list[Item]:
-        return [item for rows in self.groups.values() for seeds in rows.values() for item in seeds.values()]
+        return [item for rows in self.groups.values() for item in items_of(rows)]
 
     @property
     def meaningless(self) -> bool:

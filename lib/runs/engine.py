@@ -33,8 +33,10 @@ from lib.runs.parameters import settings as settings  # what notebooks need besi
 from lib.tables.table import Opened, Row, Source, Table, arguments
 from lib.training.checkpoint import load_weights, save_weights, seed_everything, weights_header
 from lib.training.loop import Recipe, Trainer, evaluate
-from lib.training.processes import ALONE, Processes
+from lib.training.processes import ALONE, Processes, cores
 from lib.training.progress import Progress, Sink
+
+LONG = 5  # epochs: shorter rows are done before a worker has started
 
 
 @dataclass
@@ -137,18 +139,24 @@ class Run(Keyed):
     def run(self, *, scheduler: str | None = None) -> "Run":
         """Fill the table; finished rows are read, interrupted ones go on where they stopped.
 
-        Rows are spread over workers (`lib.runs.cluster`): those of the Dask cluster at `scheduler`, or one for each core here where that
+        Rows are spread over workers (`lib.runs.pool`): those of the Dask cluster at `scheduler`, or one for each core here where that
         is worth it. On a CPU each row is computed with one thread, so that its numbers do not depend on how many cores there are.
         """
-        from lib.runs import cluster  # it needs this module
-
         for row, _ in self.todo():
             self.opened(row.variant)
             self.fingerprints(row.variant)
-        if self.processes.count == 1 and (scheduler or cluster.worth_it([self])):
-            with cluster.workers(scheduler) as client:
+        if self.processes.count == 1 and (scheduler or self._worth_workers()):
+            from lib.runs import cluster, pool  # they need this module
+
+            with pool.workers(scheduler) as client:
                 cluster.fill(client, [self])
         return self.collect()
+
+    def _worth_workers(self) -> bool:
+        """Whether workers of our own would be quicker: several cores, no GPU, and more than one long row to train."""
+        if cores() < 2 or self.settings.device.type != "cpu":
+            return False
+        return sum(self.recipe(row).epochs >= LONG and not self.is_finished(row, seed) for row, seed in self.todo()) > 1
 
     def collect(self) -> "Run":
         """Read every row, and compute on the spot what is missing."""

@@ -56,6 +56,10 @@ class Keyed(ABC):
         """Of a row's record and values."""
         return keys.digest(self.depends(row, seed))
 
+    def place(self, row: Any, seed: int) -> tuple[str, str, str]:
+        """Where a row's record and values are filed: tables may share rows, and want other values of one."""
+        return str(self.store.folder), row.name, self.key(row, seed)
+
     def weights_key(self, row: Any, seed: int) -> str:
         """Of a row's weights."""
         return keys.digest(self.depends(row, seed)["weights"])

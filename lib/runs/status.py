@@ -160,7 +160,7 @@ def report(names: list[str], *, data_dir: str | None = None, **options) -> str:
         run = Unopened(plan, chosen)
         states = run.states()
         lines += [_heading(run), *map(_line, states), ""]
-        counted |= {(run.store.folder, state.row.name, run.key(state.row, state.seed)): state.kind for state in states}  # some tables share rows
+        counted |= {run.place(state.row, state.seed): state.kind for state in states}
         if any(state.kind != DONE for state in states):
             commands.append(_command(plan, chosen, data_dir))
     if not counted:

@@ -17,11 +17,10 @@ where small things, faces and words, draw the eye, and costs where it gives up p
 from dataclasses import dataclass
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from lib.data.synthetic import salicon as twin
 from lib.models import unzoomed
-from lib.models.network import declared
+from lib.models.network import declared, flops
 from lib.models.unzoomed import UnzoomedNetwork
 from lib.models.zoomed import trunk_of
 from lib.tables import salicon
@@ -87,14 +86,6 @@ def same_cost(*, family: str, trunk: str, size: Size, view_size: Size) -> Unzoom
     picture, view = torch.zeros(1, 3, *(4 * side for side in size)), torch.zeros(1, 3, *view_size)
     ratio = flops(both, picture, view) / flops(encoder, torch.zeros(1, 3, *size))
     return UnzoomedNetwork(encoder, unzoomed.finer(size, ratio), size)
-
-
-def flops(model: torch.nn.Module, *inputs: torch.Tensor) -> int:
-    training = model.training
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.eval()(*inputs)
-    model.train(training)
-    return counter.get_total_flops()
 
 
 ROWS = (

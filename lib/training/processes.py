@@ -26,6 +26,11 @@ PATIENCE = timedelta(hours=12)  # a first process may decode a large data set wh
 ENDED = "another process of this run ended, so this one stops; the same command goes on after the last finished epoch"
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class Share:
     """Which of `count` processes this is, as far as a task needs to know it."""

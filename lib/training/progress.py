@@ -1,6 +1,6 @@
 """What long work says while it runs: what is being done, how far it is, how long is left.
 
-In a terminal and in JupyterLab that is a tqdm bar. Where rows are trained by workers (`lib.runs.cluster`), each step goes to a `sink`
+In a terminal and in JupyterLab that is a tqdm bar. Where rows are trained by workers (`lib.runs.pool`), each step goes to a `sink`
 instead, and whoever started the workers shows it.
 """
 
