@@ -33,7 +33,7 @@ def test_what_is_committed_follows_from_the_records(groups, tmp_path):
     """Every number, to the digits that are written; and reading gives what was written."""
     path = tmp_path / "noise.json"
     noise.write(claims.reference_noise(claims.ledger(), groups), path)
-    assert path.read_text() == noise.FILE.read_text(), "python -c 'from lib.results import publish; publish.derive()' writes it anew"
+    assert path.read_text() == noise.FILE.read_text(), "python -c 'from lib.report import publish; publish.derive()' writes it anew"
 
 
 def test_every_shown_mean_has_its_noise(groups):

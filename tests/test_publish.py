@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from lib.results import publish
+from lib.report import publish
 from lib.results.records import Record, RecordStore
 from lib.results.store import read_folder
 from lib.runs.keys import digest

@@ -17,9 +17,13 @@ from lib.report.gallery import Figure
 from lib.report.sources import SOURCES, title
 from lib.results.filled import Filled, short
 from lib.results.grids import NOTHING, Grid, grid, markdown
-from lib.results.publish import WEIGHTS
 from lib.results.statistics import METHOD
 
+WEIGHTS = {  # name -> where it was trained: table, data set and row
+    "inaturalist-twin-sampler": ("inaturalist", "twin", "sampler"),
+    "emlnet-osie-decoder": ("salicon", "osie", "decoder"),  # `predict` and notebook 00 expect these names
+    "mrcnn-osie-three": ("mrcnn", "osie", "three"),
+}
 HEAD = """# Results
 
 What the committed records give: tables, verdicts, pictures, cost. `python -m lib.report.readme` writes this page from

@@ -26,7 +26,7 @@ from lib.tables.table import Column, Table
 
 FILE = ROOT / "results" / "reference" / "noise.json"
 ABOUT = ("Standard deviation between trainings of each row, difference of rows and claim, by column (of a claim: by contrast): [its own, degrees of "
-         "freedom, that of rows like it, degrees of freedom]. Written by `python -m lib.results.publish`; lib/results/noise.py says what it is for.")
+         "freedom, that of rows like it, degrees of freedom]. Written by `python -m lib.report.publish`; lib/results/noise.py says what it is for.")
 NOTHING = Noise()
 FEW = 3  # rows: two, a control's for instance, may have had the same mean with every seed by chance
 
@@ -196,7 +196,7 @@ def _read(path: Path, _: int) -> dict[Place, Known]:
     try:
         return {(one["table"], one["dataset"], one["preset"]): _parsed(one) for one in json.loads(path.read_text(encoding="utf-8"))["groups"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: not a file of training noise ({error}); check it out again, or write it with lib.results.publish") from None
+        raise ValueError(f"{path}: not a file of training noise ({error}); check it out again, or write it with lib.report.publish") from None
 
 
 def _parsed(one: dict) -> Known:

@@ -1,4 +1,4 @@
-"""Puts a finished run into results/reference: `python -m lib.results.publish RESULTS`. For those who publish a release.
+"""Puts a finished run into results/reference: `python -m lib.report.publish RESULTS`. For those who publish a release.
 
     records/<table>/<dataset>-<preset>/<row>-seed<k>.json, .npz     every record that holds, but for the host's name, with its values
     tables/                                                         as `python -m lib report` writes them, of these records
@@ -16,7 +16,6 @@ last (`lib.report.readme`).
 import argparse
 import base64
 import hashlib
-import importlib
 import io
 import re
 import shutil
@@ -26,6 +25,8 @@ import nbformat
 from PIL import Image
 
 from lib import claims, report
+from lib.report import readme
+from lib.report.results_page import WEIGHTS
 from lib.results import noise
 from lib.results.experiment import experiment
 from lib.results.records import ROOT, SCHEMA, as_json, file_name
@@ -40,11 +41,6 @@ FIGURES = (
     "05_columns", "05_losses", "05_scores", "06_cases", "06_scores", "06_agreement", "07_accuracy", "07_choices_proposal", "08_grids",
     "08_intervals", "08_trade", "10_intervals", "10_steps",
 )
-WEIGHTS = {  # name -> where it was trained: table, data set and row
-    "inaturalist-twin-sampler": ("inaturalist", "twin", "sampler"),
-    "emlnet-osie-decoder": ("salicon", "osie", "decoder"),  # `predict` and notebook 00 expect these names
-    "mrcnn-osie-three": ("mrcnn", "osie", "three"),
-}
 MACHINE = re.compile(r"(?<![\w.])/[\w./-]*?/(results|data|notebooks)/")  # a path of the machine that it ran on, up to the repository's root
 WIDEST = 960  # px of a picture in an executed notebook
 
@@ -178,10 +174,10 @@ def derive(reference: Path = REFERENCE) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m lib.results.publish", description="Put a finished run into results/reference.")
+    parser = argparse.ArgumentParser(prog="python -m lib.report.publish", description="Put a finished run into results/reference.")
     parser.add_argument("results", type=Path, metavar="RESULTS", help="folder of a finished run")
     parser.add_argument("--add", action="store_true", help="to what is there already, in the place of what is older")
     chosen = parser.parse_args()
     for problem in publish(chosen.results, add=chosen.add).problems:
         print(f"left out: {problem}")
-    importlib.import_module("lib.report.readme").main()  # a page that names this module's weights, so it cannot be imported above
+    readme.main()
