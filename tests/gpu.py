@@ -10,10 +10,9 @@ resnet         training steps of ResNet-101 at 227 px with and without the sampl
 inaturalist    `paper-twin` of Table 2, plain and sampler: images a second, and whether the loss falls
 cub200         the same of Table 4
 
-Every section runs in a process of its own: one that fails, hangs or spoils the device costs no other its results. What it finds is
-written at once, a line of JSON each, and after each section the record, `<out>/<name of the device>.json`, is whole again. The twins of
-the last two are drawn beside the first. What the budget has no room for is named in the record, and nothing runs beyond it.
-`--device cpu --quick` tries the script itself, every section of it, with small networks and pictures.
+Every section runs in a process of its own: one that fails, hangs or spoils the device costs no other its results. What it finds is written at once, and
+after each section the record, `<out>/<name of the device>.json`, is whole again. The twins of the last two are drawn beside the first. What the budget
+has no room for is named, and nothing runs beyond it. `--device cpu --quick` tries every section, with small networks and pictures.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ def timed(calls: dict[str, Callable], job: Job, *, repeats: int, title: str) -> 
         first = first or values["ms"]
         memory = "" if values["peak_mb"] is None else f"{values['peak_mb']:12.0f} MB"
         print(f"   {name:52}{values['ms']:12.3f} ms{values['ms'] / first:10.2f} x{memory}", flush=True)
-        yield name, values | {"of_first": round(values["ms"] / first, 3)}
+        yield name, values | {"of_first": round(values["ms"] / first, 3), "what": title}
 
 
 # --- sections -----------------------------------------------------------------------------------------------------------
@@ -91,9 +90,7 @@ def about(job: Job) -> Found:
     yield "provenance", provenance(job.torch_device(), 0.0) | {"host": None}
     yield "triton", getattr(triton, "__version__", None)
     if job.torch_device().type == "cuda":
-        found = torch.cuda.get_device_properties(job.torch_device())
-        yield "memory_gb", round(found.total_memory / 2**30, 1)
-        yield "capability", f"{found.major}.{found.minor}"
+        yield "properties", str(torch.cuda.get_device_properties(job.torch_device()))
 
 
 def marked_files() -> list[str]:
@@ -102,8 +99,8 @@ def marked_files() -> list[str]:
 
 
 def marked_tests(job: Job) -> Found:
-    words = [sys.executable, "-m", "pytest", "-o", "addopts=--strict-markers", "-q", "-n", "0", "-m", "cuda", "-p", "no:cacheprovider", *marked_files()]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=max(1.0, job.left))
+    words = ["-o", "addopts=--strict-markers", "-q", "-n", "0", "-m", "cuda", "-p", "no:cacheprovider", *marked_files()]
+    done = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=ROOT, capture_output=True, text=True, timeout=max(1.0, job.left))
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|deselected|error)", done.stdout)}
     failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)
     print("\n".join([f"Tests marked cuda: {counts or done.stdout[-500:]}", *(f"   {name}" for name in failed)]), flush=True)
@@ -144,11 +141,11 @@ def layer_times(job: Job) -> Found:
     def normalized(grid: Any) -> Any:
         return (resample(image, grid) - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
 
+    def released() -> None:  # as its users run it today: a float copy of the batch, and the grid enlarged without align_corners
+        F.grid_sample(image.float() / 255, resize_grid(small, 224, align_corners=False), align_corners=True)
+
     calls = {"plain anti-aliased resizing": lambda: low_resolution(image, 224), "layer: view, grid, samples": whole,
-             "samples alone": lambda: resample(image, resize_grid(small, 224)),
-             # as the released code's users run it today: a float copy of the batch, and the grid enlarged without align_corners
-             "released way: float copy, samples": lambda: F.grid_sample(image.float() / 255, resize_grid(small, 224, align_corners=False),
-                                                                        align_corners=True),
+             "samples alone": lambda: resample(image, resize_grid(small, 224)), "released way: float copy, samples": released,
              "samples and normalising, forward and backward": lambda: backward_through(normalized, resize_grid(small, 224))}
     if triton is not None and device.type == "cuda":
         calls["fused kernel, forward and backward"] = lambda: backward_through(lambda grid: sample_normalized(image, grid, mean, std),
@@ -178,28 +175,25 @@ def resnet_times(job: Job) -> Found:
             output = model(low_resolution(image, size) if view else image)
         output.float().square().mean().backward()
 
-    title = f"A training step of {build.__name__} at {size} px, batch {batch}, from uint8 {side}x{side}"
-    for name, values in timed({"without, from resized pictures": lambda: step(plain, True), "with the sampler": lambda: step(sampled, False)},
-                              job, repeats=1 if job.quick else 8, title=title):
-        yield name, values | {"images_per_second": round(1e3 * batch / values["ms"], 1)}
+    yield from timed({"without, from resized pictures": lambda: step(plain, True), "with the sampler": lambda: step(sampled, False)}, job,
+                     repeats=1 if job.quick else 8, title=f"A training step of {build.__name__} at {size} px, batch {batch}, from uint8 {side}x{side}")
 
 
 def opened(name: str, job: Job) -> Any:
-    """The run of a table whose twin is drawn and decoded, by whichever process comes first."""
+    """A table's run; its twin is drawn and decoded by whichever process comes first."""
     from lib import tables
     from lib.runs.engine import Run, settings
 
-    table = tables.get(name)
-    run = Run(table, settings(table, preset="smoke" if job.quick else "paper-twin", device=job.device, results_dir=job.results))
+    chosen = settings(tables.get(name), preset="smoke" if job.quick else "paper-twin", device=job.device, results_dir=job.results)
+    run = Run(tables.get(name), chosen)
     run.opened()
     return run
 
 
 def draw_twins(job: Job) -> Found:
     for name in TABLES:
-        started = time.monotonic()
-        opened(name, job)
-        yield name, {"seconds": round(time.monotonic() - started, 1)}
+        began = time.monotonic()
+        yield name, opened(name, job) and round(time.monotonic() - began, 1)
 
 
 def twin_training(name: str, job: Job) -> Found:
@@ -253,13 +247,13 @@ def perform(section: str, file: Path, job: Job) -> int:
 
 
 def start(section: str, file: Path, job: Job, errors: Path) -> subprocess.Popen:
-    words = [sys.executable, __file__, "--section", section, str(file), "--device", job.device, "--results", str(job.results), "--budget", f"{job.left:.1f}"]
+    words = ["--section", section, str(file), "--device", job.device, "--results", str(job.results), "--budget", f"{job.left:.1f}"]
+    words += ["--quick"] if job.quick else []
     with open(errors, "w", encoding="utf-8") as stream:
-        return subprocess.Popen([*words, *(["--quick"] if job.quick else [])], cwd=ROOT, stderr=stream, start_new_session=True)
+        return subprocess.Popen([sys.executable, __file__, *words], cwd=ROOT, stderr=stream, start_new_session=True)
 
 
-def end(process: subprocess.Popen) -> None:
-    """With whatever it has started."""
+def end(process: subprocess.Popen) -> None:  # with whatever it has started
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -281,11 +275,8 @@ def read_lines(file: Path) -> dict[str, Any]:
     """What a section wrote; a last line that was cut off is left out."""
     found = {}
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
-        try:
-            name, value = json.loads(line)
-        except ValueError:
-            continue
-        found[name] = value
+        with contextlib.suppress(ValueError):
+            found |= [json.loads(line)]
     return found
 
 
@@ -296,10 +287,11 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict, Path]:
     path, errors = options.out / "unknown.json", folder / "errors"
     errors.mkdir()
 
+    wanted = [name for name in SECTIONS if not options.only or name in options.only]
+
     def job(seconds: float) -> Job:
         return Job(options.device, options.quick, folder / "results", time.monotonic() + seconds)
 
-    wanted = [name for name in SECTIONS if not options.only or name in options.only]
     beside = start(BESIDE, folder / BESIDE, job(options.budget), errors / BESIDE) if set(TABLES) & set(wanted) and options.budget >= LEAST else None
     try:
         for name in wanted:
@@ -311,8 +303,7 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict, Path]:
             seconds, began = min(SECTIONS[name][1] * max(1.0, options.budget / BUDGET), left), time.monotonic()
             problem = ended(start(name, folder / name, job(seconds - 2), errors / name), seconds, errors / name)
             record[name] = read_lines(folder / name) | {"seconds": round(time.monotonic() - began, 1)} | ({"error": problem} if problem else {})
-            if problem:
-                print(f"   {name}: {problem}", flush=True)
+            print(f"   {name}: {problem}\n" if problem else "", end="", flush=True)
             path = _written(record | {BESIDE: read_lines(folder / BESIDE)}, options.out, path)
     finally:
         if beside is not None:
@@ -354,8 +345,8 @@ def main(words: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         record, path = measure(options, Path(folder))
     failed = [name for name in SECTIONS if "error" in record.get(name, {})]
-    left_out = f"; left out: {', '.join(record['left_out'])}" if record["left_out"] else ""
-    print(f"\n{path}, {time.monotonic() - started:.0f} s{left_out}{'; failed: ' + ', '.join(failed) if failed else ''}")
+    said = "".join(f"; {what}: {', '.join(names)}" for what, names in (("left out", record["left_out"]), ("failed", failed)) if names)
+    print(f"\n{path}, {time.monotonic() - started:.0f} s{said}")
     return int(bool(failed))
 
 
