@@ -10,9 +10,9 @@ resnet         training steps of ResNet-101 at 227 px with and without the sampl
 inaturalist    `paper-twin` of Table 2, plain and sampler: images a second, and whether the loss falls
 cub200         the same of Table 4
 
-Every section runs in a process of its own: one that fails, hangs or spoils the device costs no other its results. What it finds is written at once, and
-after each section the record, `<out>/<name of the device>.json`, is whole again. The twins of the last two are drawn beside the first. What the budget
-has no room for is named, and nothing runs beyond it. `--device cpu --quick` tries every section, with small networks and pictures.
+Every section runs in a process of its own: one that fails, hangs or spoils the device costs no other its results. What it finds is
+written at once; after each section the record, `<out>/<name of the device>.json`, is whole again. The twins of the last two are drawn
+beside the first. What the budget has no room for is named. `--device cpu --quick` tries every section, with small networks and pictures.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
 TESTS = Path(__file__).resolve().parent
-sys.path[:0] = [str(TESTS), str(ROOT)]
+sys.path[:0] = [str(TESTS), str(TESTS.parent)]
+
+from lib.files import ROOT, replace_atomically
 
 BUDGET = 480.0  # seconds in all
 LEAST = 15.0  # seconds; with less left a section is not begun
@@ -104,8 +105,7 @@ def marked_tests(job: Job) -> Found:
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|deselected|error)", done.stdout)}
     failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)
     print("\n".join([f"Tests marked cuda: {counts or done.stdout[-500:]}", *(f"   {name}" for name in failed)]), flush=True)
-    yield "counts", counts
-    yield "failed", failed
+    yield from (("counts", counts), ("failed", failed))
     if done.returncode not in (0, 5):  # 5: none were found
         yield "output", done.stdout[-4000:]
         raise RuntimeError(f"pytest ended with {done.returncode}")
@@ -175,8 +175,9 @@ def resnet_times(job: Job) -> Found:
             output = model(low_resolution(image, size) if view else image)
         output.float().square().mean().backward()
 
-    yield from timed({"without, from resized pictures": lambda: step(plain, True), "with the sampler": lambda: step(sampled, False)}, job,
-                     repeats=1 if job.quick else 8, title=f"A training step of {build.__name__} at {size} px, batch {batch}, from uint8 {side}x{side}")
+    calls = {"without, from resized pictures": lambda: step(plain, True), "with the sampler": lambda: step(sampled, False)}
+    title = f"A training step of {build.__name__} at {size} px, batch {batch}, from uint8 {side}x{side}"
+    yield from timed(calls, job, repeats=1 if job.quick else 8, title=title)
 
 
 def opened(name: str, job: Job) -> Any:
@@ -240,9 +241,8 @@ def perform(section: str, file: Path, job: Job) -> int:
     """For the process of one section: each finding a line of JSON, at once."""
     call = draw_twins if section == BESIDE else SECTIONS[section][0]
     with open(file, "a", encoding="utf-8") as lines:
-        for name, value in call(job):
-            lines.write(json.dumps([name, value]) + "\n")
-            lines.flush()
+        for found in call(job):
+            print(json.dumps(found), file=lines, flush=True)
     return 0
 
 
@@ -306,8 +306,7 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict, Path]:
             print(f"   {name}: {problem}\n" if problem else "", end="", flush=True)
             path = _written(record | {BESIDE: read_lines(folder / BESIDE)}, options.out, path)
     finally:
-        if beside is not None:
-            end(beside)
+        end(beside) if beside else None
     return record, path
 
 
@@ -315,10 +314,7 @@ def _written(record: dict, out: Path, before: Path) -> Path:
     """The record's file, called by the device as soon as that is known."""
     name = record.get("device", {}).get("provenance", {}).get("device_name", "unknown")
     path = out / f"{re.sub(r'[^A-Za-z0-9]+', '-', name)}{'-quick' if record['quick'] else ''}.json"
-    out.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    replace_atomically(path, lambda part: part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8"))
     if before != path:
         before.unlink(missing_ok=True)
     return path
