@@ -250,7 +250,7 @@ def start(section: str, file: Path, job: Job, errors: Path) -> subprocess.Popen:
     words = ["--section", section, str(file), "--device", job.device, "--results", str(job.results), "--budget", f"{job.left:.1f}"]
     words += ["--quick"] if job.quick else []
     with open(errors, "w", encoding="utf-8") as stream:
-        return subprocess.Popen([sys.executable, __file__, *words], cwd=ROOT, stderr=stream, start_new_session=True)
+        return subprocess.Popen([sys.executable, __file__, *words], cwd=ROOT, stderr=stream, process_group=0)
 
 
 def end(process: subprocess.Popen) -> None:  # with whatever it has started

@@ -20,14 +20,14 @@ def job(tmp_path, device="cpu") -> gpu.Job:
     return gpu.Job(device, True, tmp_path, time.monotonic() + 60)
 
 
-@pytest.mark.parametrize("section", ["device", "grid", "layer", "resnet", "cub200"])
+@pytest.mark.parametrize("section", ["device", "grid", "layer", "cub200"])
 def test_every_section_finds_something_on_a_cpu(section, tmp_path):
-    """That of Table 2 is that of Table 4 with another name."""
+    """That of Table 2 is that of Table 4 with another name; ResNets run below, where they cost nothing."""
     found = dict(gpu.SECTIONS[section][0](job(tmp_path)))
     assert found and json.loads(json.dumps(found)) == found
     if section == "cub200":
         assert {"plain", "sampler"} == set(found) and all(one["steps"] == 4 and one["images_per_second"] > 0 for one in found.values())
-    if section in ("grid", "layer", "resnet"):
+    if section in ("grid", "layer"):
         assert len(found) > 1 and all(one["ms"] > 0 and one["of_first"] > 0 for one in found.values())
 
 
