@@ -13,8 +13,8 @@ Changed runs should fail:
 
     plain for sampler   rows with a sampler have the values of their plain counterparts
     a neighbour         one metric has the values of another: AUC-Judd those of AUC, of shuffled AUC, KL those of IG, and top-1 the mean per class
-    --tenth FOLDER      records of trainings with a tenth of the learning rate: their recipes are taken for the reference's, or `check` would say at once
-                        that it is another experiment
+    --tenth FOLDER      records of trainings with a tenth of the learning rate: their recipes are taken for the reference's, or `check` would say
+                        at once that it is another experiment
 
 A neighbour that gives the same values for every sample (classes of one size) is no change, and left out. --verdicts: how many verdicts
 of the claim ledger on a run of one seed contradict those of its reference (holds, fails) or are surer; none should.
@@ -103,7 +103,8 @@ def as_if(groups: Groups, reference: Groups) -> Groups:
         data = {"data": item.record.depends.get("data")}
         return replace(item, record=replace(item.record, depends=twin.record.depends | data, schema=twin.record.schema))
 
-    return {group: {row: {seed: told(group, row, item) for seed, item in seeds.items()} for row, seeds in rows.items()} for group, rows in groups.items()}
+    return {group: {row: {seed: told(group, row, item) for seed, item in seeds.items()} for row, seeds in rows.items()}
+            for group, rows in groups.items()}
 
 
 # --- judging ------------------------------------------------------------------------------------------------------------
@@ -155,8 +156,8 @@ def table(found: list[tuple[Case, check.Judged]]) -> tuple[str, bool]:
         mine = [judged for case, judged in found if case.experiment == name]
         failed = sum(bool(one.bad or one.others) for one in mine)
         good &= failed == (0 if honest else len(mine))
-        middle = [int(np.median([count(one) for one in mine])) for count in (lambda one: one.outside, lambda one: len(one.networks), lambda one: one.most)]
-        cells = int(np.median([one.count for one in mine]))
+        counts = [(one.count, one.outside, len(one.networks), one.most) for one in mine]
+        cells, *middle = (int(number) for number in np.median(counts, axis=0))
         lines.append(f"{name:34}{'pass' if honest else 'fail':>8}{len(mine):6}{failed:6}{cells:8}{' '.join(f'{number:10}' for number in middle):>34}")
     return "\n".join(lines), good
 
@@ -166,7 +167,8 @@ def unlike_verdicts(groups: Groups) -> dict[str, int]:
     counts = {"verdicts": 0, "contradict": 0, "surer": 0}
     for seed in sorted(seeds_of(groups)):
         others, run = apart(groups, seed)
-        reference = {(one.claim.key, one.group): one.verdict for one in claims.decide(claims.ledger(), others, known=noise.measure(others)) if one.found}
+        decided = claims.decide(claims.ledger(), others, known=noise.measure(others))
+        reference = {(one.claim.key, one.group): one.verdict for one in decided if one.found}
         known = claims.reference_noise(claims.ledger(), others)
         for one in claims.decide(claims.ledger(), {group: rows for group, rows in run.items() if group in others}, known=known):
             theirs = reference.get((one.claim.key, one.group)) if one.found else None
@@ -176,10 +178,10 @@ def unlike_verdicts(groups: Groups) -> dict[str, int]:
     return counts
 
 
-def report(groups: Groups, *, tenth: Groups | None = None, honest: dict[str, Groups] | None = None, verdicts: bool = False) -> bool:
+def report(groups: Groups, *, tenth: Groups, honest: dict[str, Groups], verdicts: bool = False) -> bool:
     """Prints the table; whether all came out as it should."""
     found, measured = [], {}
-    for case in cases(groups, tenth or {}, honest or {}):
+    for case in cases(groups, tenth, honest):
         if case.run:
             measured.setdefault(id(case.reference), (case.reference, noise.measure(case.reference)))
             found.append((case, judge(case, measured[id(case.reference)][1])))
@@ -213,10 +215,9 @@ def main(words: list[str] | None = None) -> int:
         groups = several(options.results, options.preset)
     except ValueError as error:
         parser.error(str(error))
-    read = {folder: read_folder(folder, preset=options.preset).groups for folder in (*options.honest, *([options.tenth] if options.tenth else []))}
-    good = report(groups, tenth=read.pop(options.tenth, None) if options.tenth else None, honest={str(folder): found for folder, found in read.items()},
-                  verdicts=options.verdicts)
-    return int(not good)
+    tenth = read_folder(options.tenth, preset=options.preset).groups if options.tenth else {}
+    honest = {folder.name: read_folder(folder, preset=options.preset).groups for folder in options.honest}
+    return int(not report(groups, tenth=tenth, honest=honest, verdicts=options.verdicts))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,10 @@ is that of a fresh process each: how far its resident memory rises above what it
 /proc/self/status, so on Linux only). Multiplications are what torch's FlopCounterMode counts, halved. The weights are random, from
 He's initialisation, so that the logits, and what is said of their difference, are of size 1.
 
+Why not twelve times: at the strides of 5 and 3 px nearly every position of the third convolution is some patch's own, so that of patch by
+patch's 526 GMAC these 83 are left, and both sides run at some 80 % of what two cores multiply. Fewer would take Winograd's transforms,
+whose rounding is another one: rows that are trained would change their values.
+
 Expected, 160 s on two cores of an AMD EPYC with other work beside it:
 
     dense 1.01 s, 82.8 GMAC, 265 MB    patches, 100 at a time 7.87 s (7.8 times dense), 526.5 GMAC, 314 MB

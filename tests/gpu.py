@@ -11,9 +11,8 @@ inaturalist    `paper-twin` of Table 2, plain and sampler: images a second, and 
 cub200         the same of Table 4
 
 Every section runs in a process of its own: one that fails, hangs or spoils the device costs no other its results. What it finds is
-written at once, a line of JSON each, and after each section the record, `<out>/<name of the device>.json`, is whole again. The twins of
-the last two are drawn beside the first. What the budget has no room for is named in the record, and nothing runs beyond it.
-`--device cpu --quick` tries the script itself, every section of it, with small networks and pictures.
+written at once; after each section the record, `<out>/<name of the device>.json`, is whole again. The twins of the last two are drawn
+beside the first. What the budget has no room for is named. `--device cpu --quick` tries every section, with small networks and pictures.
 """
 
 from __future__ import annotations
@@ -34,9 +33,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
 TESTS = Path(__file__).resolve().parent
-sys.path[:0] = [str(TESTS), str(ROOT)]
+sys.path[:0] = [str(TESTS), str(TESTS.parent)]
+
+from lib.files import ROOT, replace_atomically
 
 BUDGET = 480.0  # seconds in all
 LEAST = 15.0  # seconds; with less left a section is not begun
@@ -75,7 +75,7 @@ def timed(calls: dict[str, Callable], job: Job, *, repeats: int, title: str) -> 
         first = first or values["ms"]
         memory = "" if values["peak_mb"] is None else f"{values['peak_mb']:12.0f} MB"
         print(f"   {name:52}{values['ms']:12.3f} ms{values['ms'] / first:10.2f} x{memory}", flush=True)
-        yield name, values | {"of_first": round(values["ms"] / first, 3)}
+        yield name, values | {"of_first": round(values["ms"] / first, 3), "what": title}
 
 
 # --- sections -----------------------------------------------------------------------------------------------------------
@@ -91,9 +91,7 @@ def about(job: Job) -> Found:
     yield "provenance", provenance(job.torch_device(), 0.0) | {"host": None}
     yield "triton", getattr(triton, "__version__", None)
     if job.torch_device().type == "cuda":
-        found = torch.cuda.get_device_properties(job.torch_device())
-        yield "memory_gb", round(found.total_memory / 2**30, 1)
-        yield "capability", f"{found.major}.{found.minor}"
+        yield "properties", str(torch.cuda.get_device_properties(job.torch_device()))
 
 
 def marked_files() -> list[str]:
@@ -102,13 +100,12 @@ def marked_files() -> list[str]:
 
 
 def marked_tests(job: Job) -> Found:
-    words = [sys.executable, "-m", "pytest", "-o", "addopts=--strict-markers", "-q", "-n", "0", "-m", "cuda", "-p", "no:cacheprovider", *marked_files()]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=max(1.0, job.left))
+    words = ["-o", "addopts=--strict-markers", "-q", "-n", "0", "-m", "cuda", "-p", "no:cacheprovider", *marked_files()]
+    done = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=ROOT, capture_output=True, text=True, timeout=max(1.0, job.left))
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|deselected|error)", done.stdout)}
     failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)
     print("\n".join([f"Tests marked cuda: {counts or done.stdout[-500:]}", *(f"   {name}" for name in failed)]), flush=True)
-    yield "counts", counts
-    yield "failed", failed
+    yield from (("counts", counts), ("failed", failed))
     if done.returncode not in (0, 5):  # 5: none were found
         yield "output", done.stdout[-4000:]
         raise RuntimeError(f"pytest ended with {done.returncode}")
@@ -144,11 +141,11 @@ def layer_times(job: Job) -> Found:
     def normalized(grid: Any) -> Any:
         return (resample(image, grid) - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
 
+    def released() -> None:  # as its users run it today: a float copy of the batch, and the grid enlarged without align_corners
+        F.grid_sample(image.float() / 255, resize_grid(small, 224, align_corners=False), align_corners=True)
+
     calls = {"plain anti-aliased resizing": lambda: low_resolution(image, 224), "layer: view, grid, samples": whole,
-             "samples alone": lambda: resample(image, resize_grid(small, 224)),
-             # as the released code's users run it today: a float copy of the batch, and the grid enlarged without align_corners
-             "released way: float copy, samples": lambda: F.grid_sample(image.float() / 255, resize_grid(small, 224, align_corners=False),
-                                                                        align_corners=True),
+             "samples alone": lambda: resample(image, resize_grid(small, 224)), "released way: float copy, samples": released,
              "samples and normalising, forward and backward": lambda: backward_through(normalized, resize_grid(small, 224))}
     if triton is not None and device.type == "cuda":
         calls["fused kernel, forward and backward"] = lambda: backward_through(lambda grid: sample_normalized(image, grid, mean, std),
@@ -178,28 +175,26 @@ def resnet_times(job: Job) -> Found:
             output = model(low_resolution(image, size) if view else image)
         output.float().square().mean().backward()
 
+    calls = {"without, from resized pictures": lambda: step(plain, True), "with the sampler": lambda: step(sampled, False)}
     title = f"A training step of {build.__name__} at {size} px, batch {batch}, from uint8 {side}x{side}"
-    for name, values in timed({"without, from resized pictures": lambda: step(plain, True), "with the sampler": lambda: step(sampled, False)},
-                              job, repeats=1 if job.quick else 8, title=title):
-        yield name, values | {"images_per_second": round(1e3 * batch / values["ms"], 1)}
+    yield from timed(calls, job, repeats=1 if job.quick else 8, title=title)
 
 
 def opened(name: str, job: Job) -> Any:
-    """The run of a table whose twin is drawn and decoded, by whichever process comes first."""
+    """A table's run; its twin is drawn and decoded by whichever process comes first."""
     from lib import tables
     from lib.runs.engine import Run, settings
 
-    table = tables.get(name)
-    run = Run(table, settings(table, preset="smoke" if job.quick else "paper-twin", device=job.device, results_dir=job.results))
+    chosen = settings(tables.get(name), preset="smoke" if job.quick else "paper-twin", device=job.device, results_dir=job.results)
+    run = Run(tables.get(name), chosen)
     run.opened()
     return run
 
 
 def draw_twins(job: Job) -> Found:
     for name in TABLES:
-        started = time.monotonic()
-        opened(name, job)
-        yield name, {"seconds": round(time.monotonic() - started, 1)}
+        began = time.monotonic()
+        yield name, opened(name, job) and round(time.monotonic() - began, 1)
 
 
 def twin_training(name: str, job: Job) -> Found:
@@ -246,20 +241,19 @@ def perform(section: str, file: Path, job: Job) -> int:
     """For the process of one section: each finding a line of JSON, at once."""
     call = draw_twins if section == BESIDE else SECTIONS[section][0]
     with open(file, "a", encoding="utf-8") as lines:
-        for name, value in call(job):
-            lines.write(json.dumps([name, value]) + "\n")
-            lines.flush()
+        for found in call(job):
+            print(json.dumps(found), file=lines, flush=True)
     return 0
 
 
 def start(section: str, file: Path, job: Job, errors: Path) -> subprocess.Popen:
-    words = [sys.executable, __file__, "--section", section, str(file), "--device", job.device, "--results", str(job.results), "--budget", f"{job.left:.1f}"]
+    words = ["--section", section, str(file), "--device", job.device, "--results", str(job.results), "--budget", f"{job.left:.1f}"]
+    words += ["--quick"] if job.quick else []
     with open(errors, "w", encoding="utf-8") as stream:
-        return subprocess.Popen([*words, *(["--quick"] if job.quick else [])], cwd=ROOT, stderr=stream, start_new_session=True)
+        return subprocess.Popen([sys.executable, __file__, *words], cwd=ROOT, stderr=stream, process_group=0)
 
 
-def end(process: subprocess.Popen) -> None:
-    """With whatever it has started."""
+def end(process: subprocess.Popen) -> None:  # with whatever it has started
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -281,11 +275,8 @@ def read_lines(file: Path) -> dict[str, Any]:
     """What a section wrote; a last line that was cut off is left out."""
     found = {}
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
-        try:
-            name, value = json.loads(line)
-        except ValueError:
-            continue
-        found[name] = value
+        with contextlib.suppress(ValueError):
+            found |= [json.loads(line)]
     return found
 
 
@@ -296,10 +287,11 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict, Path]:
     path, errors = options.out / "unknown.json", folder / "errors"
     errors.mkdir()
 
+    wanted = [name for name in SECTIONS if not options.only or name in options.only]
+
     def job(seconds: float) -> Job:
         return Job(options.device, options.quick, folder / "results", time.monotonic() + seconds)
 
-    wanted = [name for name in SECTIONS if not options.only or name in options.only]
     beside = start(BESIDE, folder / BESIDE, job(options.budget), errors / BESIDE) if set(TABLES) & set(wanted) and options.budget >= LEAST else None
     try:
         for name in wanted:
@@ -311,12 +303,10 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict, Path]:
             seconds, began = min(SECTIONS[name][1] * max(1.0, options.budget / BUDGET), left), time.monotonic()
             problem = ended(start(name, folder / name, job(seconds - 2), errors / name), seconds, errors / name)
             record[name] = read_lines(folder / name) | {"seconds": round(time.monotonic() - began, 1)} | ({"error": problem} if problem else {})
-            if problem:
-                print(f"   {name}: {problem}", flush=True)
+            print(f"   {name}: {problem}\n" if problem else "", end="", flush=True)
             path = _written(record | {BESIDE: read_lines(folder / BESIDE)}, options.out, path)
     finally:
-        if beside is not None:
-            end(beside)
+        end(beside) if beside else None
     return record, path
 
 
@@ -324,10 +314,7 @@ def _written(record: dict, out: Path, before: Path) -> Path:
     """The record's file, called by the device as soon as that is known."""
     name = record.get("device", {}).get("provenance", {}).get("device_name", "unknown")
     path = out / f"{re.sub(r'[^A-Za-z0-9]+', '-', name)}{'-quick' if record['quick'] else ''}.json"
-    out.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    replace_atomically(path, lambda part: part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8"))
     if before != path:
         before.unlink(missing_ok=True)
     return path
@@ -354,8 +341,8 @@ def main(words: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         record, path = measure(options, Path(folder))
     failed = [name for name in SECTIONS if "error" in record.get(name, {})]
-    left_out = f"; left out: {', '.join(record['left_out'])}" if record["left_out"] else ""
-    print(f"\n{path}, {time.monotonic() - started:.0f} s{left_out}{'; failed: ' + ', '.join(failed) if failed else ''}")
+    said = "".join(f"; {what}: {', '.join(names)}" for what, names in (("left out", record["left_out"]), ("failed", failed)) if names)
+    print(f"\n{path}, {time.monotonic() - started:.0f} s{said}")
     return int(bool(failed))
 
 

@@ -1,5 +1,6 @@
 """`make gpu`, as far as a CPU can tell: every section runs, none costs another its results, the budget holds, and nothing is on the wrong device."""
 
+import contextlib
 import json
 import re
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import bench_sampler
 import gpu
 import pytest
-from torch._subclasses.fake_tensor import FakeTensorMode
+import torch
 
 TESTS = Path(__file__).resolve().parent
 
@@ -19,25 +20,23 @@ def job(tmp_path, device="cpu") -> gpu.Job:
     return gpu.Job(device, True, tmp_path, time.monotonic() + 60)
 
 
-@pytest.mark.parametrize("section", ["device", "grid", "layer", "resnet", "cub200"])
+@pytest.mark.parametrize("section", ["device", "grid", "layer", "cub200"])
 def test_every_section_finds_something_on_a_cpu(section, tmp_path):
-    """That of Table 2 is that of Table 4 with another name."""
+    """That of Table 2 is that of Table 4 with another name; ResNets run below, where they cost nothing."""
     found = dict(gpu.SECTIONS[section][0](job(tmp_path)))
     assert found and json.loads(json.dumps(found)) == found
     if section == "cub200":
         assert {"plain", "sampler"} == set(found) and all(one["steps"] == 4 and one["images_per_second"] > 0 for one in found.values())
-    if section in ("grid", "layer", "resnet"):
+    if section in ("grid", "layer"):
         assert len(found) > 1 and all(one["ms"] > 0 and one["of_first"] > 0 for one in found.values())
 
 
 @pytest.mark.parametrize("section", ["grid", "layer", "resnet"])
 def test_every_tensor_is_on_the_device(section, tmp_path, monkeypatch):
-    """On a pretended CUDA device, which computes nothing but knows where each tensor lies."""
-    monkeypatch.setattr(bench_sampler, "wait", lambda device: None)
+    """On the device `meta`, which computes nothing, is no CPU, and refuses what lies on one."""
     monkeypatch.setattr(bench_sampler, "cuda_peak", lambda call, device: call() or 0.0)
-    monkeypatch.setattr("lib.models.fused.triton", None)
-    with FakeTensorMode():
-        assert dict(gpu.SECTIONS[section][0](job(tmp_path, "cuda")))
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # has no such device
+    assert dict(gpu.SECTIONS[section][0](job(tmp_path, "meta")))
 
 
 def test_what_needs_a_device_is_marked():
@@ -55,8 +54,8 @@ STUBS = {
     "device": 'print(file=out); out.write(\'["provenance", {"device_name": "Some GPU"}]\\n\')',
     "tests": "out.write('[\"counts\", 3]\\n[\"cut o')",
     "grid": "out.write('[\"first\", 1]\\n'); out.flush(); raise RuntimeError('no memory')",
-    "layer": "out.write('[\"first\", 2]\\n'); out.flush(); import time; time.sleep(60)",
-    "twins": "import time; time.sleep(60)"}
+    "layer": "out.write('[\"first\", 2]\\n'); out.flush(); import time; time.sleep(600)",
+    "twins": "import time; time.sleep(600)"}
 
 
 @pytest.fixture
@@ -71,7 +70,7 @@ def stubs(monkeypatch):
         return started[-1]
 
     monkeypatch.setattr(gpu, "start", start)
-    monkeypatch.setattr(gpu, "SECTIONS", {name: (call, 1.0) for name, (call, _) in gpu.SECTIONS.items()})
+    monkeypatch.setattr(gpu, "SECTIONS", {name: (call, 2.0 if name == "layer" else 60.0) for name, (call, _) in gpu.SECTIONS.items()})
     return started
 
 

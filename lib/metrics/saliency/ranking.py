@@ -25,6 +25,7 @@ from lib.metrics.saliency.maps import Maps, as_float, fixated, flattened, match,
 
 Seen = tuple[Tensor, Tensor]  # pixels that were fixated, and how often, int64 (n,)
 CELLS = 2**14
+FEW = 8  # levels in one cell; where there are more, values are compared by bisection
 JITTER = 1e-7  # MIT's AUC_Judd.m: rand(size(saliencyMap))/10000000
 
 
@@ -123,16 +124,8 @@ def auc_borji(saliency_map: Maps, fixations: Maps, *, splits: int = 100, step: f
 
 
 @one_thread()
-def auc_shuffled(
-    saliency_map: Maps,
-    fixations: Maps,
-    negatives: Maps,
-    *,
-    splits: int | None = None,
-    step: float = 0.1,
-    duplicates: bool = False,
-    seed: int = 0,
-) -> Tensor:
+def auc_shuffled(saliency_map: Maps, fixations: Maps, negatives: Maps, *, splits: int | None = None, step: float = 0.1,
+                 duplicates: bool = False, seed: int = 0) -> Tensor:
     """Shuffled AUC: fixated pixels against those that were fixated in other images, so that a centre bias earns nothing.
 
     `saliency_map`, `fixations`, `negatives`: (H, W) or (B, H, W); the last two count maps, `negatives` from `shuffled_map`,
@@ -234,28 +227,50 @@ def _count(values: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
     """How many `values` (N,) lie below and at each of the ascending, distinct `levels` (n,); exact, without a sort."""
     if len(values) < CELLS:
         return _compare(values, levels)
-    low = levels[0]
-    scale = CELLS / (levels[-1] - low).clamp_min(CELLS * torch.finfo(values.dtype).tiny)
+    scale = CELLS / (levels[-1] - levels[0]).clamp_min(CELLS * torch.finfo(values.dtype).tiny)
+    low = levels[0] - 1.5 / scale  # what lies below all levels gets a cell of its own
+    finite = bool(torch.isfinite(low) & torch.isfinite(scale) & (scale > 0))
 
     def cell(x: Tensor) -> Tensor:
-        # Every step is monotone under rounding, so a smaller cell means a smaller value. inf - inf, inf * 0: all in one cell.
-        return x.sub(low).mul_(scale).nan_to_num_(0.0).add_(1).clamp_(0, CELLS + 1).to(torch.int32)
+        # Every step is monotone under rounding, so a smaller cell means a smaller value.
+        x = x.sub(low).mul_(scale)
+        x = x if finite else x.nan_to_num_(0.0)  # inf - inf, inf * 0: all in one cell
+        return x.clamp_(0, CELLS + 3).to(torch.int32)
 
     cells, own = cell(values), cell(levels)
-    shared = torch.zeros(CELLS + 2, dtype=torch.bool, device=values.device)
-    shared[own] = True
-    counted = torch.bincount(cells, minlength=CELLS + 2).masked_fill_(shared, 0).cumsum(0)
-    near = values[nonzero(shared.index_select(0, cells))]
-    below, equal = _compare(near, levels)
+    here = torch.bincount(own, minlength=CELLS + 4)  # levels in each cell
+    counted = torch.bincount(cells, minlength=CELLS + 4).masked_fill_(here > 0, 0).cumsum(0)
+    near = nonzero((here > 0).index_select(0, cells))
+    picked = values.index_select(0, near)
+    few = len(near) < len(values) // 8  # else many values are equal, as bytes are, and the bisection guesses well
+    reached = _reached_in_cells(picked, levels, cells.index_select(0, near), here) if few else _reached(levels, picked)
+    below, equal = _tally(reached, picked, levels)
     return below + counted[own], equal
 
 
 def _compare(values: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
     """The same by bisection for every value."""
-    reached = _reached(levels, values)
+    return _tally(_reached(levels, values), values, levels)
+
+
+def _tally(reached: Tensor, values: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+    """Values below and at each level, from how many levels are at or below each value."""
     below = torch.bincount(reached, minlength=len(levels) + 1).cumsum(0)[:-1]
     last = (reached - 1).clamp_min(0)
     return below, torch.bincount(last[levels[last] == values], minlength=len(levels))
+
+
+def _reached_in_cells(values: Tensor, levels: Tensor, cells: Tensor, here: Tensor) -> Tensor:
+    """`_reached` for values that share a cell with a level: compared with the one or two of their cell, where bisection would look at all."""
+    most = int(here.max())
+    if most > FEW:
+        return _reached(levels, values)
+    first, count = (table.index_select(0, cells) for table in (here.cumsum(0) - here, here))  # levels in smaller cells, and in its own
+    reached = first.clone()
+    for k in range(most):
+        at = (first + k).clamp_max_(len(levels) - 1)
+        reached += (levels.index_select(0, at) <= values) & (k < count)
+    return reached
 
 
 def _reached(levels: Tensor, values: Tensor) -> Tensor:

@@ -32,9 +32,7 @@ def nss(saliency_map: Maps, fixations: Maps, *, duplicates: bool = False, ddof: 
     """
     saliency_map, fixations = match(saliency_map, fixations, "fixations")
     saliency_map = as_float(saliency_map)
-    flat = torch.cat([torch.zeros(0, dtype=torch.bool, device=saliency_map.device), *(constant(part) for (part,) in chunks(saliency_map))])
-    moments = [_moments(part, ddof) for (part,) in chunks(saliency_map)]
-    mean, deviation = torch.cat([torch.zeros(2, 0, dtype=torch.float64, device=saliency_map.device), *moments], dim=1)  # (B,)
+    flat, (mean, deviation) = constant(rows(saliency_map)), _moments(saliency_map, ddof)  # (B,)
     image, pixel, weights = _fixated(rows(fixations), duplicates)
     values = rows(saliency_map)[image, pixel].to(torch.float64)
     excess = _average(values - mean[image], image, weights, len(mean))
@@ -122,6 +120,8 @@ def sim(saliency_map: Maps, density: Maps, *, min_max: bool = True) -> Tensor:
     saliency_map, density = match(saliency_map, density, "density")
 
     def score(maps: Tensor, truth: Tensor) -> Tensor:
+        if not min_max and (found := _overlap(maps, truth)) is not None:
+            return found
         a, b = _density(maps, min_max), _density(truth, min_max)
         return torch.minimum(a, b, out=a).sum(1)
 
@@ -151,17 +151,22 @@ def kl_divergence(saliency_map: Maps, density: Maps, *, epsilon: float = EPSILON
     return per_image(score, as_float(saliency_map), as_float(density))
 
 
-def _moments(maps: Tensor, ddof: int) -> Tensor:
-    """(b, N) -> mean and standard deviation (2, b); the map is read twice, without a temporary, where that is exact enough."""
-    maps, pixels = maps.to(torch.float64), maps.shape[1]
-    mean = maps.mean(1)
-    power = torch.stack([torch.dot(row, row) for row in maps]) / pixels
+def _moments(maps: Tensor, ddof: int) -> tuple[Tensor, Tensor]:
+    """(B, H, W) -> mean and standard deviation (B,); a map is read twice, without a temporary, where that is exact enough."""
+    parts, pixels = [part for (part,) in chunks(maps)], maps.shape[-2] * maps.shape[-1]
+    means, powers = [torch.zeros(0, dtype=torch.float64, device=maps.device)], [torch.zeros(0, dtype=torch.float64, device=maps.device)]
+    for part in parts:
+        part = part.to(torch.float64)
+        means.append(part.mean(1))
+        powers += [torch.dot(row, row)[None] for row in part]
+    mean, power = torch.cat(means), torch.cat(powers) / pixels
     variance = power - mean.square()
     cancelled = variance < 1e-3 * power  # too little is left of the difference: for constant maps only rounding
     if cancelled.any():
-        exact = torch.linalg.vector_norm(maps - mean[:, None], dim=1).square() / pixels
+        centred = (part.to(torch.float64) - own[:, None] for part, own in zip(parts, means[1:], strict=True))
+        exact = torch.cat([torch.linalg.vector_norm(part, dim=1).square() / pixels for part in centred])
         variance = torch.where(cancelled, exact, variance)
-    return torch.stack([mean, (variance * (pixels / max(pixels - ddof, 1))).sqrt()])
+    return mean, (variance * (pixels / max(pixels - ddof, 1))).sqrt()
 
 
 def _centred(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -196,6 +201,22 @@ def _density(maps: Tensor, min_max: bool, floor: float = 0.0) -> Tensor:
     """(b, N) -> (b, N) float64 that sums to 1, and may be written to. Min-max's division by the maximum would drop out."""
     maps, total = _mass(maps, min_max, floor)
     return maps / total[:, None]
+
+
+def _overlap(maps: Tensor, truth: Tensor) -> Tensor | None:
+    """Sum of the smaller of two densities (b,), without a division of every pixel; None where a map is not plainly a density.
+
+    The sum of min(a / A, b / B) is that of min(a, b A / B), over A; the last digit may differ.
+    """
+    if constant(maps).any() or constant(truth).any():
+        return None
+    maps, truth = maps.to(torch.float64), truth.to(torch.float64)
+    mass, true_mass = maps.sum(1), truth.sum(1)
+    if not all((torch.isfinite(total) & (total > 0)).all() for total in (mass, true_mass)):
+        return None
+    scaled = truth * (mass / true_mass)[:, None]
+    smaller = torch.minimum(maps, scaled, out=scaled)
+    return None if (smaller.amin(1) < 0).any() else smaller.sum(1) / mass
 
 
 def _fixated(count_maps: Tensor, duplicates: bool) -> tuple[Tensor, Tensor, Tensor]:
