@@ -15,6 +15,7 @@ from lib.__main__ import main
 from lib.files import ROOT
 from lib.results import check
 from lib.results.records import Record, RecordStore
+from lib.results.scale import linked, unlinked
 from lib.results.statistics import between, moderated, priors
 from lib.results.store import Group, Rows, Stored, read_folder
 
@@ -208,15 +209,17 @@ def imitated(cells, rng, *, seeds: int, change=None) -> check.Judged:
     for cell in cells:
         at = spread.setdefault((cell.group, cell.trainings), np.sqrt(6.4 / rng.chisquare(6.4)))
         sd = np.sqrt(cell.expected.variance / (1 + 1 / 3)) * at
-        mean = cell.reference.interval.mean
-        drawn, new = mean + sd * rng.normal(size=seeds), (change(cell) if change else mean) + sd * rng.normal()
+        mean, changed = (linked(value, cell.column, cell.reference.samples) for value in (
+            cell.reference.interval.mean, change(cell) if change else cell.reference.interval.mean))
+        drawn, new = mean + sd * rng.normal(size=seeds), changed + sd * rng.normal()
         families.setdefault((cell.group, cell.column.name), []).append(len(made))
         made.append((between(drawn), drawn.mean(), new))
     priors_of = dict(zip(families, priors([[made[i][0] for i in members] for members in families.values()]), strict=True))
     found = []
     for i, (cell, (own, mean, new)) in enumerate(zip(cells, made, strict=True)):
         one = moderated(own, priors_of[cell.group, cell.column.name])
-        sides = (replace(side, interval=replace(side.interval, mean=value)) for side, value in ((cell.reference, mean), (cell.here, new)))
+        sides = (replace(side, interval=replace(side.interval, mean=unlinked(value, cell.column, side.samples)))
+                 for side, value in ((cell.reference, mean), (cell.here, new)))
         expected = replace(one, variance=one.variance * (1 + 1 / seeds))
         found.append(replace(cell, reference=next(sides), here=next(sides), same=False, expected=expected))
     return check.Judged(found)

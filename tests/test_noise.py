@@ -23,10 +23,10 @@ def groups():
 
 @pytest.fixture(scope="module")
 def by_seed(groups):
-    """Each seed of the groups that have several, as somebody's run."""
+    """Each seed of the groups that have several, as somebody's run; the first seeds are those of all groups."""
     seeds = {group: {seed for found in rows.values() for seed in found} for group, rows in groups.items()}
-    return [{group: {row: {seed: found[seed]} for row, found in groups[group].items() if seed in found} for group in groups if len(seeds[group]) > 1}
-            for seed in sorted(set.union(*seeds.values()))]
+    return [{group: {row: {seed: found[seed]} for row, found in groups[group].items() if seed in found}
+             for group in groups if len(seeds[group]) > 1 and seed in seeds[group]} for seed in sorted(set.union(*seeds.values()))]
 
 
 def test_what_is_committed_follows_from_the_records(groups, tmp_path):
@@ -94,7 +94,7 @@ def test_no_verdict_of_one_seed_contradicts_the_reference_or_is_surer(by_seed, g
     reference = {(one.claim.key, one.group): one.verdict for one in claims.decide(claims.ledger(), groups) if one.found}
     for run in by_seed:
         found = [one for one in claims.decide(claims.ledger(), run) if one.found]
-        assert len(found) > 60
+        assert len(found) > (60 if len(run) == len(by_seed[0]) else 20)
         for one in found:
             wanted = reference[one.claim.key, one.group]
             assert one.verdict in (UNDECIDED, wanted), one.claim.key

@@ -3,11 +3,13 @@
 The rule. Where both sides saw the same test samples, those are the same on both, and training alone differs. A mean over h seeds here is
 expected within t * sd * sqrt(1/h + 1/k) of the reference's mean over k, with sd the standard deviation between trainings that the
 reference's seeds show (`lib.results.noise`) and t Student's quantile on its degrees of freedom: a prediction interval. Where the samples
-differ (another twin, other photographs) the noise of pictures on both sides is added. A run disagrees
+differ (another twin, other photographs) the noise of pictures on both sides is added. Shares are compared as log odds (`lib.results.scale`). A run
+disagrees
 
 - where one cell lies outside an interval that is widened for all cells together (Bonferroni), or
-- where more networks lie outside their own 95 % interval (widened for their columns) than honest runs have. One in twenty is to be expected, and the
-  binomial distribution says how many are too many. Rows that share a training are one network.
+- where more networks lie outside their own 95 % interval (widened for their columns) than honest runs have. One in twenty is to be expected. The
+  beta-binomial distribution says how many are too many: networks of one seed start from the same values, and a bad start shows in several rows.
+  Rows that share a training are one network.
 
 Each errs in at most 2.5 % of honest runs, so 95 of 100 pass on any machine. The first finds a row that is quite another, the second a change
 that moves many rows a little, which no single one of them could prove. A row that nothing trains may differ by rounding alone, 1e-4 of its
@@ -25,7 +27,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy import special
+from scipy import stats
 
 from lib import tables
 from lib.files import resolve
@@ -33,6 +35,7 @@ from lib.results.cells import Value, own
 from lib.results.experiment import apart, named
 from lib.results.grids import NOTHING
 from lib.results.noise import Known, Place, measure, place
+from lib.results.scale import linked, slope, unlinked
 from lib.results.statistics import LEVEL, METHOD, Component, quantile, total
 from lib.results.store import Group, Item, Rows, Stored, read_folder
 from lib.tables.table import Column, Table
@@ -44,6 +47,7 @@ RULE = ("Would the reference's experiments, run again, give this? A mean is expe
 ROUNDING = 1e-4  # of the value, or of its spread over the samples, where nothing is trained
 IDENTICAL, AGREES, OUTSIDE, DISAGREES, OTHER, NOT_JUDGED = "identical", "agrees", "outside", "DISAGREES", "OTHER", NOTHING
 EACH = (1 - LEVEL) / 2  # of honest runs, by which each of the two rules errs at most
+ALIKE = 0.075  # correlation of networks of one seed, which start from the same values: 0 to 6 of 65 of the reference's are outside, seed by seed
 HEAD = ("row", "column", "n", "seeds", "reference", "here", "difference", "allowed", "")
 
 Seeds = dict[int, Item]  # of one row
@@ -59,7 +63,7 @@ class Cell:
     reference: Value | None
     here: Value | None
     same: bool = False  # bit for bit
-    expected: Component | None = None  # the variance of their difference, were it an honest run; None: not known
+    expected: Component | None = None  # on its scale, the variance of their difference, were it an honest run; None: not known
     trainings: frozenset[str] = frozenset()  # that show in the row
     other: tuple[str, ...] = ()  # by what the reference's row is of another experiment
 
@@ -72,10 +76,12 @@ class Cell:
         return self.here.interval.mean - self.reference.interval.mean
 
     def allowed(self, level: float) -> float:
-        """By how much the means of an honest run may differ, but for a share `level` of such runs."""
-        spread = np.sqrt(self.reference.found.pictures.variance * self.reference.samples)
-        rounding = ROUNDING * max(abs(self.reference.interval.mean), float(np.nan_to_num(spread)), 1e-9)
-        return max(rounding, quantile(1 - level / 2, self.expected.df) * float(np.sqrt(self.expected.variance)))
+        """By how much the mean of an honest run may differ, to the side where it does, but for a share `level` of such runs."""
+        mean, n = self.reference.interval.mean, self.reference.samples
+        spread = np.sqrt(self.reference.found.pictures.variance * n)
+        rounding = ROUNDING * max(abs(mean), float(np.nan_to_num(spread)), 1e-9)
+        reach = np.copysign(quantile(1 - level / 2, self.expected.df) * float(np.sqrt(self.expected.variance)), self.difference)
+        return max(rounding, abs(unlinked(linked(mean, self.column, n) + reach, self.column, n) - mean))
 
     def within(self, level: float) -> bool:
         return self.same or abs(self.difference) <= self.allowed(level)  # NaN is not
@@ -121,7 +127,9 @@ class Judged:
     @property
     def most(self) -> int:
         """How many honest runs have outside, but for `EACH` of them."""
-        return int(next((n for n in range(len(self.networks)) if special.bdtrc(n, len(self.networks), 1 - LEVEL) <= EACH), len(self.networks)))
+        if not self.networks:
+            return 0
+        return int(stats.betabinom(len(self.networks), (1 - LEVEL) * (1 / ALIKE - 1), LEVEL * (1 / ALIKE - 1)).ppf(1 - EACH))
 
     def verdict(self, cell: Cell) -> str:
         if not cell.judged:
@@ -160,16 +168,19 @@ def compare(table: Table, group: Group, row: str, column: Column, reference: See
     common = reference.keys() & here.keys()
     same = bool(one and other and here.keys() <= reference.keys()) and all(
         np.array_equal(*(column.samples(side[seed].values) for side in (reference, here)), equal_nan=True) for seed in common)
-    expected = _expected(one, other, known.of(row, column.name).one, _fingerprints(reference) == _fingerprints(here)) if one and other else None
+    noise, same_data = known.of(row, column.name).one, _fingerprints(reference) == _fingerprints(here)
+    expected = _expected(one, other, noise, column, same_data=same_data) if one and other else None
     return Cell(group, row, column, one, other, same, expected, table.trainings(row), tuple(another))
 
 
-def _expected(reference: Value, here: Value, noise: Component | None, same_data: bool) -> Component | None:
-    """The variance of the difference between an honest run and the reference."""
+def _expected(reference: Value, here: Value, noise: Component | None, column: Column, *, same_data: bool) -> Component | None:
+    """The variance of the difference between an honest run and the reference, on the column's scale."""
     if noise is None:
         return None
     training = Component(noise.variance * (1 / len(reference.seeds) + 1 / len(here.seeds)), noise.df)
-    return training if same_data else total([training, reference.found.pictures, here.found.pictures])
+    steep = slope(reference.interval.mean, column, reference.samples) ** 2
+    pictures = [replace(side.found.pictures, variance=steep * side.found.pictures.variance) for side in (reference, here)]
+    return training if same_data else total([training, *pictures])
 
 
 # --- groups -------------------------------------------------------------------------------------------------------------
@@ -239,7 +250,7 @@ def _fingerprints(seeds: Seeds) -> set[str]:
 
 def _noise(groups: dict[Group, Rows]) -> dict[Place, Known]:
     """Of the columns, and of what is watched: apart, since how alike rows are in one says nothing of the other."""
-    shown, watched = measure(groups), measure(groups, Table.watched_of)
+    shown, watched = measure(groups, link=linked), measure(groups, Table.watched_of, link=linked)
     return {at: replace(one, noise={what: one.noise.get(what, {}) | watched[at].noise.get(what, {}) for what in one.noise | watched[at].noise})
             for at, one in shown.items()}
 

@@ -76,15 +76,19 @@ def known(group: Group, rows: Rows) -> Known:
 # --- measured -----------------------------------------------------------------------------------------------------------
 
 
-def measure(groups: dict[Group, Rows], columns_of: Callable[[Table, str], Iterable[Column]] = Table.columns_of) -> dict[Place, Known]:
+Link = Callable[[float, Column, int], float]  # a mean in a column over so many samples -> the same on the scale of the noise
+
+
+def measure(groups: dict[Group, Rows], columns_of: Callable[[Table, str], Iterable[Column]] = Table.columns_of, *,
+            link: Link = lambda value, *_: value) -> dict[Place, Known]:
     """The noise of rows and differences in every group, as far as there are several seeds; claims are added by `lib.claims`.
 
-    columns_of: of a table and a preset, what is measured; those that a table shows by default.
+    columns_of: of a table and a preset, what is measured; those that a table shows by default. link: the scale, means as they are by default.
     """
     columns = {group: {column.name: column for table in sharing(group.table) if stands(table, group, rows)
                        for column in columns_of(table, group.preset)} for group, rows in groups.items()}
     same = {group: _by_data(rows) for group, rows in groups.items()}
-    families = {(group, name, data): _family(group, some, column) for group in groups for data, some in same[group].items()
+    families = {(group, name, data): _family(group, some, column, link) for group in groups for data, some in same[group].items()
                 for name, column in columns[group].items()}
     alike = dict(zip(families, priors(list(families.values())), strict=True))
     df = next((one.df for one in alike.values() if one), None)
@@ -93,7 +97,7 @@ def measure(groups: dict[Group, Rows], columns_of: Callable[[Table, str], Iterab
         noise: dict[str, dict[str, Noise]] = {}
         for name, column in columns[group].items():
             prior = {data: alike[group, name, data] for data in same[group]}
-            for what, one in _means(group, rows, column, prior):
+            for what, one in _means(group, rows, column, prior, link):
                 noise.setdefault(what, {})[name] = one
         records = [item.record for item in items_of(rows)]
         commits = tuple(sorted({record.provenance.get("commit") or "unknown" for record in records}))
@@ -113,31 +117,31 @@ def _data(seeds: dict[int, Item]) -> str:
     return data_of(next(iter(seeds.values())).record)
 
 
-def _family(group: Group, rows: Rows, column: Column) -> list[Component]:
+def _family(group: Group, rows: Rows, column: Column, link: Link) -> list[Component]:
     """The variances of all rows that training has a part in."""
     tables = {row.name: table for table in sharing(group.table) for row in table.rows}
-    found = (between(_per_seed(rows, name, column)) for name in rows if tables[name].trainings(name))
+    found = (between(_per_seed(rows, name, column, link)) for name in rows if tables[name].trainings(name))
     return [one for one in found if one and np.isfinite(one.variance)]
 
 
-def _means(group: Group, rows: Rows, column: Column, prior: dict[str, Component | None]) -> Iterable[tuple[str, Noise]]:
+def _means(group: Group, rows: Rows, column: Column, prior: dict[str, Component | None], link: Link) -> Iterable[tuple[str, Noise]]:
     """Of rows and differences of two; prior: what the variances of a row's like are, by its data."""
     for table in sharing(group.table):
         names = [row.name for row in table.rows if row.name in rows]
         for name in names:
-            if (own := between(_per_seed(rows, name, column))) and np.isfinite(own.variance):
+            if (own := between(_per_seed(rows, name, column, link))) and np.isfinite(own.variance):
                 yield name, Noise(own, _prior(table, rows, (name,), column, prior[_data(rows[name])]))
         for pair in dict.fromkeys([*((name, table.reference_of(name)) for name in names), *table.comparisons]):
             if pair[0] != pair[1] and set(pair) <= set(rows):
-                one, other = (dict(zip(rows[name], _per_seed(rows, name, column), strict=True)) for name in pair)
+                one, other = (dict(zip(rows[name], _per_seed(rows, name, column, link), strict=True)) for name in pair)
                 own = between([one[seed] - other[seed] for seed in one if seed in other])
                 if own and np.isfinite(own.variance):
                     yield difference(*pair), Noise(own, _prior(table, rows, pair, column, prior[_data(rows[pair[0]])]))
 
 
-def _per_seed(rows: Rows, name: str, column: Column) -> list[float]:
+def _per_seed(rows: Rows, name: str, column: Column, link: Link) -> list[float]:
     found = [column.samples(item.values) for item in rows[name].values()]
-    return [np.nan if values is None else mean(values) for values in found]
+    return [np.nan if values is None else link(mean(values), column, len(values)) for values in found]
 
 
 def _prior(table: Table, rows: Rows, names: tuple[str, ...], column: Column, prior: Component | None) -> Component | None:
