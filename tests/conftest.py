@@ -123,6 +123,8 @@ def lend(results_dir, smoke):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: workers take whole files, and a long one that comes last would leave the others idle."""
+    """Files with slow tests first, the longest before all: workers take whole files, and a long one that comes last would leave the others idle."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)  # stable: within a file, and among files of a kind, the order stays
+    longest = ("test_notebooks.py", "test_interruptions.py", "test_readme.py")
+    # stable: within a file, and among files of a kind, the order stays
+    items.sort(key=lambda item: (longest.index(item.path.name) if item.path.name in longest else len(longest), item.path not in slow))

@@ -130,11 +130,12 @@ class TestExecution:
         assert not (tmp_path / "figures").exists()
 
     def test_the_report_on_some_rows(self, two_rows, tmp_path):
-        """The report draws nothing; on two rows of one table it writes that table, the ledger, and pages that say what was not run."""
+        """The report draws nothing; it writes the ledger, pages that say what was not run, and the table that two rows tell: Table 2, which they are of.
+        Table 3 beside it is the notebook's."""
         folder, _ = two_rows
         done = papermill("99_report", tmp_path / "out.ipynb", f"results_dir={folder}")
         assert done.returncode == 0, done.stderr[-2000:]
-        assert {path.stem for path in (folder / "tables").iterdir()} == {"saliency_depth-twin-smoke", "ledger"}
+        assert {path.stem for path in (folder / "tables").iterdir()} == {"saliency_depth-twin-smoke", "inaturalist-twin-smoke", "ledger"}
         assert "numbers mean nothing" in (folder / "report.md").read_text() and (folder / "report.html").stat().st_size > 1e5
 
 
