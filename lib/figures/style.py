@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 
 from lib.files import replace_atomically, resolve
@@ -23,12 +23,17 @@ CYCLE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 GREY, LIGHT_GREY = "#6B6B6B", "#D0D0D0"
 
 SALIENCY = "magma"  # 0 to the map's maximum
-VLAG = ("#2369BD", "#4A7BBC", "#678BBE", "#829CC3", "#9BAECB", "#B5C0D4", "#CFD4E0", "#E9E9ED", "#FAF5F4",  # seaborn's, at 17 of its 256 places:
-        "#F4E3E2", "#E8CAC8", "#DEB1AE", "#D49896", "#CA817E", "#C06967", "#B55151", "#A9373B")  # importing that takes longer than all of matplotlib
-MAGNIFICATION: Colormap = LinearSegmentedColormap.from_list("vlag", VLAG)  # of log2(zoom): white where uniform, red where enlarged
-SIGNED: Colormap = MAGNIFICATION  # of anything with a sign: white is 0
 MAGNIFICATION_LIMIT = 2.0  # log2: a quarter to four times
 OURS, PAPER, CONTROL = BLUE, VERMILION, GREY
+
+
+def __getattr__(name: str) -> Colormap:
+    """MAGNIFICATION: of log2(zoom), white where uniform, red where enlarged; SIGNED: of anything with a sign, white is 0. Both are seaborn's `vlag`."""
+    if name not in ("MAGNIFICATION", "SIGNED"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import seaborn as sns  # takes longer than all of matplotlib, and most figures do without it
+
+    return sns.color_palette("vlag", as_cmap=True)
 
 BOX_COLOURS = {"face": ORANGE, "left_eye": SKY, "right_eye": SKY, "detail": ORANGE}
 
