@@ -28,7 +28,7 @@ OURS, PAPER, CONTROL = BLUE, VERMILION, GREY
 
 
 def __getattr__(name: str) -> Colormap:
-    """MAGNIFICATION: of log2(zoom), white where uniform, red where enlarged; SIGNED: of anything with a sign, white is 0. Both are seaborn's `vlag`."""
+    """MAGNIFICATION: of log2(zoom), white where uniform, red where enlarged; SIGNED: of anything with a sign. Both are seaborn's `vlag`."""
     if name not in ("MAGNIFICATION", "SIGNED"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import seaborn as sns  # takes longer than all of matplotlib, and most figures do without it
