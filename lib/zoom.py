@@ -139,7 +139,16 @@ def _heat(arguments: argparse.Namespace) -> Callable[[Path], NDArray[np.float32]
 
     parser = argparse.ArgumentParser()
     predict_arguments(parser)
-    return predict.MODELS[arguments.model](parser.parse_args([arguments.model, "PHOTO"]))
+    predicted = predict.MODELS[arguments.model](parser.parse_args([arguments.model, "PHOTO"]))
+    return lambda path: above_least(predicted(path))
+
+
+def above_least(saliency: NDArray[np.floating]) -> NDArray[np.floating]:
+    """A predicted map (H, W) less its least value: what a network adds everywhere changes neither CC nor NSS, so its floor says little.
+
+    EML-NET's release stretches its maps in the same way. Zooming by the floor too would spend pixels on everything.
+    """
+    return saliency - saliency.min()
 
 
 def save(path: Path, picture: Image.Image) -> Path:

@@ -265,6 +265,19 @@ def test_fine_tuned_weights_come_with_a_card_and_predict_takes_them(looked, tmp_
     assert predict.saliency_map(load_emlnet([path]), np.zeros((48, 64, 3), np.uint8)).shape == (48, 64)
 
 
+def test_the_committed_weights_predict_where_people_looked(real_data):
+    """The default of `predict emlnet` on twelve of MIT1003's test photographs; its card has NSS 2.2 for all eighty."""
+    pytest.importorskip("timm")
+    from lib import finetune, predict
+    from lib.data.mit1003 import MIT1003
+    from lib.data.splits import read_split
+
+    data = MIT1003(real_data / "mit1003_400", points="scanpaths")
+    test = read_split(finetune.LISTS["mit1003"], data, complete=False)["test"][::7]
+    scores = finetune.scored(predict.LITE0, data, {"train": test[:1], "val": test[:1], "test": test}, (192, 256), None)
+    assert len(test) == 12 and scores["nss"].mean() > 1.7 and scores["auc_judd"].mean() > 0.8
+
+
 def test_weights_that_are_too_large_are_not_written(tmp_path):
     from lib.finetune import save_halved
 

@@ -244,6 +244,7 @@ def test_command_refuses_in_one_line_before_it_writes(weights, tmp_path, monkeyp
     (tmp_path / "other").mkdir()
     monkeypatch.setattr(predict, "WEIGHTS", tmp_path / "weights")
     monkeypatch.setattr(predict, "TRAINED", tmp_path / "weights")
+    monkeypatch.setattr(predict, "LITE0", tmp_path / "weights" / predict.LITE0.name)
     out = ("--out", tmp_path / "maps", "--device", "cpu")
     for words, message in (((), r"no weights: give --encoder, or put res_imagenet.pth, .* into data/weights; data/emlnet_weights.md"),
                            (("--encoder", weights["a"], "--encoder", weights["b"]), "got 2 encoders and no decoder"),

@@ -28,7 +28,7 @@ from lib.files import ROOT, replace_atomically
 from lib.files.pictures import read_picture
 from lib.models.emlnet_weights import load_emlnet
 from lib.models.sampler import resize_grid
-from lib.zoom import zoom
+from lib.zoom import above_least, zoom
 
 PICTURE = ROOT / "results" / "reference" / "figures" / "front.jpg"
 PHOTOGRAPHS = (  # as scikit-image's own documentation names their sources
@@ -81,7 +81,7 @@ def made(paths: Sequence[Path]) -> tuple[bytes, dict]:
     """The picture as a JPEG, and what it was made of."""
     model = load_emlnet([weights()])
     photos = [read_picture(path, mode="photograph", exif="upright", remedy=REMEDY) for path in paths]
-    figure, drawn = draw(photos, [predict.saliency_map(model, photo) for photo in photos]), io.BytesIO()
+    figure, drawn = draw(photos, [above_least(predict.saliency_map(model, photo)) for photo in photos]), io.BytesIO()
     figure.savefig(drawn, dpi=150, bbox_inches=None)
     plt.close(figure)
     picture = io.BytesIO()

@@ -116,7 +116,7 @@ def _weights(report: Report) -> str:
         where = WEIGHTS.get(path.stem)
         records = [item.record for item in report.stored.items
                    if (item.record.table, item.record.dataset, item.record.row, item.record.seed) == (*(where or ()), 0)]
-        what = f"`{where[0]}`, row `{where[2]}`, seed 0" if where else f"see its [card]({report.folder.name}/weights/{path.name}.md)"
+        what = f"`{where[0]}`, row `{where[2]}`, seed 0" if where else f"see its [card]({report.folder.name}/weights/{path.stem}.md)"
         data = NOTHING if where is None else "drawn pictures" if where[1] == "twin" else f"{title(where[1])} ({licence[where[1]]})"
         lines.append([f"`{path.name}`", what, data, short(records[0].provenance.get("commit")) if records else NOTHING])
     return ("Under this repository's MIT licence, as far as the data that they were trained on allow. SHA-256 sums lie beside them.\n\n"
