@@ -1,7 +1,7 @@
 """Files that are never half-written: the repository's root, atomic writes, locks, and folders that are built once.
 
-A folder that is built once carries `complete.json`: the version of the code that made it, and size and checksum of each of its files. One that another
-version made, or whose files are not as they were left, is built anew and said so in one line; nothing else is ever removed.
+A folder that is built once carries `complete.json`: the version of the code that made it, and size and checksum of each of its files. One that
+another version made, or whose files are not as they were left, is built anew and said so in one line; nothing else is ever removed.
 
 The checksum is CRC-32 of the whole file, read when the folder is opened. It is there for accidents, of which it misses none that changes up to
 32 bits in a row, and one in four thousand million of the others. It costs a third of a second a gigabyte, once for each process that opens the
