@@ -173,7 +173,8 @@ def test_what_is_no_mrcnn_is_refused_in_one_line(model, weights, tmp_path):
                        ("prefixed.safetensors", "holds .*module.*only one can be the weight"),
                        ("other.safetensors", "no Mr-CNN; missing: streams"), ("less.safetensors", "missing: final.bias; unexpected: none"),
                        ("more.safetensors", "missing: none; unexpected: extra"), ("shape.safetensors", "another shape: streams.1.conv2.weight"),
-                       ("flat.safetensors", "no Mr-CNN"), ("none.safetensors", "fusion.weight holds no values"), ("four.safetensors", "fusion.weight is 16 x 64"),
+                       ("flat.safetensors", "no Mr-CNN"), ("none.safetensors", "fusion.weight holds no values"),
+                       ("four.safetensors", "fusion.weight is 16 x 64"),
                        ("nan.safetensors", "final.bias holds NaN"), ("whole.safetensors", "final.bias is of int64, .*floating-point")):
         with pytest.raises(ValueError, match=f"{name}: .*{said}") as error:
             load_mrcnn(tmp_path / name)
