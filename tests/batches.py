@@ -26,9 +26,13 @@ def command(*words: str, **options) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, env=environment, text=True, **options)
 
 
-def finish(process: subprocess.Popen) -> str:
-    """Its standard output; it must end well."""
-    out, err = process.communicate(timeout=LONGEST)
+def finish(process: subprocess.Popen, *, within: float = LONGEST) -> str:
+    """Its standard output; it must end well, and in time, or it is killed."""
+    try:
+        out, err = process.communicate(timeout=within)
+    except subprocess.TimeoutExpired:
+        kill(process)
+        raise
     assert process.returncode == 0, f"{(out or '')[-3000:]}\n{(err or '')[-3000:]}"
     return out
 

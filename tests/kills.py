@@ -89,26 +89,34 @@ class Disturbed:
         return self.toll
 
     def _disturb(self, kind: str, longest: float) -> None:
+        """One kill; what came to its end before it was met does not count."""
+        while not self._strike(kind, longest):
+            if self.process is not None and self.process.poll() is not None:
+                self._settle(within=LONGEST)
+
+    def _strike(self, kind: str, longest: float) -> bool:
+        """Whether a process at work was killed, after a random time."""
         self._start(kind)
         self._wait(longest)
         victim, deadline = None, time.monotonic() + PATIENCE
         while self.process.poll() is None and victim is None:
             victim = self._victim(kind if time.monotonic() < deadline else "batch")
             time.sleep(0.1)
-        if victim is None:  # it came to its end
-            self._settle(within=LONGEST)
-            self._start("batch")
-            self._wait(longest)
-            kind, victim = "batch", psutil.Process(self.process.pid)
+        if victim is None or self.process.poll() is not None:
+            return False
         below = started_by(self.process)
+        try:
+            victim.kill()
+        except psutil.NoSuchProcess:
+            return False
         self.hit = kind if victim.pid != self.process.pid else "batch"
         self.toll.hit[self.hit] += 1
-        victim.kill()
         if victim.pid == self.process.pid:
             self.process.communicate()
             self._ended(below)
         elif kind != "worker":
             self._settle(within=LONGEST)
+        return True
 
     def _wait(self, longest: float) -> None:
         seconds = self.rng.uniform(0.5, longest)

@@ -153,7 +153,7 @@ def test_squares_that_must_be_given_or_do_not_fit(built, given, said, tmp_path):
 def test_what_is_no_mrcnn_is_refused_in_one_line(model, weights, tmp_path):
     """Nothing is loaded by half, nothing unpickled, and shapes that lie make no large network."""
     state, whole = model.state_dict(), weights.read_bytes()
-    tall = {f"streams.0.conv{i}.weight": torch.zeros(40_000, 0) for i in (1, 2, 3)} | {"fusion.weight": torch.zeros(8, 8)}
+    tall = {f"streams.0.conv{i}.weight": torch.zeros(40_000, 1) for i in (1, 2, 3)} | {"fusion.weight": torch.zeros(8, 8)}
     torch.save({f"module.{name}": value for name, value in state.items()}, tmp_path / "cnn_epoch_20.pth")
     (tmp_path / "cut.safetensors").write_bytes(whole[:len(whole) // 2])
     (tmp_path / "empty.safetensors").touch()
@@ -173,7 +173,8 @@ def test_what_is_no_mrcnn_is_refused_in_one_line(model, weights, tmp_path):
                        ("prefixed.safetensors", "holds .*module.*only one can be the weight"),
                        ("other.safetensors", "no Mr-CNN; missing: streams"), ("less.safetensors", "missing: final.bias; unexpected: none"),
                        ("more.safetensors", "missing: none; unexpected: extra"), ("shape.safetensors", "another shape: streams.1.conv2.weight"),
-                       ("flat.safetensors", "no Mr-CNN"), ("none.safetensors", "no Mr-CNN"), ("four.safetensors", "fusion.weight is 16 x 64"),
+                       ("flat.safetensors", "no Mr-CNN"), ("none.safetensors", "fusion.weight holds no values"),
+                       ("four.safetensors", "fusion.weight is 16 x 64"),
                        ("nan.safetensors", "final.bias holds NaN"), ("whole.safetensors", "final.bias is of int64, .*floating-point")):
         with pytest.raises(ValueError, match=f"{name}: .*{said}") as error:
             load_mrcnn(tmp_path / name)

@@ -38,7 +38,8 @@ def with_nan(value: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("change, said", [
     (with_nan, "holds NaN or infinite values"), (lambda value: value * torch.inf, "holds NaN or infinite values"),
     (lambda value: (value * 100).long(), "is of int64, and weights are floating-point"), (lambda value: value + 1j, "is of complex64"),
-    (lambda value: value.to_sparse(), "is sparse"), (torch.zeros_like, "every value of stem.0.weight is 0"),
+    (lambda value: value.to_sparse(), "is sparse"), (lambda value: value[:0], "holds no values"), (lambda value: value[..., :0], "holds no values"),
+    (torch.zeros_like, "every value of stem.0.weight is 0"),
 ])
 def test_an_entry_that_can_be_no_weight_is_named(state, tmp_path, change, said):
     text = refused(tmp_path / "a.pth", state | {"stem.0.weight": change(state["stem.0.weight"])})

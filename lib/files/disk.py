@@ -1,7 +1,7 @@
 """Files that are never half-written: the repository's root, atomic writes, locks, and folders that are built once.
 
-A folder that is built once carries `complete.json`: the version of the code that made it, and size, head and checksum of each of its files. One
-that another version made, or whose files are not as they were left, is built anew and said so in one line; nothing else is ever removed.
+A folder that is built once carries `complete.json`: the version of the code that made it, and size and checksum of each of its files. One that
+another version made, or whose files are not as they were left, is built anew and said so in one line; nothing else is ever removed.
 
 The checksum is CRC-32 of the whole file, read when the folder is opened. It is there for accidents, of which it misses none that changes up to
 32 bits in a row, and one in four thousand million of the others. It costs a third of a second a gigabyte, once for each process that opens the
@@ -9,7 +9,6 @@ folder, and every epoch reads all of it anyway.
 """
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -27,7 +26,6 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPLETE = "complete.json"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
-HEAD = 256  # bytes of each file: those of a .npy file hold its type and shape
 CHUNK = 2**20  # bytes that are read at a time
 
 
@@ -131,7 +129,7 @@ def built(folder: Path, fill: Callable[[Path], Any], *, version: Any, needs: int
             with writing(folder):
                 partial.mkdir()
                 fill(partial)
-                content = {"version": version, "files": files_of(partial)}
+                content = {"version": version, "checksums": files_of(partial)}
                 (partial / COMPLETE).write_text(json.dumps(content, indent=1))
                 shutil.rmtree(folder, ignore_errors=True)
                 partial.rename(folder)
@@ -141,13 +139,9 @@ def built(folder: Path, fill: Callable[[Path], Any], *, version: Any, needs: int
 
 
 def files_of(folder: Path) -> dict[str, list]:
-    """[bytes, digest of the head, checksum] of every file below `folder`, but for what says that it is complete."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != COMPLETE:
-            with open(path, "rb") as file:
-                found[path.relative_to(folder).as_posix()] = [path.stat().st_size, hashlib.sha256(file.read(HEAD)).hexdigest()[:16], checksum(path)]
-    return found
+    """[bytes, checksum] of every file below `folder`, but for what says that it is complete."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != COMPLETE]
+    return {path.relative_to(folder).as_posix(): [path.stat().st_size, checksum(path)] for path in paths}
 
 
 def checksum(path: Path) -> str:
@@ -163,10 +157,10 @@ def unlike(folder: Path, version: Any) -> str:
     """Why a folder that lies there is not what `built` would make, in words; empty if it is."""
     try:
         content = json.loads((folder / COMPLETE).read_text())
-        stored, files = content["version"], {name: [size, head, whole] for name, (size, head, whole) in content["files"].items()}
+        stored, files = content["version"], dict(content["checksums"])
     except FileNotFoundError:
         return "is not complete"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return f"its {COMPLETE} is damaged, or of an older form"
     if stored != version:
         return "another version made it"

@@ -1,4 +1,4 @@
-"""What must hold of a file of weights before a network takes them: finite floating-point numbers, dense, and not all zero.
+"""What must hold of a file of weights before a network takes them: finite floating-point numbers, dense, not empty, and not all zero.
 
 Otherwise torch converts, or says so in its own words, or a network whose weights are 0 predicts 0.5 everywhere without a word.
 """
@@ -29,6 +29,8 @@ def check_state(state: Mapping[str, Tensor], source: str | os.PathLike[str], *, 
             continue
         if not value.is_floating_point():
             raise ValueError(f"{source}: {name} is of {str(value.dtype).removeprefix('torch.')}, and weights are floating-point numbers; {REMEDY}")
+        if not value.numel():
+            raise ValueError(f"{source}: {name} holds no values, its shape is {tuple(value.shape)}; {REMEDY}")
         if not value.float().isfinite().all():
             raise ValueError(f"{source}: {name} holds NaN or infinite values: the file is damaged, or its training went astray; {REMEDY}")
 
