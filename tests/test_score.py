@@ -345,6 +345,7 @@ def test_the_other_commands_answer_in_one_line_too(tmp_path, monkeypatch, capsys
     assert "'nosuch'" in line and "osie" in line and not (tmp_path / "data").exists()
     for folder in ("WEIGHTS", "TRAINED"):
         monkeypatch.setattr(predict, folder, tmp_path)
+    monkeypatch.setattr(predict, "LITE0", tmp_path / predict.LITE0.name)
     Image.new("RGB", (64, 48)).save(tmp_path / "photo.png")
     line = refused(capsys, "predict", "emlnet", tmp_path / "photo.png", "--out", tmp_path)
     assert "res_imagenet.pth" in line and "data/emlnet_weights.md" in line
