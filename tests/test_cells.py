@@ -41,7 +41,7 @@ def compare(found: pd.DataFrame, wanted: pd.DataFrame) -> None:
 
 
 def test_there_is_a_table_for_every_committed_file_and_the_reverse(filled):
-    assert set(filled) == {path.stem for path in (REFERENCE / "tables").glob("*.csv")} - {"ledger"} and len(filled) == 11
+    assert set(filled) == {path.stem for path in (REFERENCE / "tables").glob("*.csv")} - {"ledger"} and len(filled) >= 11
 
 
 @pytest.mark.parametrize("stem", sorted(path.stem for path in (REFERENCE / "tables").glob("*-*.csv")))
