@@ -21,9 +21,13 @@ LONGEST = 900  # seconds: nothing here takes one, but machines are busy
 
 
 def command(*words: str, **options) -> subprocess.Popen:
-    """`python -m WORDS` from the repository's root, single-threaded."""
+    """`python -m WORDS` from the repository's root, single-threaded, as from a terminal: what runs in the background is started deaf to Ctrl-C."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, env=environment, text=True, **options)
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # a process inherits what is ignored
+    try:
+        return subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, env=environment, text=True, **options)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def finish(process: subprocess.Popen, *, within: float = LONGEST) -> str:
