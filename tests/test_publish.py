@@ -2,6 +2,7 @@
 
 import json
 
+import nbformat
 import numpy as np
 import pytest
 
@@ -81,3 +82,12 @@ def test_nothing_to_publish_is_one_line(tmp_path):
     with pytest.raises(ValueError, match="no finished rows"):
         publish.publish(tmp_path, tmp_path / "reference", add=True)
     assert not (tmp_path / "reference").exists()
+
+
+def test_an_executed_notebook_is_published_without_machine_paths_and_progress_bars():
+    bar = nbformat.v4.new_output("display_data", {publish.WIDGET: {"model_id": "1"}, "text/plain": "0%"})
+    said = nbformat.v4.new_output("stream", text="/some/where/results/tables/one.md\n")
+    cells = [nbformat.v4.new_code_cell('results_dir = "/some/where/results"'), nbformat.v4.new_code_cell("run()", outputs=[bar, said])]
+    made = publish.lighter(nbformat.v4.new_notebook(cells=cells, metadata={"widgets": {}, "papermill": {}}))
+    assert made.cells[0].source == 'results_dir = "results"' and not made.metadata
+    assert [output.get("text") for output in made.cells[1].outputs] == ["results/tables/one.md\n"]

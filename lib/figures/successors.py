@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 
 from lib.figures import recognition, style, tables
 from lib.figures.grids import COLOURS, LABELS
@@ -38,9 +39,9 @@ def trade(run: Run) -> Figure:
         ax.set_xlabel(label)
         ax.grid(True)
     axes[0, 1].set_xscale("log")
+    axes[0, 1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes[0, 1].xaxis.set_major_formatter("{x:g}")
-    axes[0, 1].xaxis.set_minor_formatter("{x:g}")
-    axes[0, 1].tick_params(axis="x", which="minor", labelsize=7)
+    axes[0, 1].xaxis.set_minor_locator(NullLocator())
     axes[0, 0].set_ylabel("top-1 (%)")
     figure.legend(handles=_handles(run), loc="lower center", ncols=3, bbox_to_anchor=(0.5, 0), fontsize=7.5)
     return recognition.sign(figure, run, run.filled.interval)

@@ -41,7 +41,8 @@ FIGURES = (
     "05_columns", "05_losses", "05_scores", "06_cases", "06_scores", "06_agreement", "07_accuracy", "07_choices_proposal", "08_grids",
     "08_intervals", "08_trade", "10_intervals", "10_steps",
 )
-MACHINE = re.compile(r"(?<![\w.])/[\w./-]*?/(results|data|notebooks)/")  # a path of the machine that it ran on, up to the repository's root
+WIDGET = "application/vnd.jupyter.widget-view+json"
+MACHINE = re.compile(r"(?<![\w.])/[\w./-]*?/(results|data|notebooks)(?=[/\"'])")  # a path of the machine that it ran on, up to the repository's root
 WIDEST = 960  # px of a picture in an executed notebook
 
 
@@ -89,9 +90,13 @@ def put_notebooks(source: Path, folder: Path) -> None:
 
 
 def lighter(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook with smaller pictures, and without the paths of the machine that it ran on."""
-    notebook.metadata.pop("papermill", None)
+    """The notebook with smaller pictures, and without progress bars and the paths of the machine that it ran on."""
+    for name in ("papermill", "widgets"):
+        notebook.metadata.pop(name, None)
     for cell in notebook.cells:
+        cell.source = MACHINE.sub(r"\1", cell.source)
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
@@ -100,7 +105,7 @@ def lighter(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 data["image/jpeg"] = as_jpeg(data.pop("image/png"))
             for part, name in ((output, "text"), *((data, kind) for kind in data if kind.startswith("text/"))):
                 if name in part:
-                    part[name] = MACHINE.sub(r"\1/", part[name])
+                    part[name] = MACHINE.sub(r"\1", part[name])
     return notebook
 
 

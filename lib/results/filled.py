@@ -16,7 +16,7 @@ from lib.results.cells import Cell, Value, cell, versus
 from lib.results.grids import NOTHING, Grid, Mark, Text, grid, latex, markdown, minus
 from lib.results.noise import Known, known
 from lib.results.records import Record
-from lib.results.statistics import METHOD, REFERENCE
+from lib.results.statistics import FIXED, METHOD, REFERENCE
 from lib.results.store import MEANINGLESS, Group, Rows, items_of
 from lib.tables.table import Column, Table
 
@@ -85,9 +85,10 @@ class Filled:
 
     @cached_property
     def varies(self) -> list[str]:
-        """What the intervals of its cells are over, in words, that of most cells first; figures name it too."""
+        """What the intervals of its cells are over, in words, that of most cells first, of untrained ones last; figures name the first."""
         shown = [one.ours for one in self.cells.values() if one.ours and np.isfinite(one.ours.interval.half)]
-        return [over for over, _ in Counter(value.found.varies(self.table.over) for value in shown).most_common()]
+        found = Counter((value.found.trainings == FIXED, value.found.varies(self.table.over)) for value in shown)
+        return [over for (_, over), _ in sorted(found.most_common(), key=lambda one: one[0][0])]
 
     @property
     def interval(self) -> str:
