@@ -15,9 +15,10 @@ from lib.__main__ import main
 from lib.files import ROOT
 from lib.results import check
 from lib.results.records import Record, RecordStore
-from lib.results.scale import linked, unlinked
+from lib.results.scale import linked, slope, unlinked
 from lib.results.statistics import between, moderated, priors
 from lib.results.store import Group, Rows, Stored, read_folder
+from lib.tables.table import Column
 
 RNG = np.random.default_rng(0)
 SUBJECTS = np.repeat(np.arange(20), 5)
@@ -389,3 +390,13 @@ def test_a_bad_word_is_one_line(tmp_path, capsys, words, text):
     assert main(["check", "--results", str(here), "--reference", str(reference), *words]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and text in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("metric", "scale", "values"), [
+    ("top1", 100.0, (0.0, 3.0, 50.0, 99.6, 100.0)), ("box_magnification", 1.0, (0.4, 1.0, 2.7)), ("error_cm", 1.0, (0.1, 3.0))])
+def test_the_scale_has_its_inverse_and_its_slope(metric, scale, values):
+    column = Column(name="one", metric=metric, scale=scale)
+    for value in values:
+        assert unlinked(linked(value, column, 500), column, 500) == pytest.approx(value, abs=1e-9)
+        step = 1e-5
+        assert slope(value, column, 500) == pytest.approx((linked(value + step, column, 500) - linked(value - step, column, 500)) / 2 / step, rel=1e-4)
