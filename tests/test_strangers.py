@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from archive_server import Server, publish
-from documents import ROOT, commands, filled_by
+from documents import commands, filled_by
 from miniature_parts import blob, cells, grey, picture
 from PIL import Image
 from scipy.io import savemat
