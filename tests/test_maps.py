@@ -43,7 +43,8 @@ def test_kinds_are_ordered_by_what_they_keep(tmp_path):
 
 
 @pytest.mark.parametrize("suffix, options, lossy", [
-    ("webp", {"quality": 90}, True), ("webp", {"lossless": True}, False), ("tif", {"compression": "jpeg"}, True), ("tif", {"compression": "tiff_lzw"}, False),
+    ("webp", {"quality": 90}, True), ("webp", {"lossless": True}, False),
+    ("tif", {"compression": "jpeg"}, True), ("tif", {"compression": "tiff_lzw"}, False),
 ])
 @pytest.mark.parametrize("extra", [{}, {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"}])
 def test_a_format_that_can_be_lossless_or_lossy_is_told_by_its_file(tmp_path, suffix, options, lossy, extra):
