@@ -42,6 +42,27 @@ def test_kinds_are_ordered_by_what_they_keep(tmp_path):
     assert [fineness(kind) for kind in kinds] == [0, 0, 2, 3, 4]
 
 
+@pytest.mark.parametrize("suffix, options, lossy", [
+    ("webp", {"quality": 90}, True), ("webp", {"lossless": True}, False),
+    ("tif", {"compression": "jpeg"}, True), ("tif", {"compression": "tiff_lzw"}, False),
+])
+@pytest.mark.parametrize("extra", [{}, {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"}])
+def test_a_format_that_can_be_lossless_or_lossy_is_told_by_its_file(tmp_path, suffix, options, lossy, extra):
+    """The pixels are the oracle. With EXIF a WebP has the extended container, in which they are not the first chunk."""
+    values = np.random.default_rng(0).integers(0, 256, (32, 48), np.uint8)
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(values).save(path, **options, **extra if suffix == "webp" else {})
+    assert np.array_equal(read_map_file(path), values.astype(np.float32) / 255) is not lossy
+    assert map_kind(path).endswith("lossy") is lossy and fineness(map_kind(path)) == (4 if lossy else 3)
+
+
+@pytest.mark.parametrize("animated", [{"lossless": True}, {"quality": 80}])
+def test_frames_of_a_webp_are_looked_into(tmp_path, animated):
+    frames = [Image.fromarray(np.full((32, 48, 3), value, np.uint8)) for value in (10, 200)]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], **animated)
+    assert map_kind(tmp_path / "a.webp").endswith("lossy") is ("quality" in animated)
+
+
 @pytest.mark.parametrize("shape", [(6, 9), (1, 6, 9), (6, 9, 1), (1, 1, 6, 9)])
 def test_axes_of_length_one_are_taken_away(shape):
     assert np.array_equal(as_map(MAP.reshape(shape), "x"), MAP)

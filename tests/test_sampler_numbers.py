@@ -235,6 +235,14 @@ class TestBlurInsideWrappers:
         with pytest.raises(ValueError, match=f"blur was set on the {type(wrapped).__name__}"):
             set_blur(wrapped, True)
 
+    @pytest.mark.parametrize("around", [nn.Sequential, lambda wrapped: torch.compile(wrapped, backend="eager")])
+    def test_it_is_told_too_where_the_wrapper_is_wrapped_again(self, around):
+        wrapped = nn.DataParallel(model())
+        whole = around(wrapped)
+        wrapped.blur = True
+        with pytest.raises(ValueError, match="blur was set on the DataParallel"):
+            set_blur(whole, True)
+
     def test_where_there_is_nothing_to_blur_it_says_so(self):
         with pytest.raises(ValueError, match="SampledNetwork"):
             set_blur(nn.DataParallel(task()), True)

@@ -1,7 +1,7 @@
 """A saliency map from any file that one is kept in: .npy, .npz, .mat, or a picture.
 
 The values are (H, W) floats, finite. Of an .npz or .mat the one array that can be a map is taken, or the one that is named as in
-`NAMES`. Which file of several is the finest: arrays and float pictures, then 32 and 16 bits, 8 bits, and last what a JPEG or WebP kept.
+`NAMES`. Which file of several is the finest: arrays and float pictures, then 32 and 16 bits, 8 bits, and last what a JPEG or a lossy WebP kept.
 """
 
 from __future__ import annotations

@@ -45,19 +45,20 @@ _HEADER = threading.Lock()  # silencing warnings is not safe in threads, and sev
 
 
 class Header(NamedTuple):
-    """What a picture's header says: its size as stored, EXIF's orientation (1: upright), format, and Pillow's mode."""
+    """What a picture's header says: its size as stored, EXIF's orientation (1: upright), format, Pillow's mode, whether pixels were approximated."""
 
     height: int
     width: int
     orientation: int
     format: str
     mode: str
+    lossy: bool
 
 
 def picture_header(path: str | Path, *, remedy: str = REMEDY) -> Header:
     """The header alone; nothing is decoded."""
     return _read(Path(path), "not readable as an image", remedy, lambda image, orientation: Header(
-        *_stored_size(image, orientation), orientation, image.format or "", image.mode))
+        *_stored_size(image, orientation), orientation, image.format or "", image.mode, _is_lossy(image, Path(path))))
 
 
 def picture_size(path: str | Path, *, exif: str = "stored", remedy: str = REMEDY) -> tuple[int, int]:
@@ -89,10 +90,31 @@ def read_picture(path: str | Path, *, mode: str, exif: str = "stored", at_least:
 
 
 def picture_kind(header: Header) -> str:
-    """What its pixels can tell apart: "PNG, 8 bits"; "float", "32 bits", "16 bits" or "8 bits", "lossy" behind it for JPEG and WebP."""
+    """What its pixels can tell apart: "PNG, 8 bits"; "float", "32 bits", "16 bits" or "8 bits", "lossy" behind it for JPEG and most WebP."""
     depth = {"F": "float", "I": "16 bits" if header.format in ("PPM", "PNG") else "32 bits"}.get(header.mode)
     depth = depth or ("16 bits" if header.mode.startswith("I;16") else "8 bits")
-    return f"{header.format}, {depth}{', lossy' if header.format in ('JPEG', 'MPO', 'WEBP', 'AVIF', 'JPEG2000') else ''}"
+    return f"{header.format}, {depth}{', lossy' if header.lossy else ''}"
+
+
+def _is_lossy(image: Image.Image, path: Path) -> bool:
+    """Whether the pixels were approximated. AVIF and JPEG 2000 are taken to be: either can keep all, and neither says so in its header."""
+    if image.format == "WEBP":
+        return _webp_is_lossy(path)
+    if image.format == "TIFF":
+        return image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
+    return image.format in ("JPEG", "MPO", "AVIF", "JPEG2000")
+
+
+def _webp_is_lossy(path: Path) -> bool:
+    """Pixels of a WebP lie in a chunk VP8 (lossy) or VP8L (lossless), those of a frame behind 16 bytes of its ANMF (RFC 9649, section 2)."""
+    with open(path, "rb") as file:
+        file.seek(12)  # RIFF, a length, WEBP
+        while len(head := file.read(8)) == 8:
+            name, length = head[:4], int.from_bytes(head[4:], "little")
+            if name in (b"VP8 ", b"VP8L"):
+                return name == b"VP8 "
+            file.seek(16 if name == b"ANMF" else length + length % 2, 1)
+    return True
 
 
 def turned(pixels: NDArray[Any], orientation: int, *, back: bool = False) -> NDArray[Any]:

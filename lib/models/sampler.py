@@ -428,8 +428,9 @@ def set_blur(model: nn.Module, on: bool) -> None:
         >>> model.blur
         True
     """
-    if isinstance(getattr(model, "module", None), nn.Module) and "blur" in vars(model):
-        raise ValueError(f"blur was set on the {type(model).__name__} around the model, where it does nothing; leave that out")
+    for outer in model.modules():  # a wrapper may itself be wrapped, or be a part of something larger
+        if {"module", "_orig_mod"} & outer._modules.keys() and "blur" in vars(outer):
+            raise ValueError(f"blur was set on the {type(outer).__name__} around the model, where it does nothing; leave that out")
     networks = [module for module in model.modules() if isinstance(module, SampledNetwork)]
     if not networks:
         raise ValueError(f"{type(model).__name__} holds no SampledNetwork, so nothing to blur; build the model with SaliencySampler")
