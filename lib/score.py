@@ -208,7 +208,7 @@ def _prediction(full: FullSize, position: int, path: Path, resize: str | None, e
     return _Prediction(made[0], tuple(found.shape[2:]) != full.sizes[position]), kind
 
 
-def report(scores: Scores, *, dataset: str, expected: int, twin: bool, turned_photographs: int = 0, exif: str = "stored") -> str:
+def report(scores: Scores, *, dataset: str, expected: int, twin: bool, turned_photographs: int = 0, turned_maps: int = 0, exif: str = "stored") -> str:
     """The means with 95 % intervals over images, and what they are over."""
     frame = scores.frame
     lines = [f"{'SYNTHETIC TWIN of ' if twin else ''}{dataset}: {len(frame)} maps of {expected} images"
@@ -220,6 +220,8 @@ def report(scores: Scores, *, dataset: str, expected: int, twin: bool, turned_ph
     if turned_photographs:
         lines.append(f"warning: {turned_photographs} of the photographs carry an EXIF orientation; maps are taken as made of the {exif} pixels"
                      + (", give --exif upright if they were made of upright pictures" if exif == "stored" else ""))
+    if turned_maps:
+        lines.append(f"warning: {turned_maps} of the maps carry an EXIF orientation themselves; it is not followed, write them without one")
     for name, label in NAMES.items():
         interval = summarise([frame[name].to_numpy()], over="images").within(*bounds(name))
         without = int(frame[name].isna().sum())
@@ -232,11 +234,12 @@ def run(dataset: str, maps_dir: Path, data_dir: Path, *, split: str | None = Non
     """What the command does: the report, and a line for each map that was left out. out: a CSV with each image's values."""
     full = FullSize(selection(dataset, data_dir, split, scale_fixations=scale_fixations))
     photographs = [full.chosen.data.path(full.chosen.at(i)) for i in range(len(full.chosen))]
-    scores = score(full, find_maps(Path(maps_dir), photographs), resize=resize, exif=exif, progress=progress)
+    maps = find_maps(Path(maps_dir), photographs)
+    scores = score(full, maps, resize=resize, exif=exif, progress=progress)
     if out is not None:
         replace_atomically(Path(out), lambda path: scores.frame.to_csv(path, index=False))
     text = report(scores, dataset=dataset, expected=len(photographs), twin=full.chosen.data.is_twin,
-                  turned_photographs=len(turned(photographs)), exif=exif)
+                  turned_photographs=len(turned(photographs)), turned_maps=len(turned(maps.values())), exif=exif)
     return text, scores.left_out
 
 

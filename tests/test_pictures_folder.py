@@ -154,6 +154,21 @@ def test_tiny_pictures_are_kept_and_counted(tmp_path):
     assert "bee/0.png" in notes and "bee/1.png" in notes and "bee/2.png" not in notes
 
 
+def test_pictures_in_several_classes_or_parts_are_told(tmp_path):
+    """Byte by byte: such a picture cannot be told apart, and one that is learned from is known by heart when it is tested on."""
+    for n, where in enumerate(("train/ant/a", "train/ant/b", "train/bee/c", "train/bee/d", "test/ant/e", "test/bee/f")):
+        picture(tmp_path / f"{where}.png", seed=n)
+    for split in ("train", "test"):
+        assert not {"classes", "copies"} & set(LabelledPictures(tmp_path, split).notes)
+    picture(tmp_path / "train/bee/again.png", seed=0)
+    picture(tmp_path / "test/bee/known.png", seed=3)
+    train, test = (LabelledPictures(tmp_path, split, val=0.4).notes for split in ("train", "test"))
+    assert "copies" not in train and "classes" not in test
+    assert "1 picture" in test["copies"] and "known.png" in test["copies"] and "d.png" in test["copies"]
+    told = "".join(LabelledPictures(tmp_path, split, val=0.4).notes.get("classes", "") for split in ("train", "val"))
+    assert "a.png" in told and "again.png" in told
+
+
 def test_a_class_without_a_readable_picture_is_refused(tmp_path):
     fill(tmp_path)
     for name in LabelledPictures(tmp_path, "val").path.names:

@@ -211,6 +211,20 @@ def test_maps_of_upright_pictures_are_turned_back_when_told(twin, maps, tmp_path
     pd.testing.assert_frame_equal(frame.drop(columns="image"), plain)
 
 
+def test_an_orientation_on_a_map_is_not_followed_and_counted(twin, maps, tmp_path, capsys):
+    text, plain = score(twin, maps, tmp_path, capsys)
+    assert "EXIF" not in text
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    path = sorted(maps.glob("*.png"))[0]
+    with Image.open(path) as image:
+        image.load()
+    image.save(path, exif=exif)
+    text, frame = score(twin, maps, tmp_path, capsys)
+    assert "1 of the maps" in text and "EXIF" in text
+    pd.testing.assert_frame_equal(frame, plain)
+
+
 def test_predicted_maps_of_turned_pictures_can_be_stored_ones(twin, tmp_path):
     from lib.models.emlnet import SmallEncoder
 
