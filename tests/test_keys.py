@@ -18,6 +18,7 @@ from copies import copied
 from lib import tables
 from lib.models import zoomed
 from lib.models.network import RowNetwork, declared, described, uses
+from lib.results.experiment import changes
 from lib.runs import keys, status
 from lib.runs.engine import Run, settings
 from lib.tables.table import Column, FromPreset, Row, arguments
@@ -330,5 +331,5 @@ def test_a_change_is_said_in_words():
     table = tables.get("cub200")
     preset = table.presets["smoke"]
     old, new = weights(table, "plain", preset), weights(table, "plain", replace(preset, recipe=replace(preset.recipe, epochs=9)))
-    assert keys.changes(old, new) == ["recipe.epochs 1 -> 9"]
-    assert keys.changes(old, old) == [] and keys.changes({"a": 1}, {"b": {"c": 2}}) == ['b nothing -> {"c": 2}', "a 1 -> nothing"]
+    assert changes(old, new) == ["recipe.epochs 1 -> 9"]
+    assert changes(old, old) == [] and changes({"a": 1}, {"b": {"c": 2}}) == ['b nothing -> {"c": 2}', "a 1 -> nothing"]

@@ -24,7 +24,7 @@ def about(key: str, value: str, published: float, margin: float) -> Claim:
                 statistic=f"{value} of decoder, on the validation images; which variant was published is not said, the margin is ours")
 
 
-def three_beat(other: str, name: str, value: str = "auc_shuffled") -> Claim:
+def three_beat(other: str, name: str, value: str) -> Claim:
     """By the paper's metric, or by another."""
     key, by = (f"mrcnn_three_{other}", "by shuffled AUC") if value == "auc_shuffled" else (f"mrcnn_three_{other}_{value}", f"by {value.upper()}")
     return better(key, f"Three resolutions predict fixations better than {name}, {by}.", "three", other, value, table="mrcnn", source=MULTI)
@@ -35,23 +35,16 @@ SHARED = {"table": "salicon", "source": README, "same_training": True}
 EMLNET_CLAIMS = (
     better("emlnet_loss", "The modified combined loss is better than the mean squared error on NSS.", "encoder_a", "mse", "nss", table="salicon",
            source="EML-NET, abstract (arXiv 1805.01047), and its README"),
-    better("emlnet_two_a_nss", "Two encoders combined beat the first alone on NSS.", "decoder", "encoder_a", "nss", **SHARED),
-    better("emlnet_two_b_nss", "Two encoders combined beat the second alone on NSS.", "decoder", "encoder_b", "nss", **SHARED),
-    better("emlnet_two_a_cc", "Two encoders combined beat the first alone on CC.", "decoder", "encoder_a", "cc", **SHARED),
-    better("emlnet_two_b_cc", "Two encoders combined beat the second alone on CC.", "decoder", "encoder_b", "cc", **SHARED),
+    *(better(f"emlnet_two_{one}_{value}", f"Two encoders combined beat the {name} alone on {value.upper()}.", "decoder", f"encoder_{one}", value, **SHARED)
+      for value in ("nss", "cc") for one, name in (("a", "first"), ("b", "second"))),
     about("emlnet_size_nss", "nss", 2.050, 0.1),
     about("emlnet_size_cc", "cc", 0.886, 0.02),
 )
 
+FEWER = {"one_400": "the finest alone (400 px)", "one_250": "the middle one alone (250 px)", "one_150": "the coarsest alone (150 px)",
+         "two": "two of them"}
 MRCNN_CLAIMS = (
-    three_beat("one_400", "the finest alone (400 px)"),
-    three_beat("one_250", "the middle one alone (250 px)"),
-    three_beat("one_150", "the coarsest alone (150 px)"),
-    three_beat("two", "two of them"),
-    three_beat("one_400", "the finest alone (400 px)", "nss"),
-    three_beat("one_250", "the middle one alone (250 px)", "nss"),
-    three_beat("one_150", "the coarsest alone (150 px)", "nss"),
-    three_beat("two", "two of them", "nss"),
+    *(three_beat(other, name, value) for value in ("auc_shuffled", "nss") for other, name in FEWER.items()),
     better("mrcnn_blur", "A learned blur before each stream improves the network.", "improved", "three", "auc_shuffled", table="mrcnn",
            source=COURSE),
     better("mrcnn_blur_score", "A learned blur before each stream raises the coursework's own score.", "improved", "three", "bristol", table="mrcnn",

@@ -6,12 +6,12 @@ notebooks: the list under "Where this deviates". Nothing is summarised, and what
 
 import ast
 import inspect
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from lib.files import ROOT
+from lib.report.gallery import cells
 
 ROOMS = ("models", "data", "training", "tables", "metrics")
 SYSTEMS = (  # the first pattern that a module's or notebook's name matches
@@ -61,19 +61,10 @@ def of_module(path: Path, root: Path) -> list[Deviation]:
 def of_notebook(path: Path, root: Path) -> list[Deviation]:
     """The lists under "Where this deviates" in a notebook's prose."""
     origin, found = path.relative_to(root).as_posix(), []
-    for text in prose(path):
+    for text in (source for kind, source in cells(path) if kind == "markdown"):
         for match in re.finditer(r"^\*\*(Where this deviates[^*]*)\*\*\n((?:.*\S.*\n?|\n(?=[-*] ))*)", text, re.MULTILINE):
             found.append(Deviation(system_of(origin), origin, match[1].rstrip("."), tuple(_items(match[2]))))
     return found
-
-
-def prose(path: Path) -> list[str]:
-    """The Markdown cells of a notebook; none where it cannot be read."""
-    try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
 
 
 def _parted(paragraph: str) -> tuple[str, tuple[str, ...]]:

@@ -3,8 +3,10 @@
 `publish` asks whether two records may stand in one row of the reference, `check` whether the reference can judge a run at all.
 """
 
+import json
+from typing import Any
+
 from lib.results.records import Item, Record
-from lib.runs.keys import changes
 
 SHOWN = 4  # differences that are named
 
@@ -53,3 +55,16 @@ def _needs(record: Record) -> list[str]:
 def named(lines: list[str]) -> str:
     """The first few differences, and how many more there are."""
     return "; ".join(lines[:SHOWN]) + (f"; {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
+
+
+def changes(old: Any, new: Any, name: str = "") -> list[str]:
+    """In what two such trees differ, in words: "recipe.epochs 16 -> 14"."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [line for part in {**new, **old}
+                for line in changes(old.get(part, "nothing"), new.get(part, "nothing"), f"{name}.{part}" if name else part)]
+    return [] if old == new else [f"{name} {_short(old)} -> {_short(new)}"]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -11,12 +11,12 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from distributed import CancelledError, Client, Future, KilledWorker, as_completed
 from distributed.comm.core import CommClosedError
 
-from lib.runs.engine import Run
-from lib.runs.pool import BUSY, TOPIC, survey, work
+from lib.runs.pool import BUSY, TOPIC
 from lib.runs.watch import Watch
 
 TRIES = 3  # again, of a row whose worker is lost
@@ -31,7 +31,7 @@ FIRST = 10**6  # priority of what comes before all rows, and, negative, of what 
 class Job:
     """A row and seed of a run; with no row, the survey of its data."""
 
-    run: Run
+    run: Any  # `lib.runs.engine.Run`
     row: str = ""
     seed: int = 0
 
@@ -54,7 +54,7 @@ class Graph:
     their survey whatever else this process is at.
     """
 
-    def __init__(self, client: Client, runs: list[Run], watch: Watch):
+    def __init__(self, client: Client, runs: list, watch: Watch):
         self.client, self.watch, self.runs, self.queue = client, watch, runs, as_completed(loop=client.loop, raise_errors=False)
         self.jobs: dict[Future, Job] = {}  # of all that is not settled
         self.futures: dict[tuple, Future] = {}  # by place, of all rows
@@ -78,7 +78,7 @@ class Graph:
             self.watch.event(event)
 
     def _submit_survey(self, job: Job) -> None:
-        self._submit(job, survey, job.run.table.name, job.run.settings.plain(), priority=FIRST - self.runs.index(job.run))
+        self._submit(job, job.run.survey, job.run.table.name, job.run.settings.plain(), priority=FIRST - self.runs.index(job.run))
 
     def _submit(self, job: Job, function, *words, priority: int) -> Future:
         future = self.client.submit(function, *words, key=f"{job.name}-{uuid.uuid4().hex[:8]}", pure=False, priority=priority)
@@ -86,7 +86,7 @@ class Graph:
         self.queue.add(future)
         return future
 
-    def _submit_rows(self, run: Run) -> None:
+    def _submit_rows(self, run: Any) -> None:
         jobs = [Job(run, row.name, seed) for row, seed in run.todo() if not run.is_finished(row, seed)]
         jobs = [job for job in jobs if job.place not in self.futures]
         self.watch.plan(jobs)
@@ -98,9 +98,9 @@ class Graph:
         found = [self.futures.get(Job(job.run, name, job.seed).place) for name in row.needs]
         needed = [one for one in found if one and one.status in ("pending", "finished")]  # else whoever is first trains the other row, too
         priority = -1000 * self.runs.index(job.run) - len(self.futures) - FIRST * late
-        self.futures[job.place] = self._submit(job, work, job.run.table.name, job.run.settings.plain(), job.row, job.seed, *needed, priority=priority)
+        self.futures[job.place] = self._submit(job, job.run.work, job.run.table.name, job.run.settings.plain(), job.row, job.seed, *needed, priority=priority)
 
-    def wait(self, run: Run | None = None) -> None:
+    def wait(self, run: Any = None) -> None:
         """Until the rows of `run` are finished, all rows without one. RuntimeError or ValueError, one line, for the first that fails."""
         def concerns(job: Job) -> bool:
             return run is None or job.run is run or (bool(job.row and run.surveyed) and job.place in _places(run))
@@ -176,13 +176,13 @@ class Graph:
             time.sleep(0.5)
 
 
-def _places(run: Run) -> set[tuple[str, ...]]:
+def _places(run: Any) -> set[tuple[str, ...]]:
     """Where the rows of a run are filed, once its data are known."""
     return {Job(run, row.name, seed).place for row, seed in run.todo()}
 
 
 @contextlib.contextmanager
-def graph(client: Client, runs: list[Run]) -> Iterator[Graph]:
+def graph(client: Client, runs: list) -> Iterator[Graph]:
     """The unfinished rows of `runs` on the cluster, with what is shown of them; what is left at the end is cancelled."""
     with Watch() as watch:
         made = Graph(client, runs, watch)
@@ -194,7 +194,7 @@ def graph(client: Client, runs: list[Run]) -> Iterator[Graph]:
                 client.cancel(list(made.jobs), force=True)
 
 
-def fill(client: Client, runs: list[Run]) -> None:
+def fill(client: Client, runs: list) -> None:
     """Compute every unfinished row of `runs`."""
     with graph(client, runs) as made:
         made.wait()

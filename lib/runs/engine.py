@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lib import tables
 from lib.files import locked, writable
 from lib.models.network import RowNetwork
 from lib.results.filled import Filled
@@ -146,7 +147,7 @@ class Run(Keyed):
             self.opened(row.variant)
             self.fingerprints(row.variant)
         if self.processes.count == 1 and (scheduler or self._worth_workers()):
-            from lib.runs import cluster, pool  # they need this module
+            from lib.runs import cluster, pool  # Dask takes a second
 
             with pool.workers(scheduler) as client:
                 cluster.fill(client, [self])
@@ -203,6 +204,23 @@ class Run(Keyed):
             if ours and broadcast(weights_header(path) is None):
                 self._train(row, seed, path)
             return ours
+
+    @staticmethod
+    def survey(name: str, plain: dict) -> dict[str, dict[str, str]]:
+        """On a worker: opens the data of table `name`, twins and caches written on the way; the fingerprints of each variant."""
+        with _at_work(name, plain, name) as run:
+            return {row.variant: run.fingerprints(row.variant) for row, _ in run.todo()}
+
+    @staticmethod
+    def work(name: str, plain: dict, row: str, seed: int, *needed: str) -> str:
+        """On a worker: one row and seed of table `name`; BUSY where another batch is at it. needed: what the rows that it waited for gave."""
+        from lib.runs.pool import BUSY, FINISHED
+
+        with _at_work(name, plain, f"{name}/{row}/{seed}") as run:
+            if run.finish(run.table.row(row), seed, wait=False):
+                return FINISHED
+        time.sleep(1)
+        return BUSY
 
     @contextlib.contextmanager
     def _alone(self, path: Path, wait: bool) -> Iterator[bool]:
@@ -261,3 +279,23 @@ def one_thread(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+# --- on a worker, to which names and plain values travel ----------------------------------------------------------------
+
+_runs: dict[tuple[str, str], Run] = {}  # of this worker: data are opened once
+
+
+@contextlib.contextmanager
+def _at_work(name: str, plain: dict, job: str) -> Iterator[Run]:
+    """Table `name` with these settings on this worker, which begins `job` and tells its progress."""
+    from lib.runs.pool import tell
+
+    known = name, repr(sorted(plain.items()))
+    if known not in _runs:
+        table = tables.get(name)
+        _runs[known] = Run(table, settings(table, **plain))
+    _runs[known].sink = lambda stage, done, total, note: tell(job, stage=stage, done=done, total=total, note=note)
+    tell(job, begun=True)
+    with one_thread(_runs[known].settings.device):
+        yield _runs[known]

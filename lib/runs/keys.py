@@ -94,15 +94,3 @@ def weights_with(code: dict[str, Any], seed: int, fingerprints: dict[str, str], 
 def values_with(code: dict[str, Any], fingerprints: dict[str, str], *, weights: dict[str, Any]) -> dict[str, Any]:
     """`code_of_values` with the weights and the test data: everything that the values depend on."""
     return {"weights": weights, "data": {"test": fingerprints.get("test")}} | code
-
-
-def changes(old: Any, new: Any, name: str = "") -> list[str]:
-    """In what two such trees differ, in words: "recipe.epochs 16 -> 14"."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [line for part in {**new, **old} for line in changes(old.get(part, "nothing"), new.get(part, "nothing"), f"{name}.{part}" if name else part)]
-    return [] if old == new else [f"{name} {_short(old)} -> {_short(new)}"]
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,4 +1,4 @@
-"""The workers of rows: the processes here, or those of a cluster elsewhere, and what each of them does when it is given a row.
+"""The workers of rows: the processes here, or those of a cluster elsewhere. What they compute is the engine's (`lib.runs.engine.Run.work`).
 
 By default they are one process for each core, started and ended with the command; `--scheduler ADDRESS` joins a Dask cluster that runs already,
 wherever its workers are (lib/runs/README.md says how to start one). A worker computes one row at a time, with one thread.
@@ -8,16 +8,12 @@ import contextlib
 import logging
 import signal
 import threading
-import time
 from collections.abc import Iterator
 
 import dask
 from distributed import Client, LocalCluster, get_worker
 from distributed.core import Status
 
-from lib import tables
-from lib.runs.engine import Run, one_thread
-from lib.runs.parameters import settings
 from lib.training.processes import cores
 
 TOPIC = "row"  # of the events that workers send
@@ -47,7 +43,7 @@ def workers(address: str | None = None) -> Iterator[Client]:
             if address is None:
                 address = stack.enter_context(LocalCluster(n_workers=0, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0",
                                                             memory_limit=None,  # mapped files would count as memory
-                                                            env=QUIET, silence_logs=logging.CRITICAL, preload=__name__))
+                                                            env=QUIET, silence_logs=logging.CRITICAL, preload=[__name__, "torch"]))
                 stack.enter_context(_kept(address, cores()))
             try:
                 client = stack.enter_context(Client(address, timeout=PATIENCE, set_as_default=False))
@@ -125,38 +121,6 @@ def dask_setup(worker) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-_runs: dict[tuple[str, str], Run] = {}  # of this worker: data are opened once
-
-
-def _run(name: str, plain: dict, job: str) -> Run:
-    """Table `name` with these settings on this worker; its progress is told as that of `job`."""
-    known = name, repr(sorted(plain.items()))
-    if known not in _runs:
-        table = tables.get(name)
-        _runs[known] = Run(table, settings(table, **plain))
-    _runs[known].sink = lambda stage, done, total, note: get_worker().log_event(
-        TOPIC, {"job": job, "stage": stage, "done": done, "total": total, "note": note})
-    return _runs[known]
-
-
-def _begin(job: str) -> None:
-    get_worker().log_event(TOPIC, {"job": job, "begun": True})
-
-
-def survey(name: str, plain: dict) -> dict[str, dict[str, str]]:
-    """Opens the data of table `name`, twins and caches written on the way; the fingerprints of each variant."""
-    run = _run(name, plain, name)
-    _begin(name)
-    with one_thread(run.settings.device):
-        return {row.variant: run.fingerprints(row.variant) for row, _ in run.todo()}
-
-
-def work(name: str, plain: dict, row: str, seed: int, *needed: str) -> str:
-    """One row and seed of table `name`, computed here; BUSY where another batch is at it."""
-    run = _run(name, plain, f"{name}/{row}/{seed}")
-    _begin(f"{name}/{row}/{seed}")
-    with one_thread(run.settings.device):
-        if run.finish(run.table.row(row), seed, wait=False):
-            return FINISHED
-    time.sleep(1)
-    return BUSY
+def tell(job: str, **event) -> None:
+    """Tell whoever submitted `job` what became of it, from the worker that is at it."""
+    get_worker().log_event(TOPIC, {"job": job} | event)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from lib import tables
 from lib.files.weights import weights_header
+from lib.results.experiment import changes
 from lib.results.records import SCHEMA, Record, read_record
 from lib.results.schema import OtherVersion
-from lib.runs import keys, plans
+from lib.runs import plans
 from lib.runs.keyed import Keyed
 from lib.runs.parameters import PARAMETERS, Settings, settings
 from lib.runs.plans import Plan, PlannedRow
@@ -114,7 +115,7 @@ class Unopened(Keyed):
 
     def reasons(self, row: PlannedRow, seed: int, record: Record) -> list[str]:
         """Why `record` is not what a run would give now, in words."""
-        return keys.changes(record.depends, json.loads(json.dumps(self.depends(row, seed))))
+        return changes(record.depends, json.loads(json.dumps(self.depends(row, seed))))
 
 
 def _records(folder: Path) -> tuple[list[Record], int, list[str]]:

@@ -11,7 +11,7 @@ metrics and the other observers. `demo` has a third of the filters or less, and 
 three-stream row on validation images and the same for all rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lib.data.mit1003 import MIT1003
 from lib.data.osie import OSIE
@@ -20,6 +20,7 @@ from lib.data.saliency_store import Selection
 from lib.data.synthetic import mit1003 as twin
 from lib.models.mrcnn import MrCNN
 from lib.models.mrcnn_inference import ScrambledAxes
+from lib.tables import saliency
 from lib.tables.saliency import CEILING, FLOOR, LISTED, PHOTOS, unpublished_split, without_points
 from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, Twin, opens, said_of
 from lib.training.coursework import CourseworkTask
@@ -47,12 +48,12 @@ def released(**changes) -> Recipe:
                      "weight_decay": 2e-4, "schedule": "constant", "keep_best": True, **changes})
 
 
+DEMO = Preset(widths=(16, 32, 48), hidden=128, twin="demo", recipe=released(epochs=6, batch_size=32, lr=0.01, schedule="wsd"), dropout=0.2,
+              scrambled_step=2)
 PRESETS = {
     "smoke": Preset(widths=(4, 6, 8), hidden=16, twin="smoke", recipe=released(epochs=1, batch_size=64), scrambled_step=12),
-    "demo": Preset(widths=(16, 32, 48), hidden=128, twin="demo", recipe=released(epochs=6, batch_size=32, lr=0.01, schedule="wsd"), dropout=0.2,
-                   scrambled_step=2),
-    "photos": Preset(widths=(16, 32, 48), hidden=128, twin="demo", recipe=released(epochs=6, batch_size=32, lr=0.01, schedule="wsd"), dropout=0.2,
-                     scrambled_step=2, split=LISTED.stem),
+    "demo": DEMO,
+    "photos": replace(DEMO, split=LISTED.stem),
     "paper": Preset(widths=(96, 160, 288), hidden=512, twin="demo", recipe=released()),
 }
 
@@ -71,15 +72,10 @@ ROWS = (
     *CEILING,
 )
 
+METRICS = {column.name: column for column in saliency.COLUMNS}
 COLUMNS = (
-    Column(name="AUC-Judd", metric="auc_judd", lower_is_better=False, digits=3),
-    Column(name="sAUC", metric="auc_shuffled", lower_is_better=False, digits=3),
-    Column(name="NSS", metric="nss", lower_is_better=False),
-    Column(name="CC", metric="cc", lower_is_better=False, digits=3),
-    Column(name="SIM", metric="sim", lower_is_better=False, digits=3),
-    Column(name="KL", metric="kl", unit="nats", digits=3),
-    Column(name="AUC", metric="auc", quantity="AUC, exact", lower_is_better=False, digits=3, presets=PHOTOS),
-    Column(name="IG", metric="ig", quantity="information gain", unit="bits", lower_is_better=False, presets=PHOTOS),
+    *(METRICS[name] for name in ("AUC-Judd", "sAUC", "NSS", "CC", "SIM", "KL")),
+    *(replace(METRICS[name], presets=PHOTOS) for name in ("AUC", "IG")),
     Column(name="agreement", metric="bristol", quantity="coursework's pixel agreement", lower_is_better=None, digits=3),
 )
 

@@ -31,8 +31,8 @@ from lib.models.emlnet_weights import encoder_a, encoder_b
 from lib.models.lite0 import Lite0Encoder
 from lib.models.network import declared
 from lib.models.saliency_baselines import Released
-from lib.tables.saliency import CEILING, FLOOR, LISTED, PHOTOS, unpublished_split, without_points
-from lib.tables.table import Column, Opened, Quoted, Row, Source, Table, Twin, opens, said_of
+from lib.tables.saliency import CEILING, COLUMNS, FLOOR, LISTED, PHOTOS, unpublished_split, without_points
+from lib.tables.table import Opened, Quoted, Row, Source, Table, Twin, opens, said_of
 from lib.training.loop import Recipe
 from lib.training.saliency import SaliencyTask
 
@@ -116,17 +116,6 @@ QUOTED = (
            "AUC-Borji according to SALICON's maintainer", values={"sAUC": 0.746, "NSS": 2.050, "CC": 0.886, "SIM": 0.780, "KL": 0.520, "IG": 0.736}),
     Quoted(label="EML-NET, MIT300, saliency.mit.edu", source="the same",
            values={"AUC-Judd": 0.88, "sAUC": 0.70, "NSS": 2.47, "CC": 0.79, "SIM": 0.68, "KL": 0.84}),
-)
-
-COLUMNS = (
-    Column(name="NSS", metric="nss", lower_is_better=False),
-    Column(name="CC", metric="cc", lower_is_better=False, digits=3),
-    Column(name="AUC-Judd", metric="auc_judd", lower_is_better=False, digits=3),
-    Column(name="AUC", metric="auc", quantity="AUC, exact", lower_is_better=False, digits=3),
-    Column(name="sAUC", metric="auc_shuffled", lower_is_better=False, digits=3),
-    Column(name="SIM", metric="sim", lower_is_better=False, digits=3),
-    Column(name="KL", metric="kl", unit="nats", digits=3),
-    Column(name="IG", metric="ig", quantity="information gain", unit="bits", lower_is_better=False),
 )
 
 

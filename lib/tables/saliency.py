@@ -1,4 +1,4 @@
-"""What every table of predicted saliency shares: splits, and the rows that train nothing and bound what a network's scores can mean."""
+"""What every table of predicted saliency shares: splits, metrics, and the rows that train nothing and bound what a network's scores can mean."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from lib.data.saliency import SaliencyData, fifth_split
 from lib.data.splits import read_split
 from lib.files import ROOT
 from lib.models.saliency_baselines import Ceiling, ConstantMap, FromBatch, OtherObservers
-from lib.tables.table import Row
+from lib.tables.table import Column, Row
 
 LISTED = ROOT / "results" / "reference" / "splits" / "mit1003-400.csv"  # 280, 40 and 80 photographs of which scanpaths are known
 PHOTOS = ("photos",)
@@ -20,6 +20,17 @@ CEILING = (  # what none can beat: the density that the twin's fixations were dr
     Row(name="ceiling", label="Ceiling: the true density", network=Ceiling, recipe=None, twin_only=True),
     Row(name="observers", label="Other observers (leave one out)", network=OtherObservers, recipe=None, presets=PHOTOS),
     Row(name="truth", label="Ground truth's own map", network=FromBatch, options={"name": "density"}, recipe=None),
+)
+
+COLUMNS = (
+    Column(name="NSS", metric="nss", lower_is_better=False),
+    Column(name="CC", metric="cc", lower_is_better=False, digits=3),
+    Column(name="AUC-Judd", metric="auc_judd", lower_is_better=False, digits=3),
+    Column(name="AUC", metric="auc", quantity="AUC, exact", lower_is_better=False, digits=3),
+    Column(name="sAUC", metric="auc_shuffled", lower_is_better=False, digits=3),
+    Column(name="SIM", metric="sim", lower_is_better=False, digits=3),
+    Column(name="KL", metric="kl", unit="nats", digits=3),
+    Column(name="IG", metric="ig", quantity="information gain", unit="bits", lower_is_better=False),
 )
 
 
