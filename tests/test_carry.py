@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.models.backbones import small_saliency_network
-from lib.models.carry import DenseSampler, carry_boxes, carry_points, carry_polygons, unzoom, zoom_labels
+from lib.models.carry import DenseSampler, carry_boxes, carry_points, carry_polygons, inverted, unzoom, zoom_labels
 from lib.models.grids import GRIDS
 from lib.models.rivals import Uniform
 from lib.models.sampler import SaliencyZoom, identity_grid, inverse, resample, resize_grid
@@ -227,6 +227,41 @@ class TestUnzoom:
             moved[0, 3, 3, 0] += sign * nudge
             by_hand[k] = unzoom(smooth_maps, moved, (9, 9))[0].square().sum()
         assert grid.grad[0, 3, 3, 0].item() == pytest.approx((by_hand[0] - by_hand[1]).item() / (2 * nudge), rel=0.2, abs=0.05)
+
+    @pytest.mark.parametrize("kind", ["shows a part", "a cell without area", "folds"])
+    def test_no_gradient_is_nan_whatever_the_grid_shows(self, kind):
+        """Of pixels that the grid never shows, or shows without area, there is no gradient; that of the others is what it is without them."""
+        grid = identity_grid(9, like=torch.zeros(1)).clone()
+        if kind == "shows a part":
+            grid *= 0.6
+        elif kind == "a cell without area":
+            grid[:, :, :5, 0] = -1 + 2**-24  # as a network whose map is one peak makes it: single precision tells the columns hardly apart
+            grid[:, :, 2, 0] = -1
+        else:
+            grid[:, :, 4, 0] = grid[:, :, 2, 0]
+        maps = torch.rand(1, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+        grid.requires_grad_()
+        back, shown = unzoom(maps, grid, 17)
+        back.square().sum().backward()
+        assert grid.grad.isfinite().all() and grid.grad.abs().sum() > 0
+        if kind == "shows a part":
+            assert not shown.all()
+
+    def test_a_grid_that_went_bad_gives_no_map_that_looks_right(self):
+        """NaN, not `fill`, so that a loss is not finite either; of that picture alone."""
+        grid = identity_grid(9, like=torch.zeros(1)).repeat(2, 1, 1, 1)
+        grid[1, 4, 4, 0] = torch.nan
+        back, _ = unzoom(torch.rand(2, 1, 12, 12), grid, 17)
+        assert back[0].isfinite().all() and back[1].isnan().any()
+
+    def test_a_point_that_is_not_shown_leaves_the_others_their_gradient(self):
+        grid = (identity_grid(9, like=torch.zeros(1, dtype=torch.float64)) * 0.6).requires_grad_()
+        seen = torch.tensor([[[0.1, -0.2]]], dtype=torch.float64)
+        alone, = torch.autograd.grad(inverted(grid, seen).sum(), grid)
+        found = inverted(grid, torch.cat((seen, torch.full_like(seen, 0.9), torch.full_like(seen, torch.nan)), dim=1))
+        assert found[0, 1:].isnan().all()
+        both, = torch.autograd.grad(found.nan_to_num().sum(), grid)
+        torch.testing.assert_close(both, alone)
 
     def test_shapes_that_do_not_fit_are_named(self):
         with pytest.raises(ValueError, match="do not fit"):

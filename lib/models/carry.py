@@ -23,6 +23,7 @@ from lib.models.sampler import Normalize, SpatialSampler, identity_grid, inverse
 MOST = 8  # samples of a zoomed map per axis that one original pixel takes at most
 APART = 1.25  # zoomed pixels: how far apart the samples of one original pixel lie at most, below MOST
 AT_ONCE = 1 << 17  # samples that are taken together
+NO_AREA = 1e-9  # of a cell, where 1 is that of plain resizing: thirty thousand times along both axes, beyond which a gradient says nothing
 
 
 def carry_points(grid: Tensor, points: Tensor, *, back: bool = True) -> Tensor:
@@ -77,14 +78,19 @@ def inverted(grid: Tensor, points: Tensor) -> Tensor:
 
 
 def _newton_step(grid: Tensor, points: Tensor, place: Tensor) -> Tensor:
-    """`place` (B, N, 2), which is the inverse of `grid` at `points`, with the gradient by both."""
+    """`place` (B, N, 2), which is the inverse of `grid` at `points`, with the gradient by both; none where it is NaN, or a cell without area."""
+    known = place.isfinite().all(-1, keepdim=True)
+    at = torch.where(known, place, torch.zeros_like(place))  # 0 times NaN is NaN: what is not known must not meet the gradient at all
     nudge = 0.5 * torch.tensor([2 / (grid.shape[2] - 1), 2 / (grid.shape[1] - 1)], dtype=place.dtype, device=place.device)
-    low, high = (place - 1e-3 * nudge).clamp(-1, 1), (place + 1e-3 * nudge).clamp(-1, 1)
-    columns = [_slope(grid.detach(), place, low, high, axis) for axis in (0, 1)]
+    low, high = (at - 1e-3 * nudge).clamp(-1, 1), (at + 1e-3 * nudge).clamp(-1, 1)
+    columns = [_slope(grid.detach(), at, low, high, axis) for axis in (0, 1)]
     (a, c), (b, d) = (column.unbind(-1) for column in columns)
-    gap = points.double() - sample(grid.double().permute(0, 3, 1, 2), place).transpose(1, 2)
+    gap = points.double() - sample(grid.double().permute(0, 3, 1, 2), at).transpose(1, 2)
     gap_x, gap_y = (gap - gap.detach()).unbind(-1)  # 0, and with it the gradient
-    return place + torch.stack((d * gap_x - b * gap_y, a * gap_y - c * gap_x), dim=-1) / (a * d - b * c)[..., None]
+    area = (a * d - b * c)[..., None]
+    known = known & (area.abs() > NO_AREA)
+    step = torch.stack((d * gap_x - b * gap_y, a * gap_y - c * gap_x), dim=-1) / torch.where(known, area, torch.ones_like(area))
+    return place + torch.where(known, step, torch.zeros_like(step))
 
 
 def _slope(grid: Tensor, place: Tensor, low: Tensor, high: Tensor, axis: int) -> Tensor:
@@ -171,7 +177,7 @@ def unzoom(maps: Tensor, grid: Tensor, size: int | tuple[int, int], *, fill: flo
 
     Where the zoom enlarged, an original pixel is the mean of the zoomed pixels that fall on it (a box of its footprint, up to 8 samples an
     axis); where it shrank, or at one to one, it is a bilinear sample: the identity returns the maps. Weights sum to 1. Integer maps are labels:
-    nearest. What the grid never showed is `fill`, False in the mask. Differentiable in maps and, like `carry_points`, in the grid.
+    nearest. What the grid never showed is `fill`, False in the mask; NaN behind a grid that is not finite. Differentiable in maps and, like `carry_points`, in the grid.
 
     Example:
         >>> grid = identity_grid(5, like=torch.zeros(1)) / 2  # shows 3x3 of the 5x5 pixels
@@ -189,7 +195,8 @@ def unzoom(maps: Tensor, grid: Tensor, size: int | tuple[int, int], *, fill: flo
         return torch.where(shown[:, None], back, torch.full_like(back, int(fill))), shown[:, None].expand(len(maps), -1, -1, -1)
     dtype = torch.promote_types(maps.dtype, torch.float32)
     back = _footprint_mean(maps.to(dtype), places.to(dtype), shown)
-    return torch.where(shown[:, None], back, torch.full_like(back, fill)), shown[:, None].expand(len(maps), -1, -1, -1)
+    hidden = torch.where(grid.detach().isfinite().flatten(1).all(1), fill, math.nan).to(back)[:, None, None, None]  # bad numbers never look right
+    return torch.where(shown[:, None], back, hidden), shown[:, None].expand(len(maps), -1, -1, -1)
 
 
 def _raster_places(grid: Tensor, size: tuple[int, int]) -> Tensor:
