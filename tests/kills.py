@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 from batches import LONGEST, ended, kill, left_over, records, started_by
 
+from lib.results.experiment import changes
 from lib.training.progress import clock
 
 KINDS = ("batch", "worker", "kernel", "scheduler")
@@ -30,7 +31,7 @@ class Toll:
 
     hit: Counter[str] = field(default_factory=Counter)
     again: list[str] = field(default_factory=list)  # records that were written twice: finished rows that were computed again
-    differing: list[str] = field(default_factory=list)  # folders whose records are not those of an undisturbed batch
+    differing: list[str] = field(default_factory=list)  # folders whose records are not those of an undisturbed batch, and in what
     leftovers: list[str] = field(default_factory=list)  # files and processes
     badly: list[str] = field(default_factory=list)  # batches that ended otherwise than in one line
     finished: int = 0  # folders in which all rows were finished
@@ -178,8 +179,8 @@ class Disturbed:
     def _finish(self) -> None:
         self.toll.finished += 1
         self._notice()
-        if records(self.results) != self.expected:
-            self.toll.differing.append(str(self.results))
+        if differ := changes(self.expected, records(self.results)):
+            self.toll.differing.append(f"{self.results.name}: {'; '.join(differ[:10])}" + (f"; {len(differ) - 10} more" if len(differ) > 10 else ""))
         self.toll.leftovers += left_over(self.results)
         self.round, self.written = self.round + 1, {}
 
