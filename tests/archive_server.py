@@ -11,15 +11,10 @@ from pathlib import Path
 from lib.data.fetch import ARCHIVES
 
 
-class Server:
-    """Serves `files` under /. faults[name]: after how many bytes each of its next answers ends; tags[name]: its ETag."""
+class Listening:
+    """An HTTP server on a free port of this machine; `answer` says what it gives."""
 
     def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.faults: dict[str, list[int]] = {}
-        self.tags: dict[str, str] = {}
-        self.requests: list[tuple[str, str | None]] = []  # name, Range
-
         class Handler(BaseHTTPRequestHandler):
             def do_GET(handler) -> None:
                 self.answer(handler)
@@ -27,6 +22,7 @@ class Server:
             def log_message(handler, *words) -> None:
                 pass
 
+        self.requests: list[tuple[str, str | None]] = []  # name, Range
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -34,6 +30,19 @@ class Server:
     def close(self) -> None:
         self.http.shutdown()
         self.http.server_close()
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        raise NotImplementedError
+
+
+class Server(Listening):
+    """Serves `files` under /. faults[name]: after how many bytes each of its next answers ends; tags[name]: its ETag."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.faults: dict[str, list[int]] = {}
+        self.tags: dict[str, str] = {}
+        super().__init__()
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         name, wanted = handler.path.removeprefix("/"), handler.headers["Range"]

@@ -2,12 +2,12 @@
 
 import hashlib
 import socket
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
 import pytest
+from archive_server import Listening
 
 from lib.data import osie
 from lib.data.fetch import OSIE_URL, Patience, fetch_osie, published_checksums
@@ -16,7 +16,7 @@ NAMES = ("stimuli/1001.jpg", "stimuli/1002.jpg", "eye/fixations.mat")
 QUICK = Patience(tries=3, wait=0.0, timeout=5.0)
 
 
-class Server:
+class Server(Listening):
     """Serves `files` under /data/. faults[name]: for each of its next requests, a status, or the number of bytes to stop after."""
 
     def __init__(self) -> None:
@@ -25,18 +25,8 @@ class Server:
         self.checksums = {name: hashlib.sha256(content).hexdigest() for name, content in self.files.items()}
         self.faults: dict[str, list[tuple[str, int]]] = {}
         self.ranges = True
-        self.requests: list[tuple[str, str | None]] = []  # name, Range
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(handler) -> None:
-                self.answer(handler)
-
-            def log_message(handler, *words) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/"
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        super().__init__()
+        self.url += "/"
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         name, wanted = handler.path.removeprefix("/data/"), handler.headers["Range"]
@@ -64,8 +54,7 @@ class Server:
 def server():
     server = Server()
     yield server
-    server.http.shutdown()
-    server.http.server_close()
+    server.close()
 
 
 def failure(kind: type[Exception], action) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.cub200 import Tables, check_annotations, count_there, find_root, read_tables, strays
-from lib.data.files import TWIN_FILE, image_size, read_json
+from lib.data.files import TWIN_FILE, equal_files, image_size, read_json
 from lib.data.recognition import Paths, Progress, check_pictures, check_there
 from lib.data.report import Report
 
@@ -75,17 +75,11 @@ def _check_classes(root: Path, tables: Tables, report: Report) -> np.ndarray:
 
 def _check_copies(paths: Paths, training: np.ndarray, there: np.ndarray, report: Report) -> None:
     """A picture that is tested on and, byte by byte, trained on. Only files of one size are read."""
-    by_size: dict[int, list[int]] = {}
-    for index in there.tolist():
-        by_size.setdefault(os.stat(paths[index]).st_size, []).append(index)
-    copies = []
-    for group in by_size.values():
-        if len({bool(training[index]) for index in group}) == 2:
-            content = {index: paths[index].read_bytes() for index in group}
-            copies += [(a, b) for a in group for b in group if training[a] and not training[b] and content[a] == content[b]]
-    if copies:
-        a, b = copies[0]
-        report.add(f"{len(copies):,} test pictures are training pictures too, such as {paths.names[b]} and {paths.names[a]}", warning=True)
+    same = [there[group] for group in equal_files([paths[index] for index in there.tolist()])]
+    pairs = [(a, b) for group in same for a in group for b in group if training[a] and not training[b]]
+    if pairs:
+        a, b = pairs[0]
+        report.add(f"{len(pairs):,} test pictures are training pictures too, such as {paths.names[b]} and {paths.names[a]}", warning=True)
 
 
 def _check_counts(root: Path, tables: Tables, report: Report) -> None:

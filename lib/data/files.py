@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from PIL import Image
 from lib.files.pictures import picture_size, read_picture
 from lib.files.text import UNPACK, one_line, read_json
 
-__all__ = ["TWIN_FILE", "image_size", "is_file_name", "numbers", "one_line", "read_json", "read_rgb", "read_twin", "whole_numbers"]
+__all__ = ["TWIN_FILE", "equal_files", "image_size", "is_file_name", "numbers", "one_line", "read_json", "read_rgb", "read_twin", "whole_numbers"]
 
 TWIN_FILE = "TWIN.json"  # at the root of every synthetic twin, and of nothing else
 
@@ -27,6 +30,20 @@ def is_file_name(name: Any, *, folders: bool = False) -> bool:
     """Whether `name` can be a file's name below a data set's folder: text without control characters, never outside; with `folders`, a path."""
     parts = name.split("/") if isinstance(name, str) else [""]
     return all(part not in ("", ".", "..") and part.isprintable() and "\\" not in part for part in parts) and (folders or len(parts) == 1)
+
+
+def equal_files(paths: list[Path]) -> list[list[int]]:
+    """Groups of two or more equal files, as positions in `paths`, in their order; a file that cannot be read is in none."""
+    groups: dict[object, list[int]] = {}
+    for index, path in enumerate(paths):
+        with contextlib.suppress(OSError):
+            groups.setdefault(os.stat(path).st_size, []).append(index)
+    same: dict[object, list[int]] = {}
+    for group in groups.values():
+        for index in group if len(group) > 1 else ():
+            with contextlib.suppress(OSError):
+                same.setdefault(hashlib.sha256(paths[index].read_bytes()).digest(), []).append(index)
+    return [group for group in same.values() if len(group) > 1]
 
 
 def numbers(values: Iterable[Any]) -> NDArray[np.float64]:

@@ -15,7 +15,6 @@ business alone, and sizes are those of what it gives.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import os
@@ -27,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.data.class_folders import class_folders, same_classes
-from lib.data.files import one_line, read_rgb
+from lib.data.files import equal_files, one_line, read_rgb
 from lib.data.recognition import SPLITS, Paths, Pictures, check_split
 
 GIVEN = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}  # a folder's or cell's word -> split
@@ -125,27 +124,14 @@ def _number(things: list[str], noun: str) -> str:
 
 def told_of_copies(listing: Listing, parts: list[str], split: str) -> dict[str, str]:
     """Notes on pictures of `split` that lie, byte by byte, in another class or part as well. Only files of one size are read."""
-    same, found = copies([listing.root / name for name in listing.names]), {}
-    classes = [group for group in same if len({listing.classes[i] for i in group}) > 1 and any(parts[i] == split for i in group)]
-    leaks = [group for group in same if len({parts[i] for i in group}) > 1 and any(parts[i] == split for i in group)] if split == "test" else []
+    found = {}
+    same = [group for group in equal_files([listing.root / name for name in listing.names]) if any(parts[i] == split for i in group)]
+    classes = [group for group in same if len({listing.classes[i] for i in group}) > 1]
+    leaks = [group for group in same if split == "test" and len({parts[i] for i in group}) > 1]
     for key, groups, told in (("classes", classes, "several classes"), ("copies", leaks, "test and among those that are learned from")):
         if groups:
             found[key] = f"{_number(groups, 'picture')} of {split} in {told}: {_some([' = '.join(listing.names[i] for i in group) for group in groups])}"
     return found
-
-
-def copies(paths: list[Path]) -> list[list[int]]:
-    """Groups of two or more equal files, as positions in `paths`, in their order; a file that cannot be read is in none."""
-    groups: dict[object, list[int]] = {}
-    for index, path in enumerate(paths):
-        with contextlib.suppress(OSError):
-            groups.setdefault(os.stat(path).st_size, []).append(index)
-    same: dict[object, list[int]] = {}
-    for group in groups.values():
-        for index in group if len(group) > 1 else ():
-            with contextlib.suppress(OSError):
-                same.setdefault(hashlib.sha256(paths[index].read_bytes()).digest(), []).append(index)
-    return [group for group in same.values() if len(group) > 1]
 
 
 # -------------------------------------------------------------------------------------------------------------- what is listed

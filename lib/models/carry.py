@@ -177,7 +177,8 @@ def unzoom(maps: Tensor, grid: Tensor, size: int | tuple[int, int], *, fill: flo
 
     Where the zoom enlarged, an original pixel is the mean of the zoomed pixels that fall on it (a box of its footprint, up to 8 samples an
     axis); where it shrank, or at one to one, it is a bilinear sample: the identity returns the maps. Weights sum to 1. Integer maps are labels:
-    nearest. What the grid never showed is `fill`, False in the mask; NaN behind a grid that is not finite. Differentiable in maps and, like `carry_points`, in the grid.
+    nearest. What the grid never showed is `fill`, False in the mask; NaN behind a grid that is not finite. Differentiable in maps and, like
+    `carry_points`, in the grid.
 
     Example:
         >>> grid = identity_grid(5, like=torch.zeros(1)) / 2  # shows 3x3 of the 5x5 pixels
