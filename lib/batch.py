@@ -24,7 +24,7 @@ from lib.training.progress import clock
 
 NOTEBOOKS = ROOT / "notebooks"
 REPORT = "99_report.ipynb"
-QUIET = ["--IPKernelApp.log_level=40"]  # the kernel's remark that its socket on this machine is not encrypted
+QUIET = ["--IPKernelApp.log_level=50"]  # its remarks that its socket is not encrypted, and that it was ended; a cell that fails is told in one line here
 
 
 def find(names: list[str]) -> list[Path]:
