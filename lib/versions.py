@@ -21,6 +21,7 @@ VERSIONS = {
     "itracker": 2,
     "baselines": 1,  # what looks at nothing: means, constant maps, centre bias, ceilings
     "emlnet": 1,
+    "cost": 1,  # the size at which EML-NET's encoder costs as much as behind a sampler; that of other tables is in "backbones"
     "mrcnn": 1,
     "proposal": 1,
     # training

@@ -23,7 +23,7 @@ from lib.models.emlnet import Decoder, Encoder, SmallEncoder
 from lib.models.itracker import ITracker, ITrackerOnFrames
 from lib.models.mrcnn import MrCNN
 from lib.models.mrcnn_inference import ScrambledAxes
-from lib.models.network import RowNetwork
+from lib.models.network import RowNetwork, flops
 from lib.tables import proposal as proposals
 from lib.tables import unzoomed as dense
 from lib.tables.salicon import encoder
@@ -126,6 +126,12 @@ def _unzoom() -> dict:
         model = two_steps(build, batch)
         found[name] = model(*(batch[part] for part in model.inputs))
     return found | {"not unzoomed": dense.not_unzoomed(two_steps(functools.partial(dense.oracle, **options), batch))(batch["image"], batch["density"])}
+
+
+@golden("cost", on=("layer", "backbones", "emlnet", "unzoom"))
+def _cost() -> dict:
+    equal = dense.same_cost(family="small", trunk="small", size=(72, 96), view_size=(36, 48))
+    return {"size": list(equal.model.sampler.task_size), "operations": [flops(nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 9))]}
 
 
 @golden("dtram", on=("layer", "backbones", "cam", "views"))

@@ -8,11 +8,13 @@ from torch import nn
 from lib import tables
 from lib.data.saliency import fifth_split
 from lib.data.saliency_store import Selection
+from lib.models import sampler as layer
 from lib.models import unzoomed
 from lib.models.sampler import folds, identity_grid, magnification
 from lib.models.unzoomed import UnzoomedNetwork
 from lib.runs import keys
 from lib.tables import unzoomed as table
+from lib.training.checkpoint import seed_everything
 from lib.training.saliency import FullPictureTask, fixation_zoom
 from test_saliency_task import Drawn
 
@@ -79,6 +81,24 @@ class TestNetwork:
         picture, view = torch.zeros(1, 3, 288, 384), torch.zeros(1, 3, 36, 48)
         dear, plain = (table.flops(build(**options), picture, view) for build in (table.sampler, table.same_cost))
         assert plain == pytest.approx(dear, rel=0.05)
+
+
+@pytest.mark.parametrize("name", [*tables.NAMES, *tables.OWN])
+def test_networks_do_not_depend_on_what_their_process_did_before(name):
+    """Matrices that the layer makes once and keeps counted as operations of the first network at the sampler's cost: a worker gave it another size."""
+    table_of = tables.get(name)
+    preset = table_of.presets["smoke"]
+
+    def built(row) -> list:
+        seed_everything(0)
+        model = row.build(preset)
+        settings = [{what: str(value) for what, value in vars(part).items() if "size" in what} for part in model.modules()]
+        return [settings, {what: tensor.tolist() for what, tensor in model.state_dict().items()}, torch.rand(3).tolist()]
+
+    for row in table_of.rows:
+        if not row.needs and (row.presets is None or "smoke" in row.presets):
+            layer._kept_attraction.cache_clear()
+            assert built(row) == built(row), row.name
 
 
 class TestTask:

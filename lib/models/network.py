@@ -35,12 +35,17 @@ class RowNetwork(nn.Module):
 
 
 def flops(model: nn.Module, *inputs: Tensor) -> int:
-    """Floating point operations of one call in evaluation mode; the model's mode stays."""
+    """Floating point operations of one call in evaluation mode; the model's mode stays.
+
+    Not those of a process's first call alone: matrices that are made once and kept.
+    """
     from torch.utils.flop_counter import FlopCounterMode  # it brings a compiler along
 
     training = model.training
-    with FlopCounterMode(display=False) as counter, no_grad():
+    with no_grad():
         model.eval()(*inputs)
+        with FlopCounterMode(display=False) as counter:
+            model(*inputs)
     model.train(training)
     return counter.get_total_flops()
 

@@ -78,7 +78,7 @@ def not_unzoomed(trained: UnzoomedNetwork) -> UnzoomedNetwork:
     return UnzoomedNetwork(trained.model.network, trained.model.sampler, trained.model.size, back=False)
 
 
-@declared("finer_encoder", "layer", "backbones", "emlnet", "unzoom")
+@declared("finer_encoder", "layer", "backbones", "emlnet", "unzoom", "cost")
 def same_cost(*, family: str, trunk: str, size: Size, view_size: Size) -> UnzoomedNetwork:
     """The plain encoder at the higher resolution that costs as many operations as the sampler and the encoder."""
     encoder = salicon.encoder(family=family)
