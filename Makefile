@@ -53,4 +53,4 @@ lock:  # for every system and Python that pyproject.toml allows; what is locked 
 		--no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
 
 clean:
-	rm -rf results/runs results/cache results/notebooks results/figures results/tables results/report.* data/twins
+	rm -rf results/runs results/compare results/cache results/notebooks results/figures results/tables results/report.* data/twins

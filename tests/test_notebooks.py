@@ -204,6 +204,12 @@ class TestBatch:
         names = {path.name for path in (results / "tables").iterdir()}
         assert names == {f"{name}.{form}" for name in (*(f"{table}-twin-smoke" for table in tables.NAMES), "ledger") for form in ("md", "csv", "tex")}
 
+    @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout")
+    def test_git_ignores_all_that_it_leaves(self, results):
+        left = [f"results/{path.name}{'/x' * path.is_dir()}" for path in results.iterdir() if not path.name.startswith(".")]
+        ignored = subprocess.run(["git", "check-ignore", *left], cwd=ROOT, capture_output=True, text=True)
+        assert left and sorted(ignored.stdout.split()) == sorted(left)
+
     def test_a_second_batch_computes_nothing_and_writes_everything_again(self, results):
         """Of two notebooks and the report: no record, value or weight of any table is written again, but what they show is."""
         kept = stamps(results / "runs", ".json", ".npz", ".safetensors")
