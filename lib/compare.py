@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +23,13 @@ from lib.options import COMPARED
 from lib.tables import get
 
 if TYPE_CHECKING:
+    from lib.results.filled import Filled
     from lib.results.statistics import Estimate
     from lib.runs.engine import Run
 
 LEVEL = 0.01  # of a verdict
 POWER = 0.8
+TOP = 5  # answers that may hold the right one, see `filled`
 WORTH = 3.0  # points of top-1: a difference that one would like to know of
 HELPS, ALIKE, HURTS, UNDECIDED = "helps", "helps, but resolution does as well", "hurts", "undecided"
 
@@ -160,6 +162,14 @@ def prepared(folder: str | Path | None, *, preset: str, dataset: str | None = No
     return Run(table, settings(table, preset=preset, rows=wanted, seeds=seeds, device=device, results_dir=results_dir, elsewhere=elsewhere, **where))
 
 
+def filled(run: Run) -> Filled:
+    """The table with its finished rows: without top-5 where there are no more than five classes, of which any answer is right."""
+    whole = run.filled
+    if run.preset.outputs > TOP:
+        return whole
+    return replace(whole, table=replace(whole.table, columns=tuple(column for column in whole.table.columns if column.metric != f"top{TOP}")))
+
+
 def written(run: Run) -> list[str]:
     """The table and the figures in the results folder: what the sampler sees, and which pictures it gains and loses. Returns their paths."""
     from lib.figures import recognition, style
@@ -167,5 +177,5 @@ def written(run: Run) -> list[str]:
     folder = run.settings.results_dir
     style.save(recognition.figure5(run, count=4), folder, "compare_seen")
     style.save(recognition.right_and_wrong(run), folder, "compare_gained_and_lost")
-    table = run.filled.write(folder / "tables")[0]
+    table = filled(run).write(folder / "tables")[0]
     return ["", table.read_text(), str(table), *(str(folder / "figures" / f"{name}.png") for name in ("compare_seen", "compare_gained_and_lost")), ""]

@@ -12,6 +12,7 @@ from lib import compare, tables
 from lib.data.synthetic import cub200 as twin
 from lib.results import noise
 from lib.results.cells import versus
+from lib.results.filled import Filled
 from lib.results.records import Item, Record
 from lib.results.store import Group
 
@@ -67,6 +68,14 @@ def test_so_many_pictures_tell_the_difference_as_often_as_promised():
     found = drawn.mean(1) / (drawn.std(1, ddof=1) / np.sqrt(count))
     assert np.mean(found > 2.576) == pytest.approx(compare.POWER, abs=0.03)
     assert one.takes(2.0) == pytest.approx(4 * count, rel=0.02)
+
+
+@pytest.mark.parametrize(("classes", "shown"), [(2, False), (5, False), (6, True)])
+def test_top_5_is_shown_where_it_can_say_something(classes, shown):
+    whole = Filled(TABLE, GROUP, run(plain=60, sampler=70).filled.rows)
+    found = compare.filled(SimpleNamespace(filled=whole, preset=SimpleNamespace(outputs=classes)))
+    names = [column.name for column in found.columns]
+    assert ("top-5" in names) == shown and "top-1" in names
 
 
 def test_without_the_plain_row_there_is_nothing_to_compare_with():
