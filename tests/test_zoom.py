@@ -92,6 +92,12 @@ def test_a_photograph_that_cannot_be_read_is_named_and_the_others_are_written(fi
     assert "broken.jpg" in line and len(list((tmp_path / "out").iterdir())) == 2
 
 
+def test_where_no_photograph_is_there_no_network_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(zoom, "_heat", lambda arguments: pytest.fail("loaded"))
+    with pytest.raises(ValueError, match=r"none\.jpg: missing; give a photograph"):
+        run(tmp_path / "none.jpg")
+
+
 def test_two_photographs_of_one_name_are_refused_before_anything_is_written(files, tmp_path):
     with pytest.raises(ValueError, match="photo_zoom.png; zoom them into different folders"):
         run(files[0], tmp_path / "elsewhere" / "photo.jpg", "--heatmap", files[1], "--out", tmp_path / "out")
