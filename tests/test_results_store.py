@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+import math
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lib.__main__ import main
-from lib.results.records import Record, RecordStore, read_record
+from lib.results.records import Record, RecordStore, as_json, read_record
 from lib.results.schema import DIGEST, READABLE, OtherVersion, parse
 from lib.results.store import read_folder
 
@@ -120,6 +122,15 @@ def test_no_bit_of_a_record_can_flip_unseen(tmp_path):
         except ValueError:
             continue
     assert not unseen
+
+
+def test_what_is_undefined_is_null_in_the_file_for_json_has_no_nan(tmp_path):
+    path = keep(tmp_path)
+    record = replace(read_record(path).record, summary={"top1": 0.5, "shown": math.nan}, history=[{"epoch": 1, "val": math.nan}])
+    path.write_text(as_json(record))
+    strict = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert strict["summary"] == {"top1": 0.5, "shown": None}
+    assert math.isnan(read_record(path).record.history[0]["val"])
 
 
 def test_a_record_of_before_the_digest_is_read_as_it_is(tmp_path):

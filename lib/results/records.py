@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import math
 import platform
 import subprocess
 import zipfile
@@ -101,7 +102,9 @@ def read_record(path: Path, *, values: bool = True) -> Item:
     version it is a `schema.OtherVersion`.
     """
     try:
-        record = Record(**schema.parse(_bytes(path, schema.MOST_BYTES)))
+        fields = schema.parse(_bytes(path, schema.MOST_BYTES))
+        record = Record(**fields | {"history": [{name: math.nan if value is None else value for name, value in epoch.items()}
+                                                for epoch in fields.get("history", [])]})
     except schema.OtherVersion as error:
         raise schema.OtherVersion(f"{path}: {error}; it is left as it is, run its row again") from None
     except (OSError, ValueError) as error:
@@ -164,8 +167,8 @@ def size_of(path: Path) -> int:
 
 def as_json(record: Record) -> str:
     """What stands in a record's file: its fields, and their digest, so that one that was damaged or edited is known."""
-    fields = json.loads(json.dumps(asdict(record)))  # as a reader will find them
-    return json.dumps(fields | {schema.DIGEST: schema.digest_of(fields)}, indent=1)
+    fields = json.loads(json.dumps(asdict(record)), parse_constant=lambda name: None)  # as a reader will find them: JSON has no NaN, it has null
+    return json.dumps(fields | {schema.DIGEST: schema.digest_of(fields)}, indent=1, allow_nan=False)
 
 
 def file_name(row: str, seed: int, key: str, suffix: str) -> str:
