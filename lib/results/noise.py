@@ -106,7 +106,7 @@ def measure(groups: dict[Group, Rows], columns_of: Callable[[Table, str], Iterab
 
 
 def _by_data(rows: Rows) -> dict[str, Rows]:
-    """By the samples that they saw, the rows whose noise is alike: those that saw the same, as in `lib.claims`; all where they are under `FEW`."""
+    """By the samples that they saw, the rows whose noise is alike: those that saw the same, as in `lib.claims`; all where fewer than `FEW` did."""
     found: dict[str, Rows] = {}
     for name, seeds in rows.items():
         found.setdefault(_data(seeds), {})[name] = seeds
