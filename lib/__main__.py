@@ -58,7 +58,8 @@ def table(arguments: argparse.Namespace) -> None:
 
     chosen, parameters = tables.get(arguments.name), _parameters_of(arguments)
     with joined(parameters.get("device", "auto")) as processes:
-        found = Run(chosen, settings(chosen, elsewhere=bool(arguments.scheduler), **parameters), processes=processes).run(scheduler=arguments.scheduler)
+        asked = settings(chosen, elsewhere=bool(arguments.scheduler), **parameters)
+        found = Run(chosen, asked, processes=processes).run(scheduler=arguments.scheduler)
     if processes.main:
         paths = found.filled.write(found.settings.results_dir / "tables")
         print(f"\n{paths[0].read_text()}\n{', '.join(map(str, paths))}")

@@ -24,7 +24,8 @@ from lib.training.progress import clock
 
 NOTEBOOKS = ROOT / "notebooks"
 REPORT = "99_report.ipynb"
-QUIET = ["--IPKernelApp.log_level=50"]  # its remarks that its socket is not encrypted, and that it was ended; a cell that fails is told in one line here
+# Its remarks that its socket is not encrypted, and that it was ended; a cell that fails is told in one line here.
+QUIET = ["--IPKernelApp.log_level=50"]
 
 
 def find(names: list[str]) -> list[Path]:
@@ -99,7 +100,8 @@ def execute(notebook: Path, output: Path, parameters: dict) -> None:
         os.replace(partial, kept)
         raise RuntimeError(f"{notebook.name}: cell {error.exec_count} failed with {error.ename}: {error.evalue} (see {kept})") from None
     except DeadKernelError:
-        raise RuntimeError(f"{notebook.name}: its kernel died, killed or out of memory; give the same command again, it goes on where it stopped") from None
+        raise RuntimeError(f"{notebook.name}: its kernel died, killed or out of memory; "
+                           "give the same command again, it goes on where it stopped") from None
     finally:
         partial.unlink(missing_ok=True)
 
@@ -112,7 +114,8 @@ def _finish(notebook: Path, partial: Path, output: Path) -> None:
              and "injected-parameters" not in cell.metadata.get("tags", [])]  # papermill's own; the number is that of the notebook as it was given
     missing = [i for i, cell in enumerate(cells, start=1) if not cell.execution_count]
     if missing:
-        raise RuntimeError(f"{notebook.name}: code cell {missing[0]} of {len(cells)} did not run, one before it ended the kernel: take its exit() out")
+        raise RuntimeError(f"{notebook.name}: code cell {missing[0]} of {len(cells)} did not run, "
+                           "one before it ended the kernel: take its exit() out")
     os.replace(partial, output)
 
 

@@ -138,7 +138,8 @@ def check_packages(path: Path) -> None:
     """ImportError, one line, where writing this file needs packages that are not here."""
     missing = [name for name in PACKAGES if not importlib.util.find_spec(name)]
     if path.suffix == ".onnx" and missing:
-        raise ImportError(f"{path}: .onnx needs {', '.join(missing)}: pip install -e '.[export]' in this repository installs them; .pt2 needs nothing more")
+        raise ImportError(f"{path}: .onnx needs {', '.join(missing)}: pip install -e '.[export]' in this repository installs them; "
+                          ".pt2 needs nothing more")
 
 
 def traced(model: nn.Module, inputs: Sequence[Input]) -> torch.export.ExportedProgram:
@@ -165,7 +166,8 @@ def largest_difference(model: nn.Module, run: Runner, inputs: Sequence[Input], p
             difference = torch.inf if difference != difference else difference
             worst, worst_share = max(worst, difference), max(worst_share, difference / max(1, ours.abs().max().item()))
     if worst_share > TOLERANCE:
-        raise ValueError(f"{path}: it would differ from the network by {worst:.1e}, more than {TOLERANCE:.0e}; nothing was written, try the other format")
+        raise ValueError(f"{path}: it would differ from the network by {worst:.1e}, more than {TOLERANCE:.0e}; "
+                         "nothing was written, try the other format")
     return worst
 
 
@@ -260,7 +262,8 @@ def row_model(name: str, *, preset: str = "demo", weights: Path | None = None) -
     """
     table_name, _, row_name = name.partition("/")
     if table_name not in tables.NAMES:
-        raise ValueError(f"there is no model {name!r} to export; there are emlnet, mrcnn and TABLE/ROW, inaturalist/sampler say, of {', '.join(tables.NAMES)}")
+        raise ValueError(f"there is no model {name!r} to export; "
+                         f"there are emlnet, mrcnn and TABLE/ROW, inaturalist/sampler say, of {', '.join(tables.NAMES)}")
     table = tables.get(table_name)
     row = table.row(choose(f"row of {table_name}", row_name, [row.name for row in table.rows]))
     chosen = table.presets[choose("preset", preset, table.presets)]
@@ -281,13 +284,16 @@ def _weights_of(table, row: str, preset: str) -> Path:
     if not found and preset == "demo" and kept.is_file():
         return kept
     if not found:
-        raise ValueError(f"{table.name}/{row} has no weights of preset {preset} here: python -m lib table {table.name} --preset {preset} --rows {row} "
-                         "trains some, or give --weights FILE")
+        raise ValueError(f"{table.name}/{row} has no weights of preset {preset} here: "
+                         f"python -m lib table {table.name} --preset {preset} --rows {row} trains some, or give --weights FILE")
     return found[-1]
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Export, and print how well the file agrees and how large it is. ValueError, FileNotFoundError or ImportError, one line, before anything is written."""
+    """Export, and print how well the file agrees and how large it is.
+
+    ValueError, FileNotFoundError or ImportError, one line, before anything is written.
+    """
     if arguments.file.suffix not in FORMATS:
         raise ValueError(f"{arguments.file}: the suffix says the format, give a file that ends in {' or '.join(FORMATS)}")
     check_packages(arguments.file)

@@ -1,4 +1,4 @@
-"""The options of the commands `predict`, `zoom`, `score`, `compare` and `export`: apart from what they do, so that a page of help needs neither torch nor SciPy."""
+"""The options of `predict`, `zoom`, `score`, `compare` and `export`: apart from what they do, so that help needs neither torch nor SciPy."""
 
 import argparse
 from pathlib import Path

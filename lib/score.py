@@ -208,7 +208,8 @@ def _prediction(full: FullSize, position: int, path: Path, resize: str | None, e
     return _Prediction(made[0], tuple(found.shape[2:]) != full.sizes[position]), kind
 
 
-def report(scores: Scores, *, dataset: str, expected: int, twin: bool, turned_photographs: int = 0, turned_maps: int = 0, exif: str = "stored") -> str:
+def report(scores: Scores, *, dataset: str, expected: int, twin: bool, turned_photographs: int = 0, turned_maps: int = 0,
+           exif: str = "stored") -> str:
     """The means with 95 % intervals over images, and what they are over."""
     frame = scores.frame
     lines = [f"{'SYNTHETIC TWIN of ' if twin else ''}{dataset}: {len(frame)} maps of {expected} images"

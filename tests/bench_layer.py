@@ -168,8 +168,8 @@ def report_checks(repeats: int) -> None:
         steps = [core_seconds(lambda: model(image).sum().backward()) for _ in range(turns // 2 * repeats)]
         low, middle, high = statistics.quantiles([(one - other) / statistics.median(steps) for one, other in pairs], n=4)
         took, without = (min(side) for side in zip(*pairs, strict=True))
-        print(f"   {what:34}{1e3 * took:10.2f}{1e3 * without:10.2f}{middle:+8.1%} ({low:+.1%} to {high:+.1%}), least {(took - without) / min(steps):+.1%} "
-              f"of {1e3 * min(steps):.0f} ms")
+        print(f"   {what:34}{1e3 * took:10.2f}{1e3 * without:10.2f}{middle:+8.1%} ({low:+.1%} to {high:+.1%}), "
+              f"least {(took - without) / min(steps):+.1%} of {1e3 * min(steps):.0f} ms")
 
 
 # ----------------------------------------------------------------------------------------------------------- 8: the inverse

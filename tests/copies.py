@@ -60,7 +60,8 @@ class Pythons:
     def __init__(self, scratch: Path):
         self.scratch = scratch
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        self.server = subprocess.Popen([sys.executable, "-c", SERVER], cwd=scratch, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.server = subprocess.Popen([sys.executable, "-c", SERVER], cwd=scratch, env=environment, text=True,
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def run(self, folder: Path, *words: str) -> subprocess.CompletedProcess:
         out, err = self.scratch / "out", self.scratch / "err"

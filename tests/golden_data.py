@@ -177,7 +177,8 @@ def _saliency_values() -> dict:
               for label, values in task.values(heat(24, 32)[:1, :, :, :], next(task.batches(split, 1))).items()}
     crops = PatchTask.__new__(PatchTask)  # its data are Mr-CNN's, its values are not
     crops.smooth = 1.5
-    return found | {f"lattice {label}": values for label, values in crops.values(heat(50, 50) * 9 - 1, {"density": density, "fixations": fixations}).items()}
+    values_of = crops.values(heat(50, 50) * 9 - 1, {"density": density, "fixations": fixations})
+    return found | {f"lattice {label}": values for label, values in values_of.items()}
 
 
 @golden("unzoom values", on=("layer",))
@@ -191,5 +192,5 @@ def _proposal_values() -> dict:
     task = proposed()
     batch = next(task.batches("test", 2))
     weights = torch.tensor([[0.1, 0.5, 0.2, 0.1, 0.1], [0.2, 0.2, 0.2, 0.2, 0.2]])
-    found = task.more_values(batch, Proposal(image=batch["image"], weights=weights, scores=None, boxes=None)) | task.more_values(batch, seen(zoomed_grid()))
-    return found
+    proposal = Proposal(image=batch["image"], weights=weights, scores=None, boxes=None)
+    return task.more_values(batch, proposal) | task.more_values(batch, seen(zoomed_grid()))

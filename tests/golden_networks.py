@@ -87,8 +87,8 @@ def _layer() -> dict:
     grid = layer.resize_grid(grids["replicate"][:2], 24)
     seed_everything(1)
     found = {f"grid {name}": one for name, one in grids.items()}
-    found |= {"uint8": layer.resample(image, grid), "large uint8": layer.resample(picture(200, 200), grid), "float": layer.resample(image / 255, grid),
-              "oversample": layer.resample(image, grid, oversample=2),
+    found |= {"uint8": layer.resample(image, grid), "large uint8": layer.resample(picture(200, 200), grid),
+              "float": layer.resample(image / 255, grid), "oversample": layer.resample(image, grid, oversample=2),
               "blur": torch.cat([layer.random_blur(image / 255).mean((2, 3)) - layer.random_blur(image / 255)[..., 7, 8] for _ in range(3)])}
     zoom = layer.SaliencyZoom(small_trunk(), 24, 32).eval()
     legacy = layer.SaliencyZoom(small_trunk(), 24, 32, legacy=True).eval()
@@ -125,7 +125,8 @@ def _unzoom() -> dict:
                         "oracle": functools.partial(dense.oracle, **options)}.items():
         model = two_steps(build, batch)
         found[name] = model(*(batch[part] for part in model.inputs))
-    return found | {"not unzoomed": dense.not_unzoomed(two_steps(functools.partial(dense.oracle, **options), batch))(batch["image"], batch["density"])}
+    left_zoomed = dense.not_unzoomed(two_steps(functools.partial(dense.oracle, **options), batch))
+    return found | {"not unzoomed": left_zoomed(batch["image"], batch["density"])}
 
 
 @golden("cost", on=("layer", "backbones", "emlnet", "unzoom"))
@@ -176,8 +177,8 @@ def _backbones() -> dict:
 
 @golden("itracker")
 def _itracker() -> dict:
-    boxes = {"face": [[10, 12, 40, 44], [-6, 3, 50, 50]], "left_eye": [[30, 20, 9, 9], [25, 18, 12, 8]], "right_eye": [[14, 20, 9, 9], [5, 18, 12, 8]],
-             "face_grid": [[5, 6, 9, 9], [1, 2, 12, 12]]}
+    boxes = {"face": [[10, 12, 40, 44], [-6, 3, 50, 50]], "left_eye": [[30, 20, 9, 9], [25, 18, 12, 8]],
+             "right_eye": [[14, 20, 9, 9], [5, 18, 12, 8]], "face_grid": [[5, 6, 9, 9], [1, 2, 12, 12]]}
     batch = {"image": picture(80, 96)} | {name: torch.tensor(box).float() for name, box in boxes.items()}
     model = two_steps(lambda: ITrackerOnFrames(crop_size=24, small=True), batch)
     seed_everything(6)
@@ -192,8 +193,9 @@ def _baselines() -> dict:
     mean.prepare(task)
     maps = heat()[:, 0]
     released = saliency_baselines.Released(saliency_baselines.FromBatch("density"))
-    return {"means": mean(torch.arange(3)), "blurred": baselines.Featureless.blurred(picture(30, 40)), "constant": saliency_baselines.ConstantMap()(maps),
-            "ceiling": saliency_baselines.Ceiling()(maps, maps.flip(2)), "released": released(maps), "as png": saliency_baselines.as_png(maps[0].numpy(), 2)}
+    return {"means": mean(torch.arange(3)), "blurred": baselines.Featureless.blurred(picture(30, 40)),
+            "constant": saliency_baselines.ConstantMap()(maps), "ceiling": saliency_baselines.Ceiling()(maps, maps.flip(2)),
+            "released": released(maps), "as png": saliency_baselines.as_png(maps[0].numpy(), 2)}
 
 
 @golden("emlnet")

@@ -58,7 +58,8 @@ def _twin_gazecapture() -> dict:
 
 
 def around_details(data) -> Numbers:
-    return {f"{DRAWN} detail {i}": drawn(data.path[i], [*(data.detail[i] - 8), 16, 16]) for i in range(0, len(data), 3) if np.isfinite(data.detail[i]).all()}
+    return {f"{DRAWN} detail {i}": drawn(data.path[i], [*(data.detail[i] - 8), 16, 16])
+            for i in range(0, len(data), 3) if np.isfinite(data.detail[i]).all()}
 
 
 @golden("twin inaturalist")

@@ -36,7 +36,8 @@ def golden(name: str, *, on: Sequence[str] = ()) -> Callable:
 
 def listed(values) -> list[float]:
     """Numbers as a short list: more than 16 become mean, root mean square and 14 of them. NaN is -1."""
-    flat = (values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values, dtype=np.float64))).double().flatten().nan_to_num(-1.0)
+    tensor = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values, dtype=np.float64))
+    flat = tensor.double().flatten().nan_to_num(-1.0)
     if len(flat) > 16:
         flat = torch.cat([flat.mean()[None], flat.square().mean().sqrt()[None], flat[torch.arange(14) * (len(flat) - 1) // 13]])
     return [float(f"{number:.6g}") for number in flat.tolist()]

@@ -36,7 +36,7 @@ from typing import Any
 TESTS = Path(__file__).resolve().parent
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
-from lib.files import ROOT, replace_atomically
+from lib.files import ROOT, replace_atomically  # noqa: E402
 
 BUDGET = 480.0  # seconds in all
 LEAST = 15.0  # seconds; with less left a section is not begun
@@ -211,7 +211,7 @@ def twin_training(name: str, job: Job) -> Found:
         trainer.model.train()
         epochs = (task.batches("train", recipe.batch_size, torch.Generator().manual_seed(epoch)) for epoch in itertools.count())
         losses, times = [], [time.monotonic()]
-        for i, batch in zip(range(steps), itertools.chain.from_iterable(epochs)):
+        for i, batch in zip(range(steps), itertools.chain.from_iterable(epochs), strict=False):
             losses.append(float(sum(trainer.step(to_device(batch, device), i / steps).values())))
             times.append(time.monotonic())
             if times[-1] > end:

@@ -217,7 +217,7 @@ def imitated(cells, rng, *, seeds: int, change=None) -> check.Judged:
         made.append((between(drawn), drawn.mean(), new))
     priors_of = dict(zip(families, priors([[made[i][0] for i in members] for members in families.values()]), strict=True))
     found = []
-    for i, (cell, (own, mean, new)) in enumerate(zip(cells, made, strict=True)):
+    for cell, (own, mean, new) in zip(cells, made, strict=True):
         one = moderated(own, priors_of[cell.group, cell.column.name])
         sides = (replace(side, interval=replace(side.interval, mean=unlinked(value, cell.column, side.samples)))
                  for side, value in ((cell.reference, mean), (cell.here, new)))
@@ -249,7 +249,8 @@ def plainly(means):
     """The sampler replaced by plain resizing, wherever it stands."""
     def change(cell):
         plain = "plain" if cell.row.startswith(("blur_", "depth_")) else cell.row.replace("sampler", "plain")
-        at = [(cell.group, name, cell.column.name) for name in (plain, cell.row.replace("control_sampler", "control_full").replace("sampler", "full"))]
+        full = cell.row.replace("control_sampler", "control_full").replace("sampler", "full")
+        at = [(cell.group, name, cell.column.name) for name in (plain, full)]
         return next((means[where] for where in at if where in means), cell.reference.interval.mean)  # without a plain row's counterpart: as it was
     return change
 
@@ -399,4 +400,5 @@ def test_the_scale_has_its_inverse_and_its_slope(metric, scale, values):
     for value in values:
         assert unlinked(linked(value, column, 500), column, 500) == pytest.approx(value, abs=1e-9)
         step = 1e-5
-        assert slope(value, column, 500) == pytest.approx((linked(value + step, column, 500) - linked(value - step, column, 500)) / 2 / step, rel=1e-4)
+        rise = linked(value + step, column, 500) - linked(value - step, column, 500)
+        assert slope(value, column, 500) == pytest.approx(rise / 2 / step, rel=1e-4)

@@ -183,7 +183,8 @@ def test_a_row_that_only_waited_where_a_worker_was_lost_is_not_blamed(monkeypatc
     assert len(graph.client.submitted) == 7
 
 
-@pytest.mark.parametrize("error", [RuntimeError("Error during deserialization of the task graph.\nThis frequently"), ModuleNotFoundError("No module named 'lib'")])
+@pytest.mark.parametrize("error", [RuntimeError("Error during deserialization of the task graph.\nThis frequently"),
+                                   ModuleNotFoundError("No module named 'lib'")])
 def test_a_scheduler_or_worker_without_this_code_is_one_line(error, monkeypatch, tmp_path):
     def fails(self) -> str:
         raise error
@@ -255,7 +256,8 @@ def elsewhere(tmp_path_factory):
 @pytest.mark.slow
 def test_two_commands_at_one_scheduler_leave_the_records_of_one_process_and_compute_every_row_once(alone, elsewhere, tmp_path):
     cluster_elsewhere = elsewhere(workers=2)
-    both = [command(*same_rows(seeds), "--results", str(tmp_path), "--scheduler", cluster_elsewhere.address, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    both = [command(*same_rows(seeds), "--results", str(tmp_path), "--scheduler", cluster_elsewhere.address,
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             for seeds in ("2", "1")]
     for process in both:
         finish(process)
@@ -319,8 +321,8 @@ def test_a_results_folder_that_cannot_be_written_is_one_line(command_, capsys, t
     assert (tmp_path / "file").read_text() == "a file" and len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.mark.parametrize(("given", "seeds"), [("5", (0, 1, 2, 3, 4)), (2, (0, 1)), ("3-9", (3, 4, 5, 6, 7, 8, 9)), ("2,5", (2, 5)), ("0-1, 7", (0, 1, 7)),
-                                              ("4-4", (4,)), ("5,2,5", (2, 5))])
+@pytest.mark.parametrize(("given", "seeds"), [("5", (0, 1, 2, 3, 4)), (2, (0, 1)), ("3-9", (3, 4, 5, 6, 7, 8, 9)), ("2,5", (2, 5)),
+                                              ("0-1, 7", (0, 1, 7)), ("4-4", (4,)), ("5,2,5", (2, 5))])
 def test_seeds_are_a_count_a_range_or_a_list(given, seeds):
     assert parse_seeds(given) == seeds
 

@@ -30,7 +30,8 @@ def run(n: int = 200, seeds: int = 2, **share) -> SimpleNamespace:
     rows = {row: {seed: item(row, seed, right) for seed in range(seeds)} for row, right in share.items()}
     data = {"train": range(7 * n // 2), "val": range(n // 2), "test": range(n)}
     known = noise.known(GROUP, rows)
-    return SimpleNamespace(table=TABLE, filled=SimpleNamespace(rows=rows, known=known), opened=lambda: SimpleNamespace(task=SimpleNamespace(data=data)))
+    return SimpleNamespace(table=TABLE, filled=SimpleNamespace(rows=rows, known=known),
+                           opened=lambda: SimpleNamespace(task=SimpleNamespace(data=data)))
 
 
 @pytest.mark.parametrize(("share", "expected"), [

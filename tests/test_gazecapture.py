@@ -221,7 +221,8 @@ DAMAGE = {
     "info.json: lacks": lambda root: (root / "00001/info.json").write_text("{}"),
     "00001/dotInfo.json: frame 00000.jpg of subject 00001": lambda root: change(root / "00001/dotInfo.json", XCam=[float("nan")] * 4),
     "00001/dotInfo.json: frame 00000.jpg of subject 0000": lambda root: change(root / "00001/dotInfo.json", YCam=[None] * 4),
-    "frames.json: lists the frame 00001.jpg twice": lambda root: (root / "00001/frames.json").write_text(json.dumps([f"0000{i}.jpg" for i in (0, 1, 1, 2)])),
+    "frames.json: lists the frame 00001.jpg twice": lambda root: (root / "00001/frames.json").write_text(
+        json.dumps([f"0000{i}.jpg" for i in (0, 1, 1, 2)])),
     "frames.json: '../x' is no name": lambda root: (root / "00001/frames.json").write_text(json.dumps(["../x", "a", "b", "c"])),
     "frames.json: '\\x00' is no name": lambda root: (root / "00001/frames.json").write_text(json.dumps(["\0", "a", "b", "c"])),
     "appleFace.json: an entry is not a number": lambda root: change(root / "00001/appleFace.json", X=["1", "2", "3", "4"]),

@@ -47,13 +47,14 @@ def problem(name: str, kept: dict[str, dict], numbers: Numbers, differing: set[s
         return f"{name!r} has no golden numbers; {REFRESH}"
     raised = {one for one in (name, *ON[name]) if one in kept and VERSIONS[one] != kept[one]["version"]}
     if name not in differing:
-        return f"version {name!r} was raised to {VERSIONS[name]}, its golden numbers are of {kept[name]['version']}; {REFRESH}" if name in raised else ""
+        of = kept[name]["version"]
+        return f"version {name!r} was raised to {VERSIONS[name]}, its golden numbers are of {of}; {REFRESH}" if name in raised else ""
     if raised:
         return f"the numbers of {name!r} are those of before {', '.join(sorted(raised))} changed; {REFRESH}"
     if beneath := [one for one in ON[name] if one in differing]:
         return f"the numbers of {name!r} changed with those of {', '.join(beneath)}, see there"
-    return (f"what {name!r} computes has changed ({'; '.join(unlike(kept[name]['numbers'], numbers)[:3])}): raise VERSIONS[{name!r}] in lib/versions.py, "
-            f"then {REFRESH}")
+    return (f"what {name!r} computes has changed ({'; '.join(unlike(kept[name]['numbers'], numbers)[:3])}): "
+            f"raise VERSIONS[{name!r}] in lib/versions.py, then {REFRESH}")
 
 
 def differing(kept: dict[str, dict], found: dict[str, Numbers]) -> set[str]:
@@ -121,7 +122,8 @@ def write(names: list[str], *, anyway: bool = False) -> int:
             kept[name] = {"version": VERSIONS[name], "numbers": found[name]}
             print(f"{name}: new numbers, version {VERSIONS[name]}")
     lines = [f" {json.dumps(name)}: {{\"version\": {kept[name]['version']}, \"numbers\": {{\n" + ",\n".join(
-        f"  {json.dumps(label)}: {json.dumps(values)}" for label, values in kept[name]["numbers"].items()) + "}}" for name in VERSIONS if name in kept]
+        f"  {json.dumps(label)}: {json.dumps(values)}" for label, values in kept[name]["numbers"].items()) + "}}"
+        for name in VERSIONS if name in kept]
     PATH.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     return refused
 

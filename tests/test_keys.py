@@ -300,17 +300,20 @@ def test_a_field_of_the_preset_reaches_the_rows_that_use_it_and_no_others():
         other = replace(preset, **{field: "x" if isinstance(getattr(preset, field), str) else 80})
         assert {row.name for row in table.rows if weights(table, row.name, preset) != weights(table, row.name, other)} == rows
     other = replace(preset, test_canvas=replace(preset.test_canvas, crop=100))
-    assert all(weights(table, row.name, preset) == weights(table, row.name, other) and values(table, row.name, preset) != values(table, row.name, other)
-               for row in table.rows)
+    for row in table.rows:
+        assert weights(table, row.name, preset) == weights(table, row.name, other)
+        assert values(table, row.name, preset) != values(table, row.name, other)
 
 
 def test_options_at_their_defaults_are_not_in_the_keys_and_given_ones_are():
     table = tables.get("cub200")
     preset = table.presets["smoke"]
     found = weights(table, "sampler", preset)
-    assert found["network"] == {"name": "sampler", "options": {"outputs": 16, "task": "small_gap", "task_size": 56, "trunk": "small", "view_size": 48}}
+    options = {"outputs": 16, "task": "small_gap", "task_size": 56, "trunk": "small", "view_size": 48}
+    assert found["network"] == {"name": "sampler", "options": options}
     assert keys.recipe_of(Recipe(epochs=3, batch_size=4)) == {"epochs": 3, "batch_size": 4}
-    assert keys.recipe_of(Recipe(epochs=3, batch_size=4, lr=0.1, rates=(("a", 0.5),))) == {"epochs": 3, "batch_size": 4, "lr": 0.1, "rates": [["a", 0.5]]}
+    given = Recipe(epochs=3, batch_size=4, lr=0.1, rates=(("a", 0.5),))
+    assert keys.recipe_of(given) == {"epochs": 3, "batch_size": 4, "lr": 0.1, "rates": [["a", 0.5]]}
     row = replace(table.row("plain"), options={"task": FromPreset("inception")})
     assert arguments(row.network, preset, row.options)["task"] == preset.inception
 

@@ -78,7 +78,8 @@ def test_one_seed_has_pictures_and_the_references_trainings_in_every_interval(by
     assert np.mean(ratios) > 1
     pair = versus(table, by_seed[0][group], "sampler", "plain", table.columns[0], one.known)
     assert pair.found.trainings == REFERENCE and "the reference's noise" in pair.note
-    assert many.interval == "mean with 95 % interval over images and trainings" and f"±: 95 %, over {many.varies[0]}" in many.about  # figure and caption
+    assert many.interval == "mean with 95 % interval over images and trainings"  # figure
+    assert f"±: 95 %, over {many.varies[0]}" in many.about  # caption
     assert one.interval == "mean with 95 % interval over images, and trainings as in the reference"
     lines = one.numbers().set_index(["row", "column"])
     assert lines.loc[("plain", "top-1"), "interval_over"] == "images, and trainings as in the reference"

@@ -111,7 +111,8 @@ def two_rows(tmp_path_factory, lend) -> tuple[Path, subprocess.CompletedProcess]
     """Two rows of Table 3, and its notebook executed on them from notebooks/."""
     folder = tmp_path_factory.mktemp("two_rows")
     lend(folder, "saliency_depth", ("plain", "sampler"))
-    return folder, papermill("03_saliency_depth", folder / "first.ipynb", "preset=smoke", "rows=plain,sampler", f"results_dir={folder}", folder=FOLDER)
+    parameters = ("preset=smoke", "rows=plain,sampler", f"results_dir={folder}")
+    return folder, papermill("03_saliency_depth", folder / "first.ipynb", *parameters, folder=FOLDER)
 
 
 @pytest.mark.slow
@@ -130,8 +131,9 @@ class TestExecution:
         assert not (tmp_path / "figures").exists()
 
     def test_the_report_on_some_rows(self, two_rows, tmp_path):
-        """The report draws nothing; it writes the ledger, pages that say what was not run, and the table that two rows tell: Table 2, which they are of.
-        Table 3 beside it is the notebook's."""
+        """The report draws nothing; it writes the ledger, pages that say what was not run, and the table that two rows tell.
+
+        This is Table 2, which they are of; Table 3 beside it is the notebook's."""
         folder, _ = two_rows
         done = papermill("99_report", tmp_path / "out.ipynb", f"results_dir={folder}")
         assert done.returncode == 0, done.stderr[-2000:]

@@ -1,9 +1,10 @@
-"""The checkout: pins that agree, packages that are all listed, commands that exist, nothing of one machine in the files."""
+"""The checkout: pins that agree, packages that are all listed, commands that exist, tidy code, nothing of one machine in the files."""
 
 import importlib.metadata
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -163,6 +164,16 @@ def test_clean_keeps_what_is_committed():
     assert git("ls-files", "--", *removed) == []
     for path in removed:
         assert git("check-ignore", "--no-index", f"{path}/anything") == [f"{path}/anything"]
+
+
+# --------------------------------------------------------------------------------------------------------------------- code
+
+
+def test_ruff_finds_nothing():
+    """With the rules of pyproject.toml: unused names, `zip` that does not say whether lengths differ, long lines; in notebooks too."""
+    done = subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format=concise", "."],
+                          cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # ---------------------------------------------------------------------------------------------------------------------- git

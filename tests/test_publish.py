@@ -18,9 +18,10 @@ SAMPLES = 6
 def made(row: str, seed: int, *, table: str = "cub200", epochs: int = 2, needs: dict[str, str] | None = None, **versions: int) -> Record:
     """A record of Table 4's twin, or another table's, as this code would write it, but for the `versions` that are given."""
     code = {name: VERSIONS[name] for name in ("layer", "backbones", "twin cub200")}
-    weights = {"network": {"name": row, "options": {}}, "recipe": {"epochs": epochs}, "seed": seed, "data": {"train": "a", "val": "b"}, "preparation": {},
-               "needs": needs or {}, "versions": code | versions, "torch": "2", "device": "cpu"}
-    depends = {"weights": weights, "data": {"test": "c"}, "preparation": {}, "metrics": ["top1"], "versions": {"zoom values": VERSIONS["zoom values"]}}
+    weights = {"network": {"name": row, "options": {}}, "recipe": {"epochs": epochs}, "seed": seed, "data": {"train": "a", "val": "b"},
+               "preparation": {}, "needs": needs or {}, "versions": code | versions, "torch": "2", "device": "cpu"}
+    depends = {"weights": weights, "data": {"test": "c"}, "preparation": {}, "metrics": ["top1"],
+               "versions": {"zoom values": VERSIONS["zoom values"]}}
     return Record(table=table, row=row, seed=seed, preset="demo", dataset="twin", is_twin=True, n=SAMPLES, unit="images", summary={"top1": 0.5},
                   depends=depends, provenance={"commit": "0" * 40, "device": "cpu", "seconds": 1.0, "host": "somebody's"})
 

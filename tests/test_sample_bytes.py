@@ -34,7 +34,7 @@ def test_equals_grid_sample_and_so_do_both_derivatives(layout, size, channels):
     for sampled in (sample_bytes(image, grid), F.grid_sample(image.double(), grid, padding_mode="border", align_corners=True)):
         first = torch.autograd.grad((sampled**2 * weight).sum(), grid, create_graph=True)[0]
         results.append((sampled, first, torch.autograd.grad(first.sum(), grid)[0]))
-    for ours, torchs in zip(*results):
+    for ours, torchs in zip(*results, strict=True):
         torch.testing.assert_close(ours, torchs, atol=1e-8, rtol=1e-9)
 
 

@@ -55,7 +55,8 @@ def test_another_number_of_classes():
 
 @pytest.mark.parametrize("name, options, said", [
     ("saliency_sampler", {}, "behind a dot"), ("saliency_sampler.no_such_network", {}, "no_such_network"), (NAME, {"in_chans": 1}, "in_chans is 1"),
-    (NAME, {"pretrained": True}, "checkpoint_path"), (NAME, {"pretrained": True, "pretrained_cfg_overlay": {"file": "absent.pth"}}, "absent.pth: no such file")])
+    (NAME, {"pretrained": True}, "checkpoint_path"),
+    (NAME, {"pretrained": True, "pretrained_cfg_overlay": {"file": "absent.pth"}}, "absent.pth: no such file")])
 def test_what_cannot_be_created_is_one_line(name, options, said):
     with pytest.raises((ValueError, FileNotFoundError), match=said) as error:
         timm.create_model(name, **options)

@@ -85,7 +85,7 @@ class TestNetwork:
 
 @pytest.mark.parametrize("name", [*tables.NAMES, *tables.OWN])
 def test_networks_do_not_depend_on_what_their_process_did_before(name):
-    """Matrices that the layer makes once and keeps counted as operations of the first network at the sampler's cost: a worker gave it another size."""
+    """Matrices that the layer keeps counted as operations of the first network at the sampler's cost: a worker gave it another size."""
     table_of = tables.get(name)
     preset = table_of.presets["smoke"]
 

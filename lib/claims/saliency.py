@@ -35,7 +35,8 @@ SHARED = {"table": "salicon", "source": README, "same_training": True}
 EMLNET_CLAIMS = (
     better("emlnet_loss", "The modified combined loss is better than the mean squared error on NSS.", "encoder_a", "mse", "nss", table="salicon",
            source="EML-NET, abstract (arXiv 1805.01047), and its README"),
-    *(better(f"emlnet_two_{one}_{value}", f"Two encoders combined beat the {name} alone on {value.upper()}.", "decoder", f"encoder_{one}", value, **SHARED)
+    *(better(f"emlnet_two_{one}_{value}", f"Two encoders combined beat the {name} alone on {value.upper()}.",
+             "decoder", f"encoder_{one}", value, **SHARED)
       for value in ("nss", "cc") for one, name in (("a", "first"), ("b", "second"))),
     about("emlnet_size_nss", "nss", 2.050, 0.1),
     about("emlnet_size_cc", "cc", 0.886, 0.02),

@@ -130,7 +130,8 @@ def told_of_copies(listing: Listing, parts: list[str], split: str) -> dict[str, 
     leaks = [group for group in same if split == "test" and len({parts[i] for i in group}) > 1]
     for key, groups, told in (("classes", classes, "several classes"), ("copies", leaks, "test and among those that are learned from")):
         if groups:
-            found[key] = f"{_number(groups, 'picture')} of {split} in {told}: {_some([' = '.join(listing.names[i] for i in group) for group in groups])}"
+            equal = [" = ".join(listing.names[i] for i in group) for group in groups]
+            found[key] = f"{_number(groups, 'picture')} of {split} in {told}: {_some(equal)}"
     return found
 
 

@@ -50,7 +50,8 @@ def read_fixations(path: Path, *, coordinates: str | None = None) -> JsonFixatio
         raise ValueError(f"{path}: not SALICON's JSON of 2014 ({type(error).__name__}: {one_line(error)}); {_REFETCH}") from None
     if coordinates is None:
         coordinates = convention({name: parts[name][:, :2] for name in sizes}, sizes, path)
-    return JsonFixations({name: (_positions(parts[name], coordinates), parts[name][:, 2].astype(np.int64), sizes[name]) for name in sizes}, coordinates)
+    return JsonFixations({name: (_positions(parts[name], coordinates), parts[name][:, 2].astype(np.int64), sizes[name]) for name in sizes},
+                         coordinates)
 
 
 def _images(content: Any) -> dict[str, tuple[int, int] | None]:

@@ -263,7 +263,8 @@ def cost(run: Run) -> DataFrame:
             continue
         model = run.network(name)
         before = sum(p.numel() for p in model.sampler.parameters())
-        found[name] = (sum(p.numel() for p in model.parameters()), before, flops(model, run.preset.canvas.size, run.preset.view_size), milliseconds(run, model, "main"))
+        done = flops(model, run.preset.canvas.size, run.preset.view_size)
+        found[name] = (sum(p.numel() for p in model.parameters()), before, done, milliseconds(run, model, "main"))
     plain = found.get(run.table.reference)
     names = ("parameters", "before the task network", "operations (millions)", "× plain", "ms, measured now", "× plain's ms")
     lines = {run.table.row(name).label: (f"{count:,}", f"{before:,}", f"{done / 1e6:,.1f}", f"{done / plain[2]:.2f}" if plain else NOTHING,

@@ -46,10 +46,10 @@ def inverse(grid: Tensor, size: int | tuple[int, int] | None = None, *, points: 
         pairs, goal = _near_points(cells, points.double(), tolerance), points.double()
     wanted = goal.reshape(-1, 2).T.contiguous()  # (2, N of all images)
     found, edges = torch.full_like(wanted, math.nan), []
-    for cell, which in zip(*(index.split(AT_ONCE if grid.device.type == "cpu" else 1 << 24) for index in pairs)):
+    for cell, which in zip(*(index.split(AT_ONCE if grid.device.type == "cpu" else 1 << 24) for index in pairs), strict=True):
         x, y, missed = _solve([row.index_select(0, cell) for row in cells], *(at.index_select(0, which) for at in wanted))
         inside, beside = (some.nonzero()[:, 0] for some in (missed <= EXACT, (missed > EXACT) & (missed <= tolerance**2)))
-        for at, place in zip(found, (x, y)):
+        for at, place in zip(found, (x, y), strict=True):
             at.index_copy_(0, which.index_select(0, inside), place.index_select(0, inside))
         edges.append((which[beside], torch.stack((x[beside], y[beside]))))
     for which, place in edges:  # these no cell may hold
@@ -84,7 +84,7 @@ def _solve(cell: list[Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Te
     rest = (~(first[2] <= EXACT)).nonzero()[:, 0]
     second = _meet(*(each.index_select(0, rest) for each in (half / square, *vectors)))
     closer = ~(second[2] >= first[2][rest]) & ~second[2].isnan()
-    for old, new in zip(first, second):
+    for old, new in zip(first, second, strict=True):
         old[rest] = torch.where(closer, new, old[rest])
     s, t, missed = first
     return column + s, row + t, missed
@@ -107,8 +107,8 @@ def _in_raster(cells: list[Tensor], batch: int, shape: tuple[int, int], toleranc
     """(cell, raster point) for the points of a raster of `shape` in the box of each cell."""
     low, high = _boxes(cells, tolerance)
     steps, sides = ([(side - less) / of for side in shape[::-1]] for less, of in ((1, 2), (0, 1)))
-    first = [((edge + 1) * step).ceil_().clamp_(0, side).long() for edge, step, side in zip(low, steps, sides)]
-    last = [((edge + 1) * step).floor_().clamp_(-1, side - 1).long() for edge, step, side in zip(high, steps, sides)]
+    first = [((edge + 1) * step).ceil_().clamp_(0, side).long() for edge, step, side in zip(low, steps, sides, strict=True)]
+    last = [((edge + 1) * step).floor_().clamp_(-1, side - 1).long() for edge, step, side in zip(high, steps, sides, strict=True)]
     return _fill(first, last, batch, shape)
 
 
@@ -128,7 +128,7 @@ def _near_points(cells: list[Tensor], points: Tensor, tolerance: float) -> tuple
 def _boxes(cells: list[Tensor], tolerance: float) -> tuple[list[Tensor], list[Tensor]]:
     """Lowest and highest x and y of each cell; nothing is in the box of a cell that is not finite."""
     low, high = [], []
-    for a, e, f, g in zip(*(cells[i:i + 2] for i in (0, 2, 4, 6))):
+    for a, e, f, g in zip(*(cells[i:i + 2] for i in (0, 2, 4, 6)), strict=True):
         corners = torch.stack((a, a + e, a + f, a + e + f + g))
         low.append(corners.amin(dim=0).sub_(tolerance).nan_to_num_(torch.inf))
         high.append(corners.amax(dim=0).add_(tolerance).nan_to_num_(-torch.inf))
@@ -137,7 +137,7 @@ def _boxes(cells: list[Tensor], tolerance: float) -> tuple[list[Tensor], list[Te
 
 def _fill(first: list[Tensor], last: list[Tensor], batch: int, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """(cell, place) for the places from `first` to `last`, x and y, of each cell, on rasters of `shape`, one for each image."""
-    wide, high = ((end - start + 1).clamp_(min=0) for start, end in zip(first, last))
+    wide, high = ((end - start + 1).clamp_(min=0) for start, end in zip(first, last, strict=True))
     image = torch.arange(batch, device=wide.device).repeat_interleave(len(wide) // batch)
     cell, row = _runs(image * shape[0] + first[1], torch.where(wide > 0, high, 0))
     owner, place = _runs(row * shape[1] + first[0][cell], wide[cell])

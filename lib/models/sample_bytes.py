@@ -31,15 +31,15 @@ class _Sampling(torch.autograd.Function):
         height, width = ctx.sides = image.shape[2:]
         few = torch.get_num_threads() * max(1, 65536 // grid.shape[1:3].numel()) if grid.device.type == "cpu" else max(1, len(image))
         gather = min(height, width) > 1 and height * width > GATHER_FROM * grid.shape[1:3].numel()
-        kept = [_neighbours(*part) for part in zip(image.split(few), grid.split(few))] if gather else image.split(few)
+        kept = [_neighbours(*part) for part in zip(image.split(few), grid.split(few), strict=True)] if gather else image.split(few)
         ctx.save_for_backward(grid, *kept)
-        return torch.cat([_sample(*part, ctx.sides) for part in zip(kept, grid.split(few))])
+        return torch.cat([_sample(*part, ctx.sides) for part in zip(kept, grid.split(few), strict=True)])
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[None, Tensor]:
         grid, *kept = ctx.saved_tensors
         few, found, again = max(1, len(kept[0])), [], torch.is_grad_enabled()  # again: the gradient is to be differentiated itself
-        for read, at, part in zip(kept, grid.split(few), gradient.split(few)):
+        for read, at, part in zip(kept, grid.split(few), gradient.split(few), strict=True):
             with torch.enable_grad():
                 at = at if again else at.detach().requires_grad_()
                 found += torch.autograd.grad(_sample(read, at, ctx.sides), at, part, create_graph=again)
@@ -75,9 +75,9 @@ def _neighbours(image: Tensor, grid: Tensor) -> Tensor:
     run, planes, steps = channels if together else 1, 1 if together else channels, image.stride()
     _, _, left, top = _places(grid, (height, width))
     corner = (top.long() * steps[2]).add_(left.long(), alpha=steps[3])[:, None, None]  # (B, 1, 1, n)
-    each, plane, row = (torch.arange(count, device=grid.device) * step for count, step in zip((batch, planes, 2), steps))
+    each, plane, row = (torch.arange(count, device=grid.device) * step for count, step in zip((batch, planes, 2), steps[:3], strict=True))
     start = corner + (each[:, None, None] + plane[:, None] + row)[..., None]  # (B, planes, 2, n)
-    end = sum((side - 1) * step for side, step in zip(image.shape, steps)) + 1
+    end = sum((side - 1) * step for side, step in zip(image.shape, steps, strict=True)) + 1
     runs = image.as_strided((end + 1 - 2 * run, 2 * run), (1, 1), image.storage_offset())  # all that there are, overlapping
     return runs.index_select(0, start.flatten()).view(*start.shape, 2, run)
 

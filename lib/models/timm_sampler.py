@@ -27,7 +27,8 @@ from lib.models.state_checks import bare_state, check_state
 __all__ = ["TimmSampler", "register"]  # timm's registry appends what it is given
 
 TIMM_NAME = "saliency_sampler"
-REMEDY = "give checkpoint_path=FILE, or pretrained=True with pretrained_cfg_overlay={'file': FILE}; backbone_pretrained=True loads the task network's own"
+REMEDY = ("give checkpoint_path=FILE, or pretrained=True with pretrained_cfg_overlay={'file': FILE}; "
+          "backbone_pretrained=True loads the task network's own")
 LARGER = 2  # the loader's pictures than the task network's input, along each axis
 
 
@@ -67,8 +68,9 @@ class TimmSampler(SaliencySampler):
         self.pretrained_cfg["num_classes"] = num_classes
 
 
-def saliency_sampler(pretrained: bool = False, *, pretrained_cfg: str | Mapping[str, Any] | None = None, pretrained_cfg_overlay: Mapping | None = None,
-                     num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.0, cache_dir: str | None = None,
+def saliency_sampler(pretrained: bool = False, *, pretrained_cfg: str | Mapping[str, Any] | None = None,
+                     pretrained_cfg_overlay: Mapping | None = None, num_classes: int = 1000, in_chans: int = 3,
+                     drop_rate: float = 0.0, cache_dir: str | None = None,
                      backbone_pretrained: bool = False, **options) -> TimmSampler:
     """`TimmSampler` as timm calls it: what stands behind the dot comes as `pretrained_cfg`. options: of `TimmSampler`.
 

@@ -106,7 +106,7 @@ def measure(groups: dict[Group, Rows], columns_of: Callable[[Table, str], Iterab
 
 
 def _by_data(rows: Rows) -> dict[str, Rows]:
-    """By the samples that they saw, the rows whose noise is alike: those that saw the same, as in `lib.claims`; all where those are fewer than `FEW`."""
+    """By the samples that they saw, the rows whose noise is alike: those that saw the same, as in `lib.claims`; all where fewer than `FEW` did."""
     found: dict[str, Rows] = {}
     for name, seeds in rows.items():
         found.setdefault(_data(seeds), {})[name] = seeds
@@ -180,7 +180,8 @@ def write(found: dict[Place, Known], path: Path = FILE) -> None:
                 "prior_df": one.prior_df and float(f"{one.prior_df:.6g}"), "verdicts": dict(sorted(one.verdicts.items()))}
         return json.dumps(head)[:-1] + ', "noise": {\n' + ",\n".join(lines) + "}}"
 
-    text = f'{{"about": {json.dumps(ABOUT)},\n"groups": [\n' + ",\n".join(block(*one) for one in sorted(found.items(), key=lambda one: one[0])) + "]}\n"
+    blocks = ",\n".join(block(*one) for one in sorted(found.items(), key=lambda one: one[0]))
+    text = f'{{"about": {json.dumps(ABOUT)},\n"groups": [\n{blocks}]}}\n'
     json.loads(text)
     replace_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 

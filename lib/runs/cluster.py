@@ -23,7 +23,8 @@ TRIES = 3  # again, of a row whose worker is lost
 IN_VAIN = 20  # workers lost, and not a row finished in between
 SHOWN = 90.0  # seconds: a network file system may take a minute to show a file that another machine wrote
 GONE = "the scheduler is gone; finished rows are kept, the same command goes on at the last finished epochs"
-STRANGE = "the scheduler or a worker cannot read what it is sent; start both from a checkout of this code, with the same packages (lib/runs/README.md)"
+STRANGE = ("the scheduler or a worker cannot read what it is sent; "
+           "start both from a checkout of this code, with the same packages (lib/runs/README.md)")
 FIRST = 10**6  # priority of what comes before all rows, and, negative, of what comes after them
 
 
@@ -98,7 +99,8 @@ class Graph:
         found = [self.futures.get(Job(job.run, name, job.seed).place) for name in row.needs]
         needed = [one for one in found if one and one.status in ("pending", "finished")]  # else whoever is first trains the other row, too
         priority = -1000 * self.runs.index(job.run) - len(self.futures) - FIRST * late
-        self.futures[job.place] = self._submit(job, job.run.work, job.run.table.name, job.run.settings.plain(), job.row, job.seed, *needed, priority=priority)
+        self.futures[job.place] = self._submit(job, job.run.work, job.run.table.name, job.run.settings.plain(), job.row, job.seed, *needed,
+                                               priority=priority)
 
     def wait(self, run: Any = None) -> None:
         """Until the rows of `run` are finished, all rows without one. RuntimeError or ValueError, one line, for the first that fails."""
@@ -171,8 +173,8 @@ class Graph:
         row, deadline = job.run.table.row(job.row), time.monotonic() + SHOWN
         while not job.run.is_finished(row, job.seed):
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{job.name}: a worker finished it, but its record is not in {job.run.store.folder}; workers must share this folder, "
-                                   "and have the same code, torch and data")
+                raise RuntimeError(f"{job.name}: a worker finished it, but its record is not in {job.run.store.folder}; "
+                                   "workers must share this folder, and have the same code, torch and data")
             time.sleep(0.5)
 
 

@@ -27,7 +27,8 @@ class Parameter:
 
 
 PARAMETERS = {one.name: one for one in (
-    Parameter("preset", "--preset", "demo", "smoke (seconds a row, its numbers mean nothing), demo, photos (real photographs, pretrained lite0), or paper"),
+    Parameter("preset", "--preset", "demo",
+              "smoke (seconds a row, its numbers mean nothing), demo, photos (real photographs, pretrained lite0), or paper"),
     Parameter("dataset", "--dataset", "twin", "twin, or the name of the real data set; with --data"),
     Parameter("data_dir", "--data", "", "folder of the real data set; with --dataset"),
     Parameter("rows", "--rows", "", "names of rows, separated by commas; all of them by default"),
@@ -51,8 +52,9 @@ class Settings:
 
     def plain(self) -> dict[str, Any]:
         """The same as `settings` takes them, for another process."""
-        return {"preset": self.preset, "dataset": self.dataset, "data_dir": str(self.data_dir.absolute()) if self.data_dir else "", "rows": list(self.rows),
-                "seeds": ",".join(f"{seed}-{seed}" for seed in self.seeds), "device": str(self.device), "results_dir": str(self.results_dir)}
+        return {"preset": self.preset, "dataset": self.dataset, "data_dir": str(self.data_dir.absolute()) if self.data_dir else "",
+                "rows": list(self.rows), "seeds": ",".join(f"{seed}-{seed}" for seed in self.seeds),
+                "device": str(self.device), "results_dir": str(self.results_dir)}
 
 
 def settings(table: "Table | Plan", *, preset: str = "demo", dataset: str = "twin", data_dir: str | Path | None = None,

@@ -19,8 +19,9 @@ from lib.training.processes import cores
 TOPIC = "row"  # of the events that workers send
 BUSY, FINISHED = "busy", "finished"
 PATIENCE = 15  # seconds, with a scheduler that does not answer
-# Dask starts workers with MALLOC_TRIM_THRESHOLD_=65536, so that they hold little memory. With it the C library gives every tensor's memory back at once
-# and asks for it again: half of a worker's time went into that. These keep it, and need no arena for each thread of a process that trains in one.
+# Dask starts workers with MALLOC_TRIM_THRESHOLD_=65536, so that they hold little memory. With it the C library gives every tensor's memory back
+# at once and asks for it again: half of a worker's time went into that. These keep it, and need no arena for each thread of a process that trains
+# in one.
 MEMORY = {"MALLOC_TRIM_THRESHOLD_": 2**34, "MALLOC_MMAP_THRESHOLD_": 2**25, "MALLOC_ARENA_MAX": 1}
 SETTINGS = {"distributed.nanny.pre-spawn-environ": MEMORY | {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
             "distributed.worker.daemon": False,  # a worker may have processes of its own, to write a twin or to decode pictures

@@ -191,10 +191,12 @@ def _summary(kinds: list[str], commands: list[str]) -> list[str]:
 def _command(plan: Plan, chosen: Settings, data_dir: str | None) -> str:
     """The command line that computes what is missing; options at their defaults are left out."""
     known = {} if "twin" in plan.datasets else {"dataset": chosen.dataset, "data_dir": "."}  # a table may be of real data alone
-    usual, plain = settings(plan, asked_only=True, **known).plain() | {"dataset": "twin", "data_dir": ""}, chosen.plain() | {"data_dir": data_dir or ""}
+    usual = settings(plan, asked_only=True, **known).plain() | {"dataset": "twin", "data_dir": ""}
+    plain = chosen.plain() | {"data_dir": data_dir or ""}
     if chosen.dataset != "twin" and not data_dir:
         plain["data_dir"] = "DIR"
-    words = [word for name, value in plain.items() if value != usual[name] and name != "rows" for word in (PARAMETERS[name].flag, _spelt(name, value))]
+    words = [word for name, value in plain.items() if value != usual[name] and name != "rows"
+             for word in (PARAMETERS[name].flag, _spelt(name, value))]
     return " ".join(["python -m lib table", plan.name, *words])
 
 

@@ -45,9 +45,9 @@ class Preset:
 SMALL = {"task": "small_alexnet", "trunk": "small", "layers": 14, "small": True, "reduce": 4}
 # What comes before the task network learns at a lower rate, as spatial transformers do elsewhere too. On validation frames the
 # sampler was better with 0.3 (1.56 cm) than with 1 (1.86), 0.1 (1.79) or 3 (1.94; seed 0); all rows train with the same.
-# `demo` trains eleven epochs of clipped gradients: with a narrower AlexNet 0.6 of the time of sixteen without (validation frames, seed 0, cm: iTracker
-# 0.95, oracle 1.30, sampler 2.18, affine STN 2.54, deformable 2.67, plain 2.72; before: sampler 1.85, plain 2.17). 48 px or strided patches as the
-# first layer were cheaper, and learned nothing in that time.
+# `demo` trains eleven epochs of clipped gradients: with a narrower AlexNet 0.6 of the time of sixteen without (validation frames, seed 0, cm:
+# iTracker 0.95, oracle 1.30, sampler 2.18, affine STN 2.54, deformable 2.67, plain 2.72; before: sampler 1.85, plain 2.17). 48 px or strided
+# patches as the first layer were cheaper, and learned nothing in that time.
 BEFORE_THE_TASK_NETWORK = (("sampler.", 0.3),)
 
 PRESETS = {

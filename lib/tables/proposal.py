@@ -58,7 +58,8 @@ PRESETS = {
                     recipe=Recipe(epochs=1, batch_size=32)),
     "demo": Preset(**SMALL, crop_size=64, sizes=(16, 24, 40, 64), twin="demo", control="control", norm="group",
                    recipe=Recipe(epochs=5, batch_size=16, schedule="wsd")),
-    "paper": Preset(task="scratch_resnet18", trunk="scratch_resnet18", layers=10, crop_size=224, sizes=(32, 64, 128, 224), twin="demo", control="control", norm="batch",
+    "paper": Preset(task="scratch_resnet18", trunk="scratch_resnet18", layers=10, crop_size=224, sizes=(32, 64, 128, 224), twin="demo",
+                    control="control", norm="batch",
                     recipe=Recipe(epochs=20, batch_size=128, optimiser="sgd", lr=0.05, weight_decay=2e-5, schedule="cosine", autocast=True)),
     "photos": Preset(task="lite0", trunk="lite0_contrast", layers=14, crop_size=96, sizes=(15, 27, 55, 96), twin="demo", control="control",
                      norm="group",
@@ -79,7 +80,8 @@ def proposal(*, task: str, crop_size: int, sizes: tuple[int, ...], norm: str, si
     """size: which of the preset's four sizes the head sees. options: of `RegionProposal`."""
     kind = TASK_NETWORKS[task]
     network = kind.build(outputs)
-    return RegionProposal(network, ScoringHead(sizes[size], norm=norm), crop_size=crop_size, normalize=kind.normalize if normalised else None, **options)
+    normalize = kind.normalize if normalised else None
+    return RegionProposal(network, ScoringHead(sizes[size], norm=norm), crop_size=crop_size, normalize=normalize, **options)
 
 
 @declared("reevaluated", "proposal")
@@ -128,7 +130,8 @@ ROWS = (
     row("proposal_third", "Proposal, head sees 3rd size", proposal, size=2),
     row("proposal_largest", "Proposal, head sees whole crops", proposal, size=3),
     row("hard", "Proposal, one crop (straight-through)", proposal, choice="hard"),
-    row("cooled", "Proposal, temperature 2 to 0.2", proposal, temperature=2.0, final_temperature=0.2, presets=("smoke", "paper")),  # `demo` has three minutes for all
+    # `demo` has three minutes for all rows, and does without these two.
+    row("cooled", "Proposal, temperature 2 to 0.2", proposal, temperature=2.0, final_temperature=0.2, presets=("smoke", "paper")),
     row("six_views", "Proposal, six views", proposal, views=6, presets=("smoke", "paper")),
     bound("argmax", "Proposal, evaluated with its best crop", reevaluated, "proposal", evaluation="argmax"),
     bound("noisy", "Proposal, evaluated with noise", reevaluated, "proposal", evaluation="sample"),
@@ -168,8 +171,8 @@ TABLE = Table(
              Column(name="by chance", metric="shown_by_chance", quantity="crops that show it", unit="%", lower_is_better=None, digits=1, scale=100),
              Column(name="surest", metric="surest", quantity="chosen crop is the one that lite0 is surest of", unit="%", lower_is_better=False,
                     digits=1, scale=100, presets=PHOTOS),
-             Column(name="surest by chance", metric="surest_by_chance", quantity="a crop drawn at random is", unit="%", lower_is_better=None, digits=1,
-                    scale=100, presets=PHOTOS),
+             Column(name="surest by chance", metric="surest_by_chance", quantity="a crop drawn at random is", unit="%", lower_is_better=None,
+                    digits=1, scale=100, presets=PHOTOS),
              Column(name="entropy", metric="entropy", quantity="entropy of the weights", unit="bits", lower_is_better=None)),
     comparisons=(("proposal", "mean"), ("proposal", "random"), ("proposal", "centre"), ("hard", "proposal"), ("argmax", "proposal"),
                  ("noisy", "proposal"), ("sampler", "proposal"), ("released_quiet", "released"), ("released_ten", "released"),

@@ -147,7 +147,8 @@ def check_finite(numbers: dict[str, Tensor], *, where: str) -> None:
     if not torch.stack([one.detach().sum() for one in numbers.values()]).sum().isfinite():
         bad = [name for name, one in numbers.items() if not one.isfinite().all()]
         if bad:  # a sum may overflow where every number is finite
-            raise FloatingPointError(f"{where}: {', '.join(bad[:3])} {'is' if len(bad) == 1 else 'are'} not finite; lower the recipe's lr, or look at the data")
+            raise FloatingPointError(f"{where}: {', '.join(bad[:3])} {'is' if len(bad) == 1 else 'are'} not finite; "
+                                     "lower the recipe's lr, or look at the data")
 
 
 class Trainer:

@@ -141,7 +141,8 @@ class FullPictureTask(SaliencyTask):
         for split, one in chosen.items():
             sizes = np.array([one.data.size(one.at(i)) for i in range(len(one))])
             if len(np.unique(sizes, axis=0)) > 1:
-                raise ValueError(f"{one.data.root}: has photographs of several sizes, a batch has one; choose a data set of one size, OSIE or SALICON")
+                raise ValueError(f"{one.data.root}: has photographs of several sizes, a batch has one; "
+                                 "choose a data set of one size, OSIE or SALICON")
             paths = [one.data.path(one.at(i)) for i in range(len(one))]
             reduce = max(1, min(int(sizes[0, axis]) // (2 * size[axis]) for axis in (0, 1)))
             self.pictures[split] = ImageStore(paths, sizes, 8, cache_dir=cache_dir, fingerprint=one.fingerprint, reduce=reduce,
