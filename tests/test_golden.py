@@ -45,6 +45,7 @@ def problem(name: str, kept: dict[str, dict], numbers: Numbers, differing: set[s
     """What is wrong with golden `name`, and what to do; empty if nothing. differing: names whose numbers are not the kept ones."""
     if name not in kept:
         return f"{name!r} has no golden numbers; {REFRESH}"
+    all_of_them()  # fills ON
     raised = {one for one in (name, *ON[name]) if one in kept and VERSIONS[one] != kept[one]["version"]}
     if name not in differing:
         of = kept[name]["version"]
