@@ -317,6 +317,7 @@ def test_paired_differences_are_far_tighter_than_unpaired_ones():
 
 @pytest.mark.parametrize(("interval", "options", "text"), [
     (Interval(2.031, 1.92, 2.14, 9, "images"), {}, "2.03 ± 0.11"), (Interval(-0.6, -0.68, -0.52, 9, "images"), {"sign": True}, "-0.60 ± 0.08"),
+    (Interval(-0.004, -0.014, 0.006, 9, "images"), {"sign": True}, "+0.00 ± 0.01"), (Interval(-1e-9, -1e-9, 0, 9, "images"), {}, "0.00 ± 0.00"),
     (Interval(0.6, 0.52, 0.68, 9, "images"), {"sign": True, "digits": 1}, "+0.6 ± 0.1"), (Interval(np.nan, 0, 0, 0, "images"), {}, "–")])
 def test_interval_as_text(interval, options, text):
     assert interval.text(**options) == text

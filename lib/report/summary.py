@@ -96,4 +96,4 @@ def published(claim: Claim, columns: dict[str, float]) -> str:
             if not columns or not columns.keys() <= printed.keys():
                 return NOTHING
             total += weight * sum(share * printed[column] for column, share in columns.items())
-    return minus(f"{total:+.{claim.digits}f}") + f" {claim.unit}" * bool(claim.unit)
+    return minus(f"{total:+z.{claim.digits}f}") + f" {claim.unit}" * bool(claim.unit)

@@ -149,7 +149,7 @@ class Judged:
         digits, sides = cell.column.digits, [cell.reference, cell.here]
         samples, seeds = ([spelt(side) for side in sides if side] for spelt in (lambda side: str(side.samples), lambda side: _list(side.seeds)))
         means = [side.interval.text(digits) if side else NOTHING for side in sides]
-        difference = f"{cell.difference:+.{digits}f}" if all(sides) else NOTHING
+        difference = f"{cell.difference:+z.{digits}f}" if all(sides) else NOTHING
         limit = f"{cell.allowed(self.levels.get(id(cell), 1 - LEVEL)):.{digits}f}" if cell.judged and cell.expected else NOTHING
         counts = (" | ".join(dict.fromkeys(both)) for both in (samples, seeds))
         return [cell.row, cell.column.name, *counts, *means, difference, limit, self.verdict(cell)]

@@ -226,7 +226,7 @@ def text(value: Value | None, column: Column, *, sign: bool = False, notes: bool
 
 
 def number(value: float | None, column: Column, *, sign: bool = False) -> str:
-    return NOTHING if value is None else minus(f"{value:{'+' if sign else ''}.{column.digits}f}")
+    return NOTHING if value is None else minus(f"{value:{'+' if sign else ''}z.{column.digits}f}")
 
 
 def _bounds(name: str, value: Value | None) -> dict[str, float]:

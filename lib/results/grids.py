@@ -64,8 +64,8 @@ class Grid:
 
 
 def minus(number: str) -> str:
-    """A number with a minus sign where `format` writes a hyphen."""
-    return "−" + number[1:] if number.startswith("-") else number
+    """Numbers with minus signs where `format` writes hyphens."""
+    return number.replace("-", "−")
 
 
 def grid(head: Sequence[str | tuple[str, str]], lines: Sequence[Sequence[str | Text]], *, numeric: bool = True) -> Grid:

@@ -53,12 +53,12 @@ class Interval:
         return replace(self, low=low, high=high, spread=self.half)
 
     def text(self, digits: int = 2, *, sign: bool = False) -> str:
-        """ "2.03 ± 0.11"; with `sign`, a difference: "-0.60 ± 0.08"; one that was cut off: "98.5 [92.3 to 100.0]"."""
+        """ "2.03 ± 0.11"; with `sign`, a difference: "-0.60 ± 0.08"; one that was cut off: "98.5 [92.3 to 100.0]". No zero has a minus."""
         if not np.isfinite(self.mean):
             return "–"
-        mean = f"{self.mean:{'+' if sign else ''}.{digits}f}"
+        mean = f"{self.mean:{'+' if sign else ''}z.{digits}f}"
         if self.spread is not None and np.isfinite(self.spread):
-            return f"{mean} [{self.low:.{digits}f} to {self.high:.{digits}f}]"
+            return f"{mean} [{self.low:z.{digits}f} to {self.high:z.{digits}f}]"
         return f"{mean} ± {self.half:.{digits}f}" if np.isfinite(self.half) else f"{mean} ± –"  # of a single sample
 
 
