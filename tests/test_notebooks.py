@@ -202,6 +202,14 @@ class TestBatch:
         assert len(rows) == len(tables.get(name).rows_of("smoke", "twin"))
         assert all(line.endswith("read from its record") for line in rows)
 
+    @pytest.mark.parametrize("number", ["01", "02", "04", "09", "10"])
+    def test_what_a_network_is_given_and_what_it_saw_are_told_apart(self, results, number):
+        """Both have an image: the whole one, and the zoomed one of fewer pixels."""
+        (executed,) = (results / "notebooks").glob(f"{number}_*.ipynb")
+        shapes = [line.rstrip(")").split(", ") for line in said(executed) if line.split("(")[0].strip() in ("image", "maps.image")]
+        sides = {first.split()[0]: int(last) for first, *_, last in shapes}
+        assert sides["image"] > sides["maps.image"] > 0
+
     def test_every_table_in_three_forms(self, results):
         names = {path.name for path in (results / "tables").iterdir()}
         assert names == {f"{name}.{form}" for name in (*(f"{table}-twin-smoke" for table in tables.NAMES), "ledger") for form in ("md", "csv", "tex")}
