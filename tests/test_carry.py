@@ -10,7 +10,7 @@ from lib.models.backbones import small_saliency_network
 from lib.models.carry import DenseSampler, carry_boxes, carry_points, carry_polygons, inverted, unzoom, zoom_labels
 from lib.models.grids import GRIDS
 from lib.models.rivals import Uniform
-from lib.models.sampler import SaliencyZoom, identity_grid, inverse, resample, resize_grid
+from lib.models.sampler import SaliencyZoom, identity_grid, inverse, resample, resize_grid, warp_grid
 from maps import blobs, rough, smooth
 
 every = pytest.mark.parametrize("name", GRIDS)
@@ -135,7 +135,25 @@ class TestBoxes:
             carry_boxes(zooms("marginal"), torch.rand(3, 5, 2))
 
 
+    def test_of_a_box_beyond_the_picture_the_part_inside_is_carried(self):
+        torch.manual_seed(0)
+        grid = warp_grid(torch.rand(1, 40, 60) ** 3, strength=3, map_size=(31, 51))
+        boxes = torch.tensor([[[-1.01, -1.01, 1.01, 1.01], [-1.2, -0.5, 0.5, 0.5], [-2, -2, -1.5, -1.5], [float("nan")] * 4]])
+        back = carry_boxes(grid, boxes)
+        torch.testing.assert_close(back[:, :2], carry_boxes(grid, boxes[:, :2].clamp(-1, 1)))
+        assert back[:, 2:].isnan().all()
+
+    def test_corners_in_another_order_are_refused(self):
+        with pytest.raises(ValueError, match=r"x1, y1, x2, y2"):
+            carry_boxes(identity_grid(9, like=torch.zeros(1)), torch.tensor([[[0.5, -0.5, -0.5, 0.5]]]))
+
+
 class TestUnzoom:
+    @pytest.mark.parametrize("fill", [-1, 256, 0.5, float("nan"), float("inf")])
+    def test_a_fill_that_labels_cannot_hold_is_refused(self, fill):
+        with pytest.raises(ValueError, match="fill is .* cannot hold"):
+            unzoom(torch.zeros(1, 1, 5, 5, dtype=torch.uint8), identity_grid(5, like=torch.zeros(1)) / 2, 5, fill=fill)
+
     @pytest.mark.parametrize("size", [(20, 33), (20, 20)])
     def test_the_identity_returns_the_maps(self, size):
         maps = torch.rand(2, 3, *size)
@@ -314,6 +332,12 @@ class TestTargets:
         grid[0, 2, 3] = float("nan")
         zoomed = zoom_labels(torch.ones(1, 9, 9, dtype=torch.long), grid)
         assert zoomed[0, 2, 3] == -100 and (zoomed == -100).sum() == 1
+
+    def test_unknown_that_the_labels_cannot_hold_is_refused_where_it_is_needed(self):
+        labels, grid = torch.zeros(1, 5, 5, dtype=torch.uint8), identity_grid(5, like=torch.zeros(1))
+        assert zoom_labels(labels, grid).dtype == torch.uint8
+        with pytest.raises(ValueError, match="unknown is -100, which torch.uint8 cannot hold"):
+            zoom_labels(labels, torch.where(grid > 0.9, torch.nan, grid))
 
     def test_float_targets_are_refused(self):
         with pytest.raises(ValueError, match="integers"):

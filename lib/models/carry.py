@@ -116,7 +116,8 @@ def carry_boxes(grid: Tensor, boxes: Tensor, *, back: bool = True, samples: int 
 
     Going back, a side becomes a polyline with its corners at the grid's lines: the hull is exact. Going forward it becomes a curve, of
     which `samples` points a side are taken, and the grid's own points inside the box: exact to about a side / samples^2, to a side / samples
-    where the grid has a sharp bend. What of the box lies outside the zoomed picture is not in the hull.
+    where the grid has a sharp bend. What of the box lies outside the zoomed picture is not in the hull. ValueError for corners in another order
+    than (x1, y1, x2, y2).
 
     Example:
         >>> grid = identity_grid(9, like=torch.zeros(1)) / 2
@@ -125,6 +126,12 @@ def carry_boxes(grid: Tensor, boxes: Tensor, *, back: bool = True, samples: int 
         >>> carry_boxes(grid, torch.tensor([[[0.25, 0.25, 0.4, 0.9]]]), back=False)[0, 0, 3].item()  # as far as it is shown
         1.0
     """
+    _check(grid, boxes, 4, "boxes")
+    if (boxes[..., :2] > boxes[..., 2:]).any():
+        raise ValueError("boxes have x1 > x2 or y1 > y2; give them as (x1, y1, x2, y2), from -1 to 1")
+    if back:  # points outside the zoomed picture lead nowhere: of a box that reaches beyond it, the part inside is carried
+        meets = ((boxes[..., :2] <= 1) & (boxes[..., 2:] >= -1)).all(-1, keepdim=True)  # False for NaN
+        boxes = torch.where(meets, boxes.clamp(-1, 1), boxes)
     outline = carry_polygons(grid, boxes, back=back, samples=samples)  # (B, N, K, 2)
     low, high = outline.nan_to_num(nan=math.inf).amin(2), outline.nan_to_num(nan=-math.inf).amax(2)
     if not back:
@@ -192,6 +199,7 @@ def unzoom(maps: Tensor, grid: Tensor, size: int | tuple[int, int], *, fill: flo
     shown = places.detach().isfinite().all(-1)  # (B, H, W)
     places = torch.where(shown[..., None], places, torch.zeros_like(places))
     if not maps.is_floating_point():
+        _check_fits("fill", fill, maps)
         back = _nearest(maps, places)
         return torch.where(shown[:, None], back, torch.full_like(back, int(fill))), shown[:, None].expand(len(maps), -1, -1, -1)
     dtype = torch.promote_types(maps.dtype, torch.float32)
@@ -282,9 +290,18 @@ def zoom_labels(labels: Tensor, grid: Tensor, *, unknown: int = -100) -> Tensor:
     if maps.is_floating_point() or maps.dim() != 4 or grid.shape[0] not in (1, len(maps)):
         raise ValueError(f"labels are {labels.dtype} {tuple(labels.shape)}, expected integers (B, H, W) or (B, C, H, W) for a grid of {len(grid)}")
     known = grid.detach().isfinite().all(-1)[:, None]  # (B, 1, h, w)
+    if not known.all():
+        _check_fits("unknown", unknown, labels)
     zoomed = _nearest(maps, grid.detach().nan_to_num(0))
     zoomed = torch.where(known, zoomed, torch.full_like(zoomed, unknown))
     return zoomed[:, 0] if labels.dim() == 3 else zoomed
+
+
+def _check_fits(name: str, value: float, maps: Tensor) -> None:
+    """ValueError, one line, where integer maps cannot hold `value`: it would become another number without a word."""
+    low, high = (0, 1) if maps.dtype == torch.bool else (torch.iinfo(maps.dtype).min, torch.iinfo(maps.dtype).max)
+    if not (low <= value <= high and value == int(value)):
+        raise ValueError(f"{name} is {value}, which {maps.dtype} cannot hold; give another {name}, or convert the maps first")
 
 
 class DenseSampler(nn.Module):
