@@ -115,7 +115,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise ValueError(f"several photographs would be written to {twice[0]}.png; zoom them into different folders")
     if not arguments.strength >= 0:
         raise ValueError(f"strength is {arguments.strength}, expected a number from 0 (no zoom)")
-    if not any(photo.is_file() for photo in arguments.photos):  # told before networks are loaded
+    if not any(photo.exists() for photo in arguments.photos):  # told before networks are loaded; a folder is told from a missing file below
         raise ValueError(f"{arguments.photos[0]}: missing; {REMEDY}")
     saliency_of, progress, failed = _heat(arguments), Progress("zoom: ", quiet=len(stems) < 2), False
     for i, (path, stem) in enumerate(zip(arguments.photos, stems, strict=True), start=1):
