@@ -139,9 +139,8 @@ def _offered(claim: Claim, group: Group) -> bool:
     if claim.table not in NAMES:
         return True
     table = get(claim.table)
-    rows = {row.name: row.presets for row in table.rows}
-    named = [rows.get(row) for name, row in claim.needs if name == claim.table]
-    return group.dataset in table.datasets and group.preset in table.presets and all(one is None or group.preset in one for one in named)
+    named = [table.row(row) for name, row in claim.needs if name == claim.table]
+    return group.dataset in table.datasets and group.preset in table.presets and all(row.offered(group.preset, group.dataset) for row in named)
 
 
 def _test(claim: Claim, group: Group, groups: dict[Group, Rows], known: dict[noise.Place, noise.Known]) -> Verdict:

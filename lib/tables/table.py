@@ -46,10 +46,17 @@ class Row:
     needs: tuple[str, ...] = ()  # rows that are finished first
     twin_only: bool = False  # it needs what only a synthetic twin knows
     presets: tuple[str, ...] | None = None  # those that it is part of; None: all
+    left_out: tuple[str, ...] = ()  # presets whose twin does without it, for its time; their real data have it
 
     @property
     def trained(self) -> bool:
         return self.recipe is not None
+
+    def offered(self, preset: str, dataset: str) -> bool:
+        """Whether a preset and data set have it: only twins have a negative control, or know the answer."""
+        if self.presets is not None and preset not in self.presets:
+            return False
+        return preset not in self.left_out if dataset == "twin" else self.variant == "main" and not self.twin_only
 
     def build(self, preset: Any, *needed: nn.Module) -> nn.Module:
         """Its untrained network with `preset`; needed: the trained networks of `needs`."""
@@ -222,9 +229,8 @@ class Table:
         return tuple(column for column in self.watched if column.metric not in {shown.metric for shown in self.columns_of(preset)})
 
     def rows_of(self, preset: str, dataset: str) -> list[Row]:
-        """The rows that a preset and data set have: only twins have a negative control, or know the answer."""
-        rows = [row for row in self.rows if row.presets is None or preset in row.presets]
-        return [row for row in rows if dataset == "twin" or (row.variant == "main" and not row.twin_only)]
+        """The rows that a preset and data set have."""
+        return [row for row in self.rows if row.offered(preset, dataset)]
 
 
 def arguments(build: Callable, preset: Any, options: dict[str, Any]) -> dict[str, Any]:
