@@ -7,10 +7,12 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from lib import tables
+from lib.files import for_folder, from_here
 from lib.runs.parameters import PARAMETERS
 
 VERIFIABLE = ("gazecapture", "inaturalist", "cub200", "salicon", "osie", "mit1003", "imagenette", "coursework")
 FETCHABLE = ("osie", "cub200", "inaturalist", "imagenette", "mit1003")
+FOLDERS = ("data_dir", "results_dir")
 TABLE_NAMES = f"{', '.join(tables.NAMES)}; all by default"
 
 
@@ -23,7 +25,7 @@ def _common(parser: argparse.ArgumentParser, *, without: Collection[str] = ()) -
     for one in PARAMETERS.values():
         if one.name not in without:
             usual = f" (default: {one.default})" if one.default else ""
-            parser.add_argument(one.flag, dest=one.name, help=one.help + usual)
+            parser.add_argument(one.flag, dest=one.name, type=from_here if one.name in FOLDERS else str, help=one.help + usual)
 
 
 def _scheduler(parser: argparse.ArgumentParser) -> None:
@@ -79,20 +81,23 @@ def status(arguments: argparse.Namespace) -> None:
 def check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="TABLE", help="all by default")
     parser.add_argument("--preset", default="demo", help=PARAMETERS["preset"].help)
-    parser.add_argument("--results", dest="results_dir", default="results", help="folder of own results")
-    parser.add_argument("--reference", dest="reference_dir", default="results/reference", help="folder of what they are compared with")
+    parser.add_argument("--results", dest="results_dir", type=from_here, default=Path("results"), help="folder of own results")
+    parser.add_argument("--reference", dest="reference_dir", type=from_here, default=Path("results/reference"),
+                        help="folder of what they are compared with")
 
 
 def check(arguments: argparse.Namespace) -> int:
     from lib.results.check import report
+    from lib.runs.parameters import choose
 
+    choose("preset", arguments.preset, {preset: None for name in arguments.names or tables.NAMES for preset in tables.get(name).presets})
     text, well = report(arguments.names, preset=arguments.preset, results_dir=arguments.results_dir, reference_dir=arguments.reference_dir)
     print(text)
     return 0 if well else 1
 
 
 def report_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--results", dest="results_dir", default="results", help="folder with the records and figures")
+    parser.add_argument("--results", dest="results_dir", type=from_here, default=Path("results"), help="folder with the records and figures")
     parser.add_argument("--out", type=Path, help="folder for report.html, report.md and tables/; the folder of results by default")
 
 
@@ -100,6 +105,8 @@ def report(arguments: argparse.Namespace) -> None:
     from lib import report as reporting
     from lib.report.files import summary
 
+    if arguments.out:
+        for_folder(arguments.out)
     found = reporting.collect(arguments.results_dir)
     paths = reporting.write_all(found, arguments.out or found.folder)
     print(f"{summary(found)}\n{paths[0]}\n{paths[1]}\n{paths[-1].parent}: {len(paths) - 2} files")
@@ -130,6 +137,7 @@ def fetch(arguments: argparse.Namespace) -> None:
     from lib.data import fetch as fetching
     from lib.training.progress import Progress
 
+    for_folder(arguments.folder, named="DIR")
     folder = fetching.fetch(arguments.name, arguments.folder, base_url=arguments.mirror, progress=Progress("fetch: "), say=print)
     print(f"{arguments.name} lies in {folder}")
 
@@ -177,11 +185,19 @@ def main(words: list[str] | None = None) -> int:
     try:
         return COMMANDS[arguments.command][0](arguments) or 0
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        _tell("interrupted; the same command goes on where it stopped")
         return 130
     except (ValueError, OSError, RuntimeError, FloatingPointError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        _tell(f"error: {error}")
         return 2
+
+
+def _tell(line: str) -> None:
+    """On standard error, on a line of its own where a progress bar stands."""
+    if tqdm := sys.modules.get("tqdm"):
+        tqdm.tqdm.write(line, file=sys.stderr)
+    else:
+        print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

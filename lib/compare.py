@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lib.files import from_here
 from lib.options import COMPARED
 from lib.tables import get
 
@@ -141,7 +142,7 @@ def _word(differences: tuple[Difference, ...]) -> str:
 
 def main(arguments: argparse.Namespace) -> None:
     """Train what is missing, write table and figures, and print the verdict."""
-    run = prepared(arguments.folder, preset=arguments.preset, rows=arguments.rows, seeds=arguments.seeds, device=arguments.device,
+    run = prepared(from_here(arguments.folder), preset=arguments.preset, rows=arguments.rows, seeds=arguments.seeds, device=arguments.device,
                    results_dir=arguments.results_dir, elsewhere=bool(arguments.scheduler))
     run.run(scheduler=arguments.scheduler)
     print("\n".join(["", *run.opened().notes[1:], *written(run), decide(run).text]))

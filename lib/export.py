@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from lib import tables
-from lib.files import ROOT, replace_atomically
+from lib.files import ROOT, for_file, replace_atomically
 from lib.files.text import one_line
 from lib.models.emlnet import Decoder, EMLEncoder
 from lib.models.mrcnn import MrCNN
@@ -269,11 +269,13 @@ def row_model(name: str, *, preset: str = "demo", weights: Path | None = None) -
     chosen = table.presets[choose("preset", preset, table.presets)]
     if row.needs:
         raise ValueError(f"{name} is made of the trained rows {', '.join(row.needs)} and has no weights of its own; export one of those")
-    path = weights or _weights_of(table, row.name, preset)
+    path = weights or (_weights_of(table, row.name, preset) if row.trained else None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # ImageNet's weights that cannot be had: the row's own come now
         model = row.build(chosen)
-    load_weights(path, model)
+    if path is None:  # a row that nothing is trained for
+        return model
+    load_weights(path, model, **({"remedy": "give another file as --weights"} if weights else {}))
     print(f"weights: {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}", file=sys.stderr)
     return model
 
@@ -297,6 +299,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.file.suffix not in FORMATS:
         raise ValueError(f"{arguments.file}: the suffix says the format, give a file that ends in {' or '.join(FORMATS)}")
     check_packages(arguments.file)
+    for_file(arguments.file, named="FILE")
     models = {"emlnet": emlnet_model, "mrcnn": mrcnn_model}
     if arguments.model in models:
         model = models[arguments.model](arguments)

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from lib.files import from_here
 from lib.files.pictures import EXIF
 
 BLUR = 5.0  # pixels of a map that is 480 high
@@ -116,7 +117,8 @@ def compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", help="further rows, separated by commas: stn_affine, stn_tps, grid_estimator, cam")
     parser.add_argument("--seeds", default="2", help="how many (5), a range (3-9), or a list (2,5) (default: 2)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--results", dest="results_dir", default=COMPARED, help=f"folder for records, the table and figures (default: {COMPARED})")
+    parser.add_argument("--results", dest="results_dir", type=from_here, default=Path(COMPARED),
+                        help=f"folder for records, the table and figures (default: {COMPARED})")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler whose workers compute the rows; this machine's cores by default")
 
 

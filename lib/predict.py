@@ -38,8 +38,7 @@ from lib.models.mrcnn import MrCNN
 from lib.models.mrcnn_weights import load_mrcnn
 from lib.options import BLUR
 from lib.runs.parameters import find_device
-from lib.files import ROOT
-from lib.files import replace_atomically
+from lib.files import ROOT, for_folder, replace_atomically
 
 TRAINED = ROOT / "results" / "reference" / "weights"
 LITE0 = TRAINED / "emlnet-lite0.safetensors"  # `lib.finetune` makes it; it needs the package timm
@@ -142,8 +141,6 @@ def read_photo(photo: Photo, size: tuple[int, int], *, exif: str = "upright") ->
     if not isinstance(photo, str | Path):
         pixels = _from_array(np.asarray(photo))
         return _squash(pixels, size), pixels.shape[:2]
-    if not Path(photo).is_file():
-        raise FileNotFoundError(f"{photo}: no such photograph; give the path of one")
     own = picture_size(photo, exif=exif, remedy=REMEDY)
     at_least = (2 * size[0], 2 * size[1]) if own[0] * own[1] > LARGE else None
     return _squash(read_picture(photo, mode="photograph", exif=exif, at_least=at_least, remedy=REMEDY), size), own
@@ -246,6 +243,8 @@ def main(arguments: argparse.Namespace) -> int:
     stems = [arguments.out / f"{photo.stem}_smap" for photo in arguments.photos]
     if twice := sorted({str(stem) for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"several photographs would be written to {twice[0]}.png; predict them into different folders")
+    for_folder(arguments.out)
+    some_photograph(arguments.photos)
     predict, failed = MODELS[arguments.model](arguments), False
     for photo, stem in zip(arguments.photos, stems, strict=True):
         try:
@@ -254,3 +253,9 @@ def main(arguments: argparse.Namespace) -> int:
             print(f"error: {error}", file=sys.stderr)
             failed = True
     return int(failed)
+
+
+def some_photograph(photos: Sequence[Path]) -> None:
+    """FileNotFoundError, one line, where none of them is there: told before a network is loaded; all else is told when one is read."""
+    if not any(photo.exists() for photo in photos):
+        raise FileNotFoundError(f"{photos[0]}: missing; {REMEDY}")

@@ -35,7 +35,7 @@ from lib.files.pictures import picture_header
 from lib.files.pictures import turned as turn
 from lib.results.schema import bounds
 from lib.results.statistics import summarise
-from lib.files import replace_atomically
+from lib.files import for_file, replace_atomically
 from lib.training.saliency import against_maps, at_fixations, enlarge
 
 DATASETS = ("salicon", "osie", "mit1003")
@@ -185,6 +185,9 @@ def score(full: FullSize, maps: dict[int, Path], *, resize: str | None = None, e
         more = f" (and {len(scores.left_out) - 1:,} more like it)" if len(scores.left_out) > 1 else ""
         raise ValueError(f"{scores.left_out[0]}{more}")
     scores.frame = pd.DataFrame(lines)
+    if scores.frame[["nss", "cc"]].isna().all(axis=None):  # a set without points has maps, and CC
+        raise ValueError(f"none of the {len(lines)} photographs that have a map has a fixation; look at the data set's fixations, "
+                         "or give another --split")
     return scores
 
 
@@ -233,6 +236,8 @@ def report(scores: Scores, *, dataset: str, expected: int, twin: bool, turned_ph
 def run(dataset: str, maps_dir: Path, data_dir: Path, *, split: str | None = None, out: Path | None = None, resize: str | None = None,
         exif: str = "stored", scale_fixations: bool = False, progress=None) -> tuple[str, list[str]]:
     """What the command does: the report, and a line for each map that was left out. out: a CSV with each image's values."""
+    if out is not None:
+        for_file(Path(out))
     full = FullSize(selection(dataset, data_dir, split, scale_fixations=scale_fixations))
     photographs = [full.chosen.data.path(full.chosen.at(i)) for i in range(len(full.chosen))]
     maps = find_maps(Path(maps_dir), photographs)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from lib.files import replace_atomically
+from lib.files import for_folder, replace_atomically
 from lib.files.maps import read_map_file
 from lib.files.pictures import read_picture
 from lib.models.grids import cell_grid, marginal_grid, separable_grid, transport_grid
@@ -108,6 +108,9 @@ def _explained(photo: Image.Image, saliency: NDArray[np.floating], grid: Tensor)
 
 def main(arguments: argparse.Namespace) -> int:
     """Write PHOTO_zoom.png and PHOTO_zoom_explained.png for each photograph; 1 where one could not be read, the others are written."""
+    from tqdm import tqdm
+
+    from lib.predict import some_photograph
     from lib.training.progress import Progress
 
     stems = [arguments.out / f"{photo.stem}_zoom" for photo in arguments.photos]
@@ -115,18 +118,18 @@ def main(arguments: argparse.Namespace) -> int:
         raise ValueError(f"several photographs would be written to {twice[0]}.png; zoom them into different folders")
     if not arguments.strength >= 0:
         raise ValueError(f"strength is {arguments.strength}, expected a number from 0 (no zoom)")
-    if not any(photo.exists() for photo in arguments.photos):  # told before networks are loaded; a folder is told from a missing file below
-        raise ValueError(f"{arguments.photos[0]}: missing; {REMEDY}")
+    for_folder(arguments.out)
+    some_photograph(arguments.photos)
     saliency_of, progress, failed = _heat(arguments), Progress("zoom: ", quiet=len(stems) < 2), False
     for i, (path, stem) in enumerate(zip(arguments.photos, stems, strict=True), start=1):
         try:
             photo = read_picture(path, mode="photograph", exif="upright", remedy=REMEDY)
             saliency = saliency_of(path)
             zoomed, grid = zoom(photo, saliency, grid=arguments.grid, strength=arguments.strength, size=arguments.size)
-            print(save(stem.with_name(f"{stem.name}.png"), Image.fromarray(zoomed)),
-                  save(stem.with_name(f"{stem.name}_explained.png"), side_by_side(photo, saliency, grid, zoomed)))
+            tqdm.write(" ".join(map(str, (save(stem.with_name(f"{stem.name}.png"), Image.fromarray(zoomed)),
+                  save(stem.with_name(f"{stem.name}_explained.png"), side_by_side(photo, saliency, grid, zoomed))))))
         except (ValueError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
+            tqdm.write(f"error: {error}", file=sys.stderr)
             failed = True
         progress("photographs", i, len(stems))
     return int(failed)
@@ -136,6 +139,8 @@ def _heat(arguments: argparse.Namespace) -> Callable[[Path], NDArray[np.float32]
     """What gives a photograph's map: the file that was named, else a network with the weights of this repository."""
     if arguments.heatmap:
         heat = read_map_file(arguments.heatmap)
+        if heat.min() < 0:
+            raise ValueError(f"{arguments.heatmap}: has negative values; make the heat map non-negative first, 0 where nothing is to be enlarged")
         return lambda path: heat
     from lib import predict
 

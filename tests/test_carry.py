@@ -133,6 +133,8 @@ class TestBoxes:
     def test_wrong_shapes_are_named(self):
         with pytest.raises(ValueError, match="boxes"):
             carry_boxes(zooms("marginal"), torch.rand(3, 5, 2))
+        with pytest.raises(ValueError, match="samples is 0"):
+            carry_boxes(zooms("marginal"), torch.tensor([0.1, 0.1, 0.5, 0.5]).expand(len(zooms("marginal")), 1, 4), back=False, samples=0)
 
 
     def test_of_a_box_beyond_the_picture_the_part_inside_is_carried(self):
@@ -284,6 +286,10 @@ class TestUnzoom:
     def test_shapes_that_do_not_fit_are_named(self):
         with pytest.raises(ValueError, match="do not fit"):
             unzoom(torch.rand(2, 1, 8, 8), torch.rand(3, 8, 8, 2), 8)
+        with pytest.raises(ValueError, match="do not fit"):
+            unzoom(torch.rand(0, 1, 8, 8), torch.rand(0, 8, 8, 2), 8)
+        with pytest.raises(ValueError, match="size is 0"):
+            unzoom(torch.rand(1, 1, 8, 8), torch.rand(1, 8, 8, 2), 0)
 
 
 class TestThinLines:

@@ -383,7 +383,7 @@ def test_the_projects_own_reference_agrees_with_itself():
 
 
 @pytest.mark.parametrize(("words", "text"), [
-    (["table9"], "there is no table 'table9'"), (["--preset", "paper"], "no finished row with preset 'paper' (try make reproduce PRESET=paper)"),
+    (["table9"], "there is no table 'table9'"), (["--preset", "paper"], "no finished row with preset 'paper'; make reproduce PRESET=paper"),
     (["--reference", "no-such-folder"], "no-such-folder: no such folder")])
 def test_a_bad_word_is_one_line(tmp_path, capsys, words, text):
     here, reference = sides(tmp_path)

@@ -153,9 +153,10 @@ def test_what_is_no_photograph_is_refused_in_one_line(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=f"{name}: .*{said}") as error:
             read_photo(tmp_path / name, SIZE)
         assert "\n" not in str(error.value)
-    for name in ("absent.jpg", "."):
-        with pytest.raises(FileNotFoundError, match="no such photograph"):
-            read_photo(tmp_path / name, SIZE)
+    with pytest.raises(FileNotFoundError, match="absent.jpg: missing; give a photograph"):
+        read_photo(tmp_path / "absent.jpg", SIZE)
+    with pytest.raises(ValueError, match="is a folder, not a picture; give a photograph"):
+        read_photo(tmp_path, SIZE)
     monkeypatch.setattr(pictures, "PICTURE_LIMIT", 1000)
     with pytest.raises(ValueError, match="whole.jpg: declares 90x90, more than 1,000 pixels.*shrink"):
         read_photo(tmp_path / "whole.jpg", SIZE)

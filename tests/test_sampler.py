@@ -305,3 +305,30 @@ class TestLayer:
         assert torch.allclose(model.cuda()(self.image.cuda()).cpu(), expected, atol=1e-4)
         image = (self.image * 255).to(torch.uint8).cuda()
         assert model(image).device.type == "cuda"
+
+
+MAP, PICTURE, GRID = torch.rand(9, 9), torch.rand(1, 3, 8, 10), identity_grid(5, like=torch.zeros(1))
+REFUSED = {
+    "no pixels asked for": (lambda: warp(PICTURE, MAP, size=0), "size is 0"),
+    "less than none": (lambda: resize_grid(GRID, (-1, 4)), "size is .-1, 4"),
+    "half a pixel": (lambda: low_resolution(PICTURE, 4.5), "size is 4.5"),
+    "three sides": (lambda: identity_grid((3, 4, 5), like=GRID), "size is .3, 4, 5"),
+    "a layer without pixels": (lambda: SaliencyZoom(nn.Conv2d(3, 8, 3), 0, 16), "size is 0"),
+    "a strength that is no number": (lambda: warp(PICTURE, MAP, strength=float("nan")), "strength is nan"),
+    "a picture without pixels": (lambda: warp(PICTURE[..., :0], MAP), "image has shape"),
+    "a map without cells": (lambda: warp(PICTURE, MAP[:0]), "heat map has shape"),
+    "one picture for a batch": (lambda: resample(PICTURE[0], GRID), "image has shape .*B, C, H, W"),
+    "one view for a batch": (lambda: low_resolution(PICTURE[0], 4), "image has shape .*B, C, H, W"),
+    "samples none": (lambda: resample(PICTURE, GRID, oversample=0), "oversample is 0"),
+    "one grid for a batch": (lambda: resize_grid(GRID[0], 4), "grid has shape .*B, h, w, 2"),
+    "one grid to measure": (lambda: magnification(GRID[0]), "grid has shape .*B, h, w, 2"),
+    "a grid of one point": (lambda: folds(GRID[:, :1, :1]), "grid has shape .*at least 2"),
+    "no temperature": (lambda: SaliencyZoom(nn.Conv2d(3, 8, 3), 16, 16, temperature=0.0), "temperature is 0"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_is_named_before_torch_stumbles_over_it(what):
+    call, words = REFUSED[what]
+    with pytest.raises(ValueError, match=words):
+        call()

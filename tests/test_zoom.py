@@ -94,7 +94,7 @@ def test_a_photograph_that_cannot_be_read_is_named_and_the_others_are_written(fi
 
 def test_where_no_photograph_is_there_no_network_is_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(zoom, "_heat", lambda arguments: pytest.fail("loaded"))
-    with pytest.raises(ValueError, match=r"none\.jpg: missing; give a photograph"):
+    with pytest.raises(FileNotFoundError, match=r"none\.jpg: missing; give a photograph"):
         run(tmp_path / "none.jpg")
 
 

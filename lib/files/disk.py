@@ -35,6 +35,12 @@ def resolve(path: str | Path) -> Path:
     return path if path.is_absolute() else ROOT / path
 
 
+def from_here(path: str | Path) -> str:
+    """A folder or file as a command line names it, counted from where the command is given; one in the repository as `resolve` takes it."""
+    there = Path(os.path.abspath(Path(path).expanduser()))
+    return str(there.relative_to(ROOT) if there.is_relative_to(ROOT) else there)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Whatever the disk refuses within, no room or no permission, as OSError of one line that names `path` and says what to do."""
@@ -100,6 +106,24 @@ def writable(folder: Path) -> Path:
     except OSError as error:
         raise OSError(f"{folder}: nothing can be written there ({error.strerror}); name another folder with --results") from None
     return folder
+
+
+def for_folder(folder: Path, *, named: str = "--out") -> Path:
+    """`folder`, there or not yet; OSError, one line, where it is a file or could not be made. Nothing is made: that is for the end of the work."""
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    if not there.is_dir():
+        raise OSError(f"{there}: is a file, where a folder is wanted; give a folder as {named}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OSError(f"{there}: nothing can be written there; give another folder as {named}, or get leave to write there")
+    return folder
+
+
+def for_file(path: Path, *, named: str = "--out") -> Path:
+    """`path`, there or not yet; OSError, one line, where it is a folder or its folder could not be made. Nothing is made."""
+    if path.is_dir():
+        raise OSError(f"{path}: is a folder, where a file is wanted; give a file as {named}")
+    for_folder(path.parent, named=named)
+    return path
 
 
 # --- built once ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib.models.sampler import Normalize, SpatialSampler, identity_grid, inverse, like_weights, pair, resample
+from lib.models.sampler import Normalize, SpatialSampler, check_grid, identity_grid, inverse, like_weights, pair, resample
 
 MOST = 8  # samples of a zoomed map per axis that one original pixel takes at most
 APART = 1.25  # zoomed pixels: how far apart the samples of one original pixel lie at most, below MOST
@@ -102,8 +102,7 @@ def _slope(grid: Tensor, place: Tensor, low: Tensor, high: Tensor, axis: int) ->
 
 
 def _check(grid: Tensor, things: Tensor, size: int, name: str) -> None:
-    if grid.dim() != 4 or grid.shape[-1] != 2:
-        raise ValueError(f"grid has shape {tuple(grid.shape)}, expected (B, h, w, 2)")
+    check_grid(grid)
     if things.dim() != 3 or things.shape[-1] != size or grid.shape[0] not in (1, things.shape[0]):
         raise ValueError(f"{name} have shape {tuple(things.shape)}, expected ({grid.shape[0]}, N, {size})")
 
@@ -132,7 +131,7 @@ def carry_boxes(grid: Tensor, boxes: Tensor, *, back: bool = True, samples: int 
     if back:  # points outside the zoomed picture lead nowhere: of a box that reaches beyond it, the part inside is carried
         meets = ((boxes[..., :2] <= 1) & (boxes[..., 2:] >= -1)).all(-1, keepdim=True)  # False for NaN
         boxes = torch.where(meets, boxes.clamp(-1, 1), boxes)
-    outline = carry_polygons(grid, boxes, back=back, samples=samples)  # (B, N, K, 2)
+    outline = _carried(grid, boxes, back, samples)
     low, high = outline.nan_to_num(nan=math.inf).amin(2), outline.nan_to_num(nan=-math.inf).amax(2)
     if not back:
         inner_low, inner_high = _points_inside(grid, boxes.to(outline.dtype))
@@ -150,6 +149,13 @@ def carry_polygons(grid: Tensor, boxes: Tensor, *, back: bool = True, samples: i
         [-0.5, -0.5]
     """
     _check(grid, boxes, 4, "boxes")
+    return _carried(grid, boxes, back, samples)
+
+
+def _carried(grid: Tensor, boxes: Tensor, back: bool, samples: int) -> Tensor:
+    """The outlines (B, N, K, 2) of boxes that were checked."""
+    if samples < 1:
+        raise ValueError(f"samples is {samples}, expected at least 1 point a side")
     boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32))
     outline = _outlines(boxes, grid, samples if not back else None)
     return carry_points(grid, outline.flatten(1, 2), back=back).view_as(outline)
@@ -193,7 +199,8 @@ def unzoom(maps: Tensor, grid: Tensor, size: int | tuple[int, int], *, fill: flo
         >>> [round(value, 3) for value in maps[0, 0, 2].tolist()], int(shown.sum())
         ([0.0, 1.0, 1.0, 1.0, 0.0], 9)
     """
-    if maps.dim() != 4 or grid.dim() != 4 or grid.shape[-1] != 2 or grid.shape[0] not in (1, maps.shape[0]):
+    check_grid(grid, least=2)
+    if maps.dim() != 4 or 0 in maps.shape or grid.shape[0] not in (1, maps.shape[0]):
         raise ValueError(f"maps {tuple(maps.shape)} and grid {tuple(grid.shape)} do not fit, expected (B, C, h, w) and (B or 1, h', w', 2)")
     places = _raster_places(grid, pair(size))
     shown = places.detach().isfinite().all(-1)  # (B, H, W)

@@ -52,8 +52,22 @@ class Sampled(NamedTuple):
 
 
 def pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    """`size` as (height, width); an int is a square."""
-    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    """`size` as (height, width); an int is a square. ValueError for what is not one or two positive whole numbers."""
+    sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    if len(sides) != 2 or not all(hasattr(side, "__index__") and side >= 1 for side in sides):
+        raise ValueError(f"size is {size!r}, expected a positive whole number, or two: (height, width)")
+    return int(sides[0]), int(sides[1])
+
+
+def check_grid(grid: Tensor, *, least: int = 1) -> None:
+    """ValueError for what is not (B, h, w, 2) with at least so many rows and columns."""
+    if grid.dim() != 4 or grid.shape[-1] != 2 or min(grid.shape[1:3]) < least:
+        raise ValueError(f"grid has shape {tuple(grid.shape)}, expected (B, h, w, 2)" + (f", h and w at least {least}" if least > 1 else ""))
+
+
+def _check_image(image: Tensor) -> None:
+    if image.dim() != 4:
+        raise ValueError(f"image has shape {tuple(image.shape)}, expected (B, C, H, W); image[None] makes a batch of one")
 
 
 def identity_grid(size: int | tuple[int, int], *, like: Tensor) -> Tensor:
@@ -106,7 +120,8 @@ def saliency_grid(saliency: Tensor, *, sigma: float, padding: str = "replicate",
 
     Returns (B, H, W, 2), x first, `align_corners=True`, one point for each cell, in float32 at least. Uniform saliency
     gives the identity (replicate, reflect). Unclamped, the map is the gradient of a convex potential: it never folds.
-    A map with a negative, infinite or NaN value gives NaN, in its own image of the batch alone.
+    A map with a negative, infinite or NaN value gives NaN, in its own image of the batch alone. So does a point that nothing
+    pulls: zeros all around it, further than the Gaussian reaches in the map's precision.
 
     Example:
         >>> heat = torch.ones(1, 1, 31, 31)
@@ -144,6 +159,7 @@ def resize_grid(grid: Tensor, size: int | tuple[int, int], *, align_corners: boo
         >>> resize_grid(identity_grid(31, like=torch.zeros(1)), (480, 640)).shape
         torch.Size([1, 480, 640, 2])
     """
+    check_grid(grid)
     resized = F.interpolate(grid.permute(0, 3, 1, 2), pair(size), mode="bilinear", align_corners=align_corners)  # (B, 2, h, w)
     return resized.permute(0, 2, 3, 1)
 
@@ -160,8 +176,12 @@ def resample(image: Tensor, grid: Tensor, *, oversample: int = 1) -> Tensor:
         >>> resample(image, identity_grid(3, like=torch.zeros(1)))[0, 0].tolist()
         [[0.0, 0.5, 1.0], [0.5, 0.5, 0.5], [1.0, 0.5, 0.0]]
     """
-    if grid.dim() != 4 or grid.shape[-1] != 2 or grid.shape[0] not in (1, image.shape[0]):
-        raise ValueError(f"grid has shape {tuple(grid.shape)}, expected ({image.shape[0]}, h, w, 2)")
+    _check_image(image)
+    check_grid(grid)
+    if grid.shape[0] not in (1, image.shape[0]):
+        raise ValueError(f"grid has shape {tuple(grid.shape)}, expected ({image.shape[0]}, h, w, 2), one for each image")
+    if oversample < 1:
+        raise ValueError(f"oversample is {oversample}, expected a whole number from 1")
     grid = grid.to(torch.promote_types(float_type(image), grid.dtype)).expand(image.shape[0], -1, -1, -1)
     if oversample > 1:
         height, width = grid.shape[1] * oversample, grid.shape[2] * oversample
@@ -196,6 +216,7 @@ def low_resolution(image: Tensor, size: int | tuple[int, int]) -> Tensor:
         >>> [round(grey, 2) for grey in low_resolution(stripes, 16)[0, 0, 8, 7:10].tolist()]
         [0.5, 0.5, 0.5]
     """
+    _check_image(image)
     dtype = float_type(image)
     as_bytes = image.dtype == torch.uint8 and image.device.type == "cpu"
     if as_bytes and torch.compiler.is_exporting():  # other runtimes round otherwise, where they resize bytes at all
@@ -216,6 +237,7 @@ def magnification(grid: Tensor) -> Tensor:
         >>> magnification(identity_grid(9, like=torch.zeros(1)) / 2).unique().tolist()  # the middle half of the image
         [2.0]
     """
+    check_grid(grid, least=2)
     dy, dx = torch.gradient(grid, dim=(1, 2))  # (B, h, w, 2), per pixel
     area = (dx[..., 0] * dy[..., 1] - dx[..., 1] * dy[..., 0]).abs()
     uniform = (2 / (grid.shape[1] - 1)) * (2 / (grid.shape[2] - 1))
@@ -230,6 +252,7 @@ def folds(grid: Tensor) -> Tensor:
         >>> folds(grid).item(), folds(grid.flip(2)).item()  # as it is, and mirrored
         (0.0, 1.0)
     """
+    check_grid(grid, least=2)
     right, down = grid[:, :, 1:] - grid[:, :, :-1], grid[:, 1:] - grid[:, :-1]
     corners = [(right[:, :-1], down[:, :, :-1]), (right[:, :-1], down[:, :, 1:]), (right[:, 1:], down[:, :, :-1]),
                (right[:, 1:], down[:, :, 1:])]  # the two edges that meet at each corner of a cell
@@ -259,7 +282,7 @@ def warp(image: Tensor, heatmap: Tensor, *, size: int | tuple[int, int] | None =
     """
     image, heatmap = _tensor(image, "image"), _tensor(heatmap, "heat map")
     batch = image if image.dim() == 4 else image[None]
-    if batch.dim() != 4 or batch.shape[-1] in (1, 3, 4) and batch.shape[1] > 4:
+    if batch.dim() != 4 or 0 in batch.shape[1:] or batch.shape[-1] in (1, 3, 4) and batch.shape[1] > 4:
         raise ValueError(f"the image has shape {tuple(image.shape)}, expected (C, H, W) or (B, C, H, W); move channels that come last to the front")
     grid = warp_grid(heatmap.to(batch.device), strength=strength, sigma=sigma, padding=padding, map_size=map_size)
     if len(grid) not in (1, len(batch)):
@@ -283,7 +306,10 @@ def warp_grid(heatmap: Tensor, *, strength: float = 1.0, sigma: float = RELEASED
         True
     """
     heatmap = _tensor(heatmap, "heat map")
-    if not 2 <= heatmap.dim() <= 4 or heatmap.dim() == 4 and heatmap.shape[1] != 1 or heatmap.dim() == 3 and heatmap.shape[-1] == 1:
+    if not -math.inf < strength < math.inf:  # also false for NaN
+        raise ValueError(f"strength is {strength}, expected a number: 0 is plain resizing, larger a stronger zoom")
+    channels = heatmap.dim() == 4 and heatmap.shape[1] != 1 or heatmap.dim() == 3 and heatmap.shape[-1] == 1
+    if not 2 <= heatmap.dim() <= 4 or 0 in heatmap.shape or channels:
         raise ValueError(f"the heat map has shape {tuple(heatmap.shape)}, expected (h, w), (B, h, w) or (B, 1, h, w), without channels")
     heatmap = heatmap.to(torch.promote_types(heatmap.dtype, torch.float32)).reshape(-1, 1, *heatmap.shape[-2:])
     if not torch.isfinite(heatmap).all() or (heatmap < 0).any():
@@ -367,6 +393,8 @@ class SaliencyZoom(SpatialSampler):
                  sigma: float = RELEASED_SIGMA, padding: str = "replicate", clamp: bool = False, channels: int = 3,
                  map_size: int | tuple[int, int] = 31, temperature: float = 1.0, legacy: bool = False, **options):
         super().__init__(task_size, view_size, **options)
+        if not temperature > 0:
+            raise ValueError(f"temperature is {temperature}, expected a positive number that divides the logits")
         self.saliency_network, self.map_size, self.temperature = saliency_network, pair(map_size), temperature
         self.sigma, self.padding, self.clamp, self.legacy = sigma, padding, clamp or legacy, legacy
         self.head = nn.Conv2d(feature_channels(saliency_network, (channels, *self.view_size)), 1, kernel_size=1)

@@ -73,7 +73,7 @@ def settings(table: "Table | Plan", *, preset: str = "demo", dataset: str = "twi
     if dataset == "twin" and data_dir:
         real = ", ".join(name for name in table.datasets if name != "twin")
         raise ValueError(f"data_dir is {str(data_dir)!r}, but the twin is drawn here and lies nowhere else: say --dataset too ({real})")
-    return Settings(preset=choose("preset", preset, table.presets), dataset=dataset, data_dir=Path(data_dir).expanduser() if data_dir else None,
+    return Settings(preset=choose("preset", preset, table.presets), dataset=dataset, data_dir=resolve(data_dir) if data_dir else None,
                     seeds=parse_seeds(seeds), device=(_named if asked_only else find_device)(device, elsewhere=elsewhere),
                     rows=tuple(name for name in names if name in chosen), results_dir=resolve(results_dir))
 

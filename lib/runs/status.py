@@ -18,7 +18,7 @@ from lib.results.records import SCHEMA, Record, read_record
 from lib.results.schema import OtherVersion
 from lib.runs import plans
 from lib.runs.keyed import Keyed
-from lib.runs.parameters import PARAMETERS, Settings, settings
+from lib.runs.parameters import PARAMETERS, Settings, choose, settings
 from lib.runs.plans import Plan, PlannedRow
 
 if TYPE_CHECKING:
@@ -148,9 +148,11 @@ def _made(record: Record, path: Path) -> str:
 def report(names: list[str], *, data_dir: str | None = None, **options) -> str:
     """What `python -m lib status` prints: of the tables called `names`, or of all that have this preset and data set."""
     lines, counted, commands, unlike = [], {}, [], {}
-    folder = {"data_dir": data_dir or "."} if options.get("dataset", "twin") != "twin" else {}  # it is not looked into
-    for name in names or tables.NAMES:
-        plan = plans.plan(name)
+    folder = {"data_dir": data_dir or ("." if options.get("dataset", "twin") != "twin" else None)}  # it is not looked into
+    wanted = [plans.plan(name) for name in names or tables.NAMES]
+    _check_known(wanted, data_dir=data_dir, **options)
+    for plan in wanted:
+        name = plan.name
         try:
             chosen = settings(plan, asked_only=True, **folder, **options)
         except ValueError as error:
@@ -168,6 +170,15 @@ def report(names: list[str], *, data_dir: str | None = None, **options) -> str:
         raise next(iter(unlike.values()))
     lines += [f"Without this preset or data set: {', '.join(unlike)}.\n"] if unlike else []
     return "\n".join(lines + _summary(list(counted.values()), commands))
+
+
+def _check_known(wanted: list[Plan], *, data_dir: str | None, preset: str = "demo", dataset: str = "twin", **_) -> None:
+    """ValueError, one line, for a preset or data set that none of the tables has, and for a folder without the name of its data set."""
+    datasets = {name: None for plan in wanted for name in plan.datasets}
+    choose("preset", preset, {name: None for plan in wanted for name in plan.presets})
+    choose("dataset", dataset, datasets)
+    if data_dir and dataset == "twin":
+        raise ValueError(f"--data {data_dir}: say with --dataset which data set it is ({', '.join(name for name in datasets if name != 'twin')})")
 
 
 def _heading(run: Unopened) -> str:

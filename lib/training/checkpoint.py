@@ -76,12 +76,14 @@ def save_weights(path: Path, model: torch.nn.Module, *, header: dict | None = No
     replace_atomically(path, lambda temporary: write_weights(temporary, tensors, header=header))
 
 
-def load_weights(path: Path, model: torch.nn.Module) -> None:
-    """Load safetensors into `model`; keys or shapes that differ are an error that lists them."""
+def load_weights(path: Path, model: torch.nn.Module, *, remedy: str = "remove it and train its row again") -> None:
+    """Load safetensors into `model`; keys or shapes that differ are an error that lists them. remedy: for a file that is damaged or missing."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: {'is a folder, not a file of weights' if path.is_dir() else 'no such file of weights'}; {remedy}")
     try:
         tensors = read_weights(path)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}; remove it and train its row again") from None
+        raise ValueError(f"{path}: {error}; {remedy}") from None
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     tensors = tensors if tensors.keys() == wanted.keys() else without_prefix(tensors, path)
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}

@@ -27,7 +27,8 @@ def separable_grid(saliency: Tensor, *, sigma: float, padding: str = "reflect", 
 
     Returns (B, H, W, 2), x first, `align_corners=True`, float32 at least. Rows and columns stay straight, and it never folds
     where the map is positive: a Gaussian, truncated or not, keeps the order of its weighted means. Two salient places make
-    two ghosts where their rows and columns cross. Equal to `saliency_grid` for a map that is an outer product.
+    two ghosts where their rows and columns cross. Equal to `saliency_grid` for a map that is an outer product. NaN where
+    no salient cell lies within reach of a row or column.
 
     Example:
         >>> from lib.models.sampler import saliency_grid
