@@ -164,6 +164,14 @@ def test_training_noise_of_other_rows_counts_and_untrained_rows_add_none():
     assert len(sample(contrast(less("a", "b"), "score"), place).per_seed) == 2 and noise("a", "b").seeds.df == 1
 
 
+@pytest.mark.parametrize(("table", "rows", "shared"), [
+    ("salicon", ("decoder", "encoder_a"), True), ("salicon", ("encoder_a", "mse"), False), ("inaturalist", ("cam", "plain"), True),
+    ("inaturalist", ("sampler",), False), ("unzoomed", ("sampler", "not_unzoomed"), True), ("salicon", ("centre_bias", "uniform"), False)])
+def test_rows_that_show_one_training_are_told_by_their_table(table, rows, shared):
+    """A decoder and its encoder, a second look and its first: the noise of independent rows is not theirs."""
+    assert get(table).share_training(rows) is shared
+
+
 def test_seeds_shrink_what_training_noise_they_average():
     rng = np.random.default_rng(1)
     rows = [record(row, scores(rng.normal(0, 0.3), seed=20 + i, n=400), seed=seed) for i, row in enumerate("abcdefgh") for seed in range(9)]

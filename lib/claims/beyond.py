@@ -38,7 +38,7 @@ UNZOOMED = (
     dense("sampler", "encoder_a", "A learned zoom that is carried back improves EML-NET's encoder on NSS.", "beyond_dense_zoom"),
     dense("sampler", "same_cost", "A learned zoom improves NSS more than its cost spent on resolution.", "beyond_dense_cost"),
     dense("sampler", "encoder_a", "A learned zoom improves shuffled AUC.", "beyond_dense_sauc", "auc_shuffled"),
-    dense("sampler", "not_unzoomed", "Maps that are not carried back are worse, on NSS.", "beyond_dense_back", same_training=True),
+    dense("sampler", "not_unzoomed", "Maps that are not carried back are worse, on NSS.", "beyond_dense_back"),
     dense("centre", "encoder_a", "One zoom to the middle for all photographs (LZU's idea) improves NSS.", "beyond_dense_centre"),
     dense("oracle", "encoder_a", "A zoom that knows where people look improves NSS.", "beyond_dense_oracle"),
     equivalence("beyond_dense_free", "Zooming and carrying back cost little: NSS falls by less than 0.05.",

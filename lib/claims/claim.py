@@ -72,7 +72,6 @@ class Claim:
     digits: int = 2
     datasets: tuple[str, ...] | None = None  # of a size: what the paper's value was measured on
     presets: tuple[str, ...] | None = None  # those whose rows it is tested on; None: all
-    same_training: bool = False  # its rows evaluate one trained network, so other rows' training noise is not theirs
 
     @property
     def needs(self) -> tuple[tuple[str, str], ...]:

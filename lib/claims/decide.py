@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -162,13 +163,13 @@ def _samples(claim: Claim, group: Group, groups: dict[Group, Rows], known: dict[
     """The samples of a claim's contrasts, with what is known of their noise in `group` (that of another table's rows is filed there too)."""
     at = known[noise.place(group)]
     named = at.noise.get(noise.claimed(claim.key), {})
-    return [sample(one, _rows(one, group, groups), clusters=_clusters(one.table or claim.table), same_training=claim.same_training,
-                   known=named.get(str(i)), prior_df=at.prior_df) for i, one in enumerate(claim.contrasts)]
+    return [sample(one, _rows(one, group, groups), **_told_by(one.table or claim.table, one), known=named.get(str(i)), prior_df=at.prior_df)
+            for i, one in enumerate(claim.contrasts)]
 
 
-def _clusters(table: str) -> str | None:
-    """The per-sample value that groups the samples of `table`."""
-    return get(table).clusters if table in NAMES else None
+def _told_by(name: str, one: Contrast) -> dict[str, Any]:
+    """What a table says of a contrast's samples: the value that groups them, and whether its rows show one training."""
+    return {"clusters": get(name).clusters, "same_training": get(name).share_training(one.rows)} if name in NAMES else {}
 
 
 def _rows(one: Contrast, group: Group, groups: dict[Group, Rows]) -> Rows:

@@ -30,7 +30,7 @@ def three_beat(other: str, name: str, value: str) -> Claim:
     return better(key, f"Three resolutions predict fixations better than {name}, {by}.", "three", other, value, table="mrcnn", source=MULTI)
 
 
-SHARED = {"table": "salicon", "source": README, "same_training": True}
+SHARED = {"table": "salicon", "source": README}
 
 EMLNET_CLAIMS = (
     better("emlnet_loss", "The modified combined loss is better than the mean squared error on NSS.", "encoder_a", "mse", "nss", table="salicon",
@@ -51,7 +51,7 @@ MRCNN_CLAIMS = (
     better("mrcnn_blur_score", "A learned blur before each stream raises the coursework's own score.", "improved", "three", "bristol", table="mrcnn",
            source=COURSE),
     better("mrcnn_axes", "Inference with scales and colours exchanged, as in the course's data code, costs accuracy.", "three", "scrambled",
-           "auc_shuffled", table="mrcnn", source="the course's data code, as read in the copies of its students", same_training=True),
+           "auc_shuffled", table="mrcnn", source="the course's data code, as read in the copies of its students"),
     size("mrcnn_size_score", "Mr-CNN reaches 71 % on the coursework's own score, evaluated as the course does.",
          contrast({"scrambled": 1.0}, "bristol"), source="the course's brief, section 5: 71 %, passing within 5 points",
          table="mrcnn", digits=3, published=0.71, margin=0.05, datasets=("mit1003", "coursework"),

@@ -144,8 +144,10 @@ def _read_fixations(path: Path) -> dict[str, NDArray[np.float64]]:
         names = [name for name, _ in named]
         raise ValueError(f"{path}: {next(name for name in names if names.count(name) > 1)!r} is in it twice; {REMEDY}")
     for name, rows in records.items():
-        if not is_file_name(name) or not np.isfinite(rows).all():
-            raise ValueError(f"{path}: {name!r} is no file name or has fixations that are not finite; {REMEDY}")
+        if not is_file_name(name):
+            raise ValueError(f"{path}: {name!r} is no file name; {REMEDY}")
+        if bad := int((~np.isfinite(rows)).any(axis=1).sum()):
+            raise ValueError(f"{path}: {bad} of {len(rows)} fixations on {name!r} are not finite (NaN or infinite); {REMEDY}")
         if (rows[:, 2] < 0).any():
             raise ValueError(f"{path}: {name!r} has a fixation of {rows[:, 2].min():g} ms; {REMEDY}")
     return records

@@ -146,10 +146,8 @@ def _per_seed(rows: Rows, name: str, column: Column, link: Link) -> list[float]:
 
 def _prior(table: Table, rows: Rows, names: tuple[str, ...], column: Column, prior: Component | None) -> Component | None:
     """For a sum of independent rows as many times a row's; none for rows that share a training, or that training does not change."""
-    trainings = [table.trainings(name) for name in names]
-    shared = len(trainings) > 1 and trainings[0] & trainings[1]
-    count = sum(bool(found) and _varies(rows, name, column) for name, found in zip(names, trainings, strict=True))
-    return None if prior is None or shared or not count else replace(prior, variance=count * prior.variance)
+    count = sum(bool(table.trainings(name)) and _varies(rows, name, column) for name in names)
+    return None if prior is None or table.share_training(names) or not count else replace(prior, variance=count * prior.variance)
 
 
 def _varies(rows: Rows, name: str, column: Column) -> bool:

@@ -8,8 +8,9 @@ what enters the keys of results: so a row depends on those fields of the preset 
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
+from itertools import combinations
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -219,6 +220,10 @@ class Table:
         """The rows whose training shows in row `name`: itself if it is trained, and those that it needs."""
         row = self.row(name)
         return frozenset([name] if row.trained else []).union(*map(self.trainings, row.needs))
+
+    def share_training(self, names: Iterable[str]) -> bool:
+        """Whether two of these rows show one training: what other rows' noise says of independent ones is not theirs."""
+        return any(one & other for one, other in combinations(map(self.trainings, names), 2))
 
     def columns_of(self, preset: str) -> tuple[Column, ...]:
         """The columns that a preset's table shows."""
