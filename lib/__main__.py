@@ -123,7 +123,8 @@ def verify(arguments: argparse.Namespace) -> int:
     found = importlib.import_module(f"lib.data.{arguments.name}_verify").verify(arguments.folder)
     print("\n".join(found.lines))
     if not found.ok:
-        print(f"\n{len(found.problems):,} problems; get again what is missing or damaged, data/{arguments.name}.md says where from")
+        count = len(found.problems)
+        print(f"\n{count:,} problem{'s' * (count != 1)}; get again what is missing or damaged, data/{arguments.name}.md says where from")
     return 0 if found.ok else 1
 
 

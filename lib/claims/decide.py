@@ -54,10 +54,10 @@ class Verdict:
 
     @property
     def needs(self) -> str:
-        """What an undecided claim would take: "12 seeds"."""
+        """What an undecided claim would take: "12 seeds", "more than 100 seeds"."""
         if self.found is None or self.verdict != UNDECIDED:
             return NOTHING
-        return f"{self.needed} seeds" if self.needed else f"as large as nothing: {MOST_SEEDS} seeds would not"
+        return f"{self.needed} seeds" if self.needed else f"more than {MOST_SEEDS} seeds"
 
     @property
     def text(self) -> str:

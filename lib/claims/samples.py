@@ -11,9 +11,9 @@ def sample(one: Contrast, rows: Rows, *, clusters: str | None = None, same_train
            prior_df: float | None = None) -> Sample:
     """A contrast as values on the test samples of `rows`, one line for each seed that all its rows have.
 
-    clusters: the value that groups samples. same_training: its rows evaluate one trained network. known: the reference's noise; without it, `rows` tell it themselves,
-    whose noise is as much alike as `prior_df` says. Which samples a piece is about is read from the first seed: it must depend on the
-    data alone. LookupError says what is missing.
+    clusters: the value that groups samples. same_training: its rows evaluate one trained network. known: the reference's noise; without it,
+    `rows` tell it themselves, whose noise is as much alike as `prior_df` says. Which samples a piece is about is read from the first
+    seed: it must depend on the data alone. LookupError says what is missing.
     """
     seeds = _seeds(one, rows)
     first = {row: rows[row][seeds[0]].values for row in one.rows}

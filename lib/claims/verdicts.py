@@ -18,7 +18,7 @@ from scipy import special
 from lib.results.statistics import LEVEL, Component, Estimate
 
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
-MOST_SEEDS = 100  # what these do not decide is called as large as nothing
+MOST_SEEDS = 100  # for what these do not decide no number is given
 
 
 def linearise(pieces: Sequence[np.ndarray]) -> np.ndarray:

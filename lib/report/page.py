@@ -31,8 +31,8 @@ WORDS = {
     "VERDICTS": "A claim states in which region a mean lies (shaded). It **holds** where the records say so, **fails** where they say that the mean "
                 "lies outside, and is **undecided** else, at 5 % after Holm's correction over the claims of one table on one data set and preset. "
                 "The bar is the 95 % interval before that correction. A single seed confirms the reference's verdict or leaves it open. "
-                "Beside what is undecided stands how many seeds would decide it, were mean and noise to stay as they are; where a hundred would not, "
-                "it is as large as nothing.",
+                "Beside what is undecided stands how many seeds would decide it, were mean and noise to stay as they are. "
+                "More than a hundred: training is not what it lacks; the difference is close to nothing, or the test pictures are too few for it.",
     "MARKS": " What stands under a column's name goes for each of its cells that says nothing else."
              " At a row's end stands how many claims about it hold (✓), fail (✗) or are undecided (?).",
     "PROVENANCE": "From the records, by group. Names of machines are left out. The records of one table should come from one commit without "
