@@ -1,11 +1,13 @@
 """The checkout: pins that agree, packages that are all listed, commands that exist, tidy code, nothing of one machine in the files."""
 
+import ast
 import importlib.metadata
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,31 @@ def test_every_module_of_lib_is_in_a_listed_package():
     assert found == set(listed) and len(listed) == len(set(listed))
     missing = [name for name in listed if not ROOT.joinpath(*name.split("."), "__init__.py").exists()]
     assert missing == []
+
+
+LIB = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in (ROOT / "lib").rglob("*.py")}
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of lib that a module imports, at its head or within a function; not what only its annotations need."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            node.body = []
+    whole = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    parts = {(node.module, name.name) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module for name in node.names}
+    return {one for one in (*whole, *(f"{module}.{name}" if f"{module}.{name}" in LIB else module for module, name in parts)) if one in LIB}
+
+
+def test_no_module_leads_back_to_itself():
+    """Not by what is imported late either: `graphlib` names the circle."""
+    assert len(list(TopologicalSorter({name: imported(path) for name, path in LIB.items()}).static_order())) == len(LIB)
+
+
+def test_no_function_has_more_than_40_lines():
+    found = [(name, node.name) for name, path in LIB.items() for node in ast.walk(ast.parse(path.read_text()))
+             if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 40]
+    assert found == []
 
 
 def test_every_notebook_is_found_by_the_runner():

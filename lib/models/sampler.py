@@ -120,8 +120,7 @@ def saliency_grid(saliency: Tensor, *, sigma: float, padding: str = "replicate",
 
     Returns (B, H, W, 2), x first, `align_corners=True`, one point for each cell, in float32 at least. Uniform saliency
     gives the identity (replicate, reflect). Unclamped, the map is the gradient of a convex potential: it never folds.
-    A map with a negative, infinite or NaN value gives NaN, in its own image of the batch alone. So does a point that nothing
-    pulls: zeros all around it, further than the Gaussian reaches in the map's precision.
+    A map with a negative, infinite or NaN value gives NaN, in its own image of the batch alone; a point that nothing pulls is NaN.
 
     Example:
         >>> heat = torch.ones(1, 1, 31, 31)
