@@ -11,6 +11,7 @@ from lib.models import successors, zoomed
 from lib.models.grids import composite_saliency, separable_grid
 from lib.models.sampler import folds, identity_grid, low_resolution, resize_grid
 from lib.runs import keys
+from lib.runs.engine import Run
 from lib.tables.successors import POWERS
 from lib.training.gaze import box_magnification
 from lib.training.recognition import heat, worst_distortion
@@ -144,3 +145,13 @@ class TestTable:
         run = smoke("successors", tmp_path, ["told_cells"], dataset="cub200", data_dir=root)
         record = run.results["told_cells"][0].record
         assert record.dataset == "cub200" and {"anisotropy", "shear", "folds"} <= run.results["told_cells"][0].values.keys()
+
+    def test_a_network_that_another_table_has_trained_is_not_trained_again(self, smoke, tmp_path, monkeypatch):
+        """Birds' records are filed apart in both tables, and the key of the weights is one."""
+        four = tables.get("cub200")
+        birds = {"dataset": "cub200", "data_dir": four.twin.write(four.presets["smoke"], "main", lambda *words: None)}
+        here = smoke("cub200", tmp_path, ["plain"], **birds).results["plain"][0]
+        monkeypatch.setattr(Run, "_train", lambda *_: pytest.fail("trained again"))
+        there = smoke("successors", tmp_path, ["plain"], **birds).results["plain"][0]
+        assert there.weights.read_bytes() == here.weights.read_bytes() and there.weights != here.weights
+        assert there.computed and there.record.table != here.record.table and there.record.summary["top1"] == here.record.summary["top1"]

@@ -11,6 +11,7 @@ per-sample values on test data.
 """
 
 import contextlib
+import shutil
 import time
 import warnings
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 
 from lib import tables
-from lib.files import locked, writable
+from lib.files import locked, replace_atomically, writable
 from lib.models.network import RowNetwork
 from lib.results.filled import Filled
 from lib.results.records import Item, Record, provenance
@@ -201,7 +202,7 @@ class Run(Keyed):
         if not all(self.train(self.table.row(name), seed, wait=wait) for name in row.needs):
             return False
         with self._alone(path, wait) as ours:
-            if ours and broadcast(weights_header(path) is None):
+            if ours and broadcast(weights_header(path) is None) and not broadcast(self.processes.main and _copied(path)):
                 self._train(row, seed, path)
             return ours
 
@@ -267,6 +268,15 @@ class Run(Keyed):
         return Record(table=self.table.records or self.table.name, row=row.name, seed=seed, preset=chosen.preset, dataset=chosen.dataset,
                       is_twin=opened.is_twin, n=opened.n, unit=opened.unit, summary=summary, history=training["history"],
                       depends=self.depends(row, seed), provenance=made, notes=[*opened.notes, *training["notes"]])
+
+
+def _copied(path: Path) -> bool:
+    """Whether another table has trained this very network, as the key in its name says; then its weights lie at `path` now."""
+    others = sorted(path.parents[2].glob(f"*/{path.parent.name}/{path.name}"))
+    found = next((other for other in others if weights_header(other) is not None), None)
+    if found is not None:
+        replace_atomically(path, lambda temporary: shutil.copyfile(found, temporary))
+    return found is not None
 
 
 @contextlib.contextmanager

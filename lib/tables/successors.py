@@ -6,7 +6,7 @@ which asks which grid is best where the saliency is right? Grids enlarge by diff
 needs; a given map cannot, so `POWERS` are the exponents at which the animals of the twin's validation pictures are enlarged as much as by the
 attraction, 2.2 times linearly (found with `demo`, with no look at accuracy). Similar cells reach 1.4, whatever the map: they want 1.5, as released.
 
-Recipe and sizes are Table 2's, and so are its rows: `records` names where they lie. On birds they are Table 4's, and trained for this table.
+Recipe and sizes are Table 2's, and so are its rows: `records` names where they lie. On birds they are Table 4's.
 Anisotropy and shear are the worst that is done to the animal, a mean over pictures. The twin of `demo` leaves out what is dear there: the transport,
 which takes 3 ms a map (balanced) or 28 (exact) on a core where the sampler takes 2 a picture, and the two with a fixed map. `demo-all` and real data
 have them.
