@@ -145,9 +145,18 @@ class TestBoxes:
         torch.testing.assert_close(back[:, :2], carry_boxes(grid, boxes[:, :2].clamp(-1, 1)))
         assert back[:, 2:].isnan().all()
 
-    def test_corners_in_another_order_are_refused(self):
+    @pytest.mark.parametrize("carry", [carry_boxes, carry_polygons])
+    def test_corners_in_another_order_are_refused(self, carry):
         with pytest.raises(ValueError, match=r"x1, y1, x2, y2"):
-            carry_boxes(identity_grid(9, like=torch.zeros(1)), torch.tensor([[[0.5, -0.5, -0.5, 0.5]]]))
+            carry(identity_grid(9, like=torch.zeros(1)), torch.tensor([[[0.5, -0.5, -0.5, 0.5]]]))
+
+    @pytest.mark.parametrize("back", [True, False])
+    def test_a_box_with_one_side_unknown_is_unknown_and_one_without_end_is_as_long_as_what_is_shown(self, back):
+        grid = identity_grid(9, like=torch.zeros(1)) / 2  # shows the middle half
+        nan, inf = float("nan"), float("inf")
+        found = carry_boxes(grid, torch.tensor([[[nan, -0.2, 0.2, 0.2], [-inf, -0.1, inf, 0.1], [-1, -0.1, 1, 0.1]]]), back=back)[0]
+        assert found[0].isnan().all()
+        torch.testing.assert_close(found[1], found[2])
 
 
 class TestUnzoom:
@@ -346,6 +355,8 @@ class TestTargets:
             zoom_labels(labels, torch.where(grid > 0.9, torch.nan, grid))
 
     def test_float_targets_are_refused(self):
+        with pytest.raises(ValueError, match="grid has shape"):
+            zoom_labels(torch.zeros(1, 4, 4, dtype=torch.long), torch.zeros(1, 4, 4, 3))
         with pytest.raises(ValueError, match="integers"):
             zoom_labels(torch.rand(1, 9, 9), identity_grid(6, like=torch.zeros(1)))
 

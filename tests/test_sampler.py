@@ -2,13 +2,15 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
-from lib.models.sampler import (PADDING, RELEASED_SIGMA, SaliencySampler, SaliencyZoom, folds, identity_grid, low_resolution,
-                                magnification, random_blur, resample, resize_grid, saliency_grid, warp)
+from lib.models.sampler import (PADDING, RELEASED_SIGMA, SaliencySampler, SaliencyZoom, SampledNetwork, folds, identity_grid, low_resolution,
+                                magnification, random_blur, resample, resize_grid, saliency_grid, set_blur, warp)
 
 PAPER_SIGMA = 31 / 3
 
@@ -308,13 +310,20 @@ class TestLayer:
 
 
 MAP, PICTURE, GRID = torch.rand(9, 9), torch.rand(1, 3, 8, 10), identity_grid(5, like=torch.zeros(1))
+ZOOM = SaliencyZoom(nn.Conv2d(3, 8, 3), 16, 16)
 REFUSED = {
     "no pixels asked for": (lambda: warp(PICTURE, MAP, size=0), "size is 0"),
     "less than none": (lambda: resize_grid(GRID, (-1, 4)), "size is .-1, 4"),
     "half a pixel": (lambda: low_resolution(PICTURE, 4.5), "size is 4.5"),
     "three sides": (lambda: identity_grid((3, 4, 5), like=GRID), "size is .3, 4, 5"),
     "a layer without pixels": (lambda: SaliencyZoom(nn.Conv2d(3, 8, 3), 0, 16), "size is 0"),
+    "a yes for a size": (lambda: warp(PICTURE, MAP, size=True), "size is True"),
+    "one pixel, which would be a corner": (lambda: warp(PICTURE, MAP, size=(1, 40)), "size is .1, 40.*at least 2"),
     "a strength that is no number": (lambda: warp(PICTURE, MAP, strength=float("nan")), "strength is nan"),
+    "a strength below none": (lambda: warp(PICTURE, MAP, strength=-1), "strength is -1"),
+    "a heat map in colour": (lambda: warp(PICTURE.expand(3, -1, -1, -1), Image.new("RGB", (9, 9))), "mode RGB.*convert"),
+    "a heat map with channels last": (lambda: warp(PICTURE, torch.rand(9, 9, 3)), "heat map has shape .*without channels"),
+    "a heat map with masked values": (lambda: warp(PICTURE, np.ma.masked_less(np.eye(9), 0.5)), "heat map .*masked"),
     "a picture without pixels": (lambda: warp(PICTURE[..., :0], MAP), "image has shape"),
     "a map without cells": (lambda: warp(PICTURE, MAP[:0]), "heat map has shape"),
     "one picture for a batch": (lambda: resample(PICTURE[0], GRID), "image has shape .*B, C, H, W"),
@@ -323,6 +332,16 @@ REFUSED = {
     "one grid for a batch": (lambda: resize_grid(GRID[0], 4), "grid has shape .*B, h, w, 2"),
     "one grid to measure": (lambda: magnification(GRID[0]), "grid has shape .*B, h, w, 2"),
     "a grid of one point": (lambda: folds(GRID[:, :1, :1]), "grid has shape .*at least 2"),
+    "half a sample": (lambda: SaliencyZoom(nn.Conv2d(3, 8, 3), 16, 16, oversample=1.5), "oversample is 1.5"),
+    "no reach": (lambda: SaliencyZoom(nn.Conv2d(3, 8, 3), 16, 16, sigma=0.0), "sigma is 0"),
+    "no such padding": (lambda: SaliencyZoom(nn.Conv2d(3, 8, 3), 16, 16, padding="edge"), "replicate, reflect, zeros"),
+    "a map of one cell": (lambda: SaliencyZoom(nn.Conv2d(3, 8, 3), 16, 16, map_size=1), "map_size is 1"),
+    "a grey picture": (lambda: ZOOM(PICTURE[:, :1]), "1 channels.*expand"),
+    "a picture with alpha": (lambda: ZOOM(torch.rand(1, 4, 8, 10)), "4 channels.*:3"),
+    "channels last": (lambda: ZOOM(torch.rand(2, 8, 10, 3)), "image has shape .*permute"),
+    "one view for two pictures": (lambda: ZOOM(PICTURE.expand(2, -1, -1, -1), torch.rand(1, 3, 16, 16)), "view has shape .*batch of 2"),
+    "a view of other integers": (lambda: ZOOM(PICTURE, torch.zeros(1, 3, 16, 16, dtype=torch.int16)), "torch.int16, expected uint8 or float"),
+    "a yes that is a word": (lambda: set_blur(SampledNetwork(ZOOM, nn.Identity()), "off"), "blur is 'off'"),
     "no temperature": (lambda: SaliencyZoom(nn.Conv2d(3, 8, 3), 16, 16, temperature=0.0), "temperature is 0"),
 }
 
@@ -332,3 +351,11 @@ def test_what_cannot_be_is_named_before_torch_stumbles_over_it(what):
     call, words = REFUSED[what]
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_an_array_is_no_image_of_the_layer_and_a_grid_with_nan_has_no_share_of_folds():
+    with pytest.raises(TypeError, match="ndarray.*from_numpy"):
+        ZOOM(PICTURE.numpy())
+    bad = GRID.expand(2, -1, -1, -1).clone()
+    bad[1, 2, 2, 0] = float("nan")
+    torch.testing.assert_close(folds(bad), torch.tensor([0.0, float("nan")], dtype=torch.float64), equal_nan=True)

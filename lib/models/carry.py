@@ -125,9 +125,7 @@ def carry_boxes(grid: Tensor, boxes: Tensor, *, back: bool = True, samples: int 
         >>> carry_boxes(grid, torch.tensor([[[0.25, 0.25, 0.4, 0.9]]]), back=False)[0, 0, 3].item()  # as far as it is shown
         1.0
     """
-    _check(grid, boxes, 4, "boxes")
-    if (boxes[..., :2] > boxes[..., 2:]).any():
-        raise ValueError("boxes have x1 > x2 or y1 > y2; give them as (x1, y1, x2, y2), from -1 to 1")
+    _check_boxes(grid, boxes, samples)
     if back:  # points outside the zoomed picture lead nowhere: of a box that reaches beyond it, the part inside is carried
         meets = ((boxes[..., :2] <= 1) & (boxes[..., 2:] >= -1)).all(-1, keepdim=True)  # False for NaN
         boxes = torch.where(meets, boxes.clamp(-1, 1), boxes)
@@ -136,7 +134,7 @@ def carry_boxes(grid: Tensor, boxes: Tensor, *, back: bool = True, samples: int 
     if not back:
         inner_low, inner_high = _points_inside(grid, boxes.to(outline.dtype))
         low, high = torch.minimum(low, inner_low), torch.maximum(high, inner_high)
-    empty = (low > high).any(-1, keepdim=True)
+    empty = ((low > high) | boxes.isnan().view(*boxes.shape[:2], 2, 2).any(-2)).any(-1, keepdim=True)
     return torch.where(empty, torch.full_like(outline[:, :, 0, :1], math.nan), torch.cat((low, high), dim=-1))
 
 
@@ -148,15 +146,24 @@ def carry_polygons(grid: Tensor, boxes: Tensor, *, back: bool = True, samples: i
         >>> carry_polygons(grid, torch.tensor([[[-1.0, -1.0, 1.0, 1.0]]]))[0, 0, 0].tolist()
         [-0.5, -0.5]
     """
-    _check(grid, boxes, 4, "boxes")
+    _check_boxes(grid, boxes, samples)
     return _carried(grid, boxes, back, samples)
+
+
+def _check_boxes(grid: Tensor, boxes: Tensor, samples: int) -> None:
+    _check(grid, boxes, 4, "boxes")
+    if (boxes[..., :2] > boxes[..., 2:]).any():
+        raise ValueError("boxes have x1 > x2 or y1 > y2; give them as (x1, y1, x2, y2), from -1 to 1")
+    if samples < 1 or samples != int(samples):
+        raise ValueError(f"samples is {samples}, expected a whole number of points a side, at least 1")
 
 
 def _carried(grid: Tensor, boxes: Tensor, back: bool, samples: int) -> Tensor:
     """The outlines (B, N, K, 2) of boxes that were checked."""
-    if samples < 1:
-        raise ValueError(f"samples is {samples}, expected at least 1 point a side")
     boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32))
+    if not back:  # a side at infinity ends where the grid does
+        far = torch.cat([part.detach().nan_to_num(0, 0, 0).abs().flatten() for part in (grid.to(boxes.dtype), boxes)]).max()
+        boxes = boxes.clamp(-far, far)
     outline = _outlines(boxes, grid, samples if not back else None)
     return carry_points(grid, outline.flatten(1, 2), back=back).view_as(outline)
 
@@ -293,6 +300,7 @@ def zoom_labels(labels: Tensor, grid: Tensor, *, unknown: int = -100) -> Tensor:
         >>> zoom_labels(labels, identity_grid(2, like=torch.zeros(1)) / 3).tolist()
         [[[1, 2], [3, 4]]]
     """
+    check_grid(grid)
     maps = labels[:, None] if labels.dim() == 3 else labels
     if maps.is_floating_point() or maps.dim() != 4 or grid.shape[0] not in (1, len(maps)):
         raise ValueError(f"labels are {labels.dtype} {tuple(labels.shape)}, expected integers (B, H, W) or (B, C, H, W) for a grid of {len(grid)}")

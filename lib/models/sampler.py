@@ -39,8 +39,8 @@ try:  # two files beside this one, which works without them: how to undo a zoom,
 except ImportError:
     resize_bytes = sample_bytes = None
 
-RELEASED_SIGMA = 13 / (2 * math.sqrt(2 * math.log(2)))  # cells of a 31x31 map
 PADDING = ("replicate", "reflect", "zeros")
+RELEASED_SIGMA = 13 / (2 * math.sqrt(2 * math.log(2)))  # cells of a 31x31 map
 
 
 class Sampled(NamedTuple):
@@ -54,7 +54,7 @@ class Sampled(NamedTuple):
 def pair(size: int | tuple[int, int]) -> tuple[int, int]:
     """`size` as (height, width); an int is a square. ValueError for what is not one or two positive whole numbers."""
     sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
-    if len(sides) != 2 or not all(hasattr(side, "__index__") and side >= 1 for side in sides):
+    if len(sides) != 2 or not all(hasattr(side, "__index__") and not isinstance(side, bool) and side >= 1 for side in sides):
         raise ValueError(f"size is {size!r}, expected a positive whole number, or two: (height, width)")
     return int(sides[0]), int(sides[1])
 
@@ -65,8 +65,25 @@ def check_grid(grid: Tensor, *, least: int = 1) -> None:
         raise ValueError(f"grid has shape {tuple(grid.shape)}, expected (B, h, w, 2)" + (f", h and w at least {least}" if least > 1 else ""))
 
 
+def _check_oversample(oversample: int) -> None:
+    """ValueError for what is not a whole number from 1."""
+    if oversample < 1 or oversample != int(oversample):
+        raise ValueError(f"oversample is {oversample}, expected a whole number from 1")
+
+
+def _check_attraction(sigma: float, padding: str) -> None:
+    """ValueError for a sigma that is not positive, and for a padding that there is not."""
+    if padding not in PADDING:
+        raise ValueError(f"padding {padding!r} is not one of {', '.join(PADDING)}")
+    if not sigma > 0:
+        raise ValueError(f"sigma is {sigma}, expected a positive number of cells")
+
+
 def _check_image(image: Tensor) -> None:
-    if image.dim() != 4:
+    """TypeError for what is no tensor, ValueError for one that is not (B, C, H, W)."""
+    if not isinstance(image, Tensor):
+        raise TypeError(f"image is {type(image).__name__}, expected a tensor (B, C, H, W); torch.from_numpy makes one of an array")
+    if image.dim() != 4 or 0 in image.shape[1:]:
         raise ValueError(f"image has shape {tuple(image.shape)}, expected (B, C, H, W); image[None] makes a batch of one")
 
 
@@ -129,14 +146,11 @@ def saliency_grid(saliency: Tensor, *, sigma: float, padding: str = "replicate",
         >>> [round(at, 2) for at in grid[0, 15, 15].tolist()]  # the middle of the output looks there
         [0.15, 0.15]
     """
-    if padding not in PADDING:
-        raise ValueError(f"padding {padding!r} is not one of {', '.join(PADDING)}")
+    _check_attraction(sigma, padding)
     if saliency.dim() == 4 and saliency.shape[1] == 1:
         saliency = saliency[:, 0]
     if saliency.dim() != 3 or min(saliency.shape[1:]) < 2:
         raise ValueError(f"saliency has shape {tuple(saliency.shape)}, expected (B, 1, H, W) or (B, H, W), H and W at least 2")
-    if not sigma > 0:
-        raise ValueError(f"sigma is {sigma}, expected a positive number of cells")
     saliency = saliency.to(torch.promote_types(saliency.dtype, torch.float32))
     make = _attraction if torch.compiler.is_compiling() or isinstance(sigma, Tensor) else _kept_attraction
     (a_y, b_y), (a_x, b_x) = (make(side, sigma, padding, saliency.dtype, saliency.device) for side in saliency.shape[1:])
@@ -179,8 +193,7 @@ def resample(image: Tensor, grid: Tensor, *, oversample: int = 1) -> Tensor:
     check_grid(grid)
     if grid.shape[0] not in (1, image.shape[0]):
         raise ValueError(f"grid has shape {tuple(grid.shape)}, expected ({image.shape[0]}, h, w, 2), one for each image")
-    if oversample < 1:
-        raise ValueError(f"oversample is {oversample}, expected a whole number from 1")
+    _check_oversample(oversample)
     grid = grid.to(torch.promote_types(float_type(image), grid.dtype)).expand(image.shape[0], -1, -1, -1)
     if oversample > 1:
         height, width = grid.shape[1] * oversample, grid.shape[2] * oversample
@@ -244,7 +257,7 @@ def magnification(grid: Tensor) -> Tensor:
 
 
 def folds(grid: Tensor) -> Tensor:
-    """Share of the cells of `grid` (B, h, w, 2) that are turned over or have no area: (B,), 0 for a proper zoom.
+    """Share of the cells of `grid` (B, h, w, 2) that are turned over or have no area: (B,), 0 for a proper zoom, NaN for a grid that holds one.
 
     Example:
         >>> grid = identity_grid(3, like=torch.zeros(1))
@@ -256,7 +269,8 @@ def folds(grid: Tensor) -> Tensor:
     corners = [(right[:, :-1], down[:, :, :-1]), (right[:, :-1], down[:, :, 1:]), (right[:, 1:], down[:, :, :-1]),
                (right[:, 1:], down[:, :, 1:])]  # the two edges that meet at each corner of a cell
     areas = torch.stack([r[..., 0] * d[..., 1] - r[..., 1] * d[..., 0] for r, d in corners])  # (4, B, h-1, w-1)
-    return (areas <= 0).any(dim=0).double().mean(dim=(1, 2))
+    share = (areas <= 0).any(dim=0).double().mean(dim=(1, 2))
+    return torch.where(areas.isnan().flatten(2).any(dim=2).any(dim=0), torch.nan, share)
 
 
 def warp(image: Tensor, heatmap: Tensor, *, size: int | tuple[int, int] | None = None, strength: float = 1.0,
@@ -264,8 +278,8 @@ def warp(image: Tensor, heatmap: Tensor, *, size: int | tuple[int, int] | None =
     """Zoom any image by any heat map, no network needed.
 
     image: (C, H, W) or (B, C, H, W), any real dtype. heatmap: (h, w), (B, h, w) or (B, 1, h, w), non-negative, any size; one serves
-    a batch. NumPy arrays of these shapes and PIL images are taken as well. size: of the output (height, width), by default the
-    image's. strength: the exponent of the heat map; 0 is plain resizing, larger is a stronger zoom (smooth maps want 4 or more).
+    a batch. NumPy arrays of these shapes and PIL images are taken as well. size: of the output (height, width), each at least 2, by default
+    the image's. strength: the exponent of the heat map; 0 is plain resizing, larger is a stronger zoom (smooth maps want 4 or more).
     An all-zero heat map is uniform. sigma, padding: see `saliency_grid`; sigma counts in cells of the `map_size` map that the
     heat map is resized to.
 
@@ -287,6 +301,8 @@ def warp(image: Tensor, heatmap: Tensor, *, size: int | tuple[int, int] | None =
     if len(grid) not in (1, len(batch)):
         raise ValueError(f"the heat map has shape {tuple(heatmap.shape)}, expected one map (h, w), or one for each image ({len(batch)}, h, w)")
     size = pair(size if size is not None else tuple(batch.shape[-2:]))
+    if min(size) < 2:
+        raise ValueError(f"size is {size}, expected both sides at least 2: the border of the image goes to the border of the result")
     stride = max(batch.shape[-2] / size[0], batch.shape[-1] / size[1])
     integer = image.dtype != torch.uint8 and not image.is_floating_point()
     zoomed = resample(batch.double() if integer else batch, resize_grid(grid, size), oversample=max(1, math.ceil(stride)))
@@ -305,9 +321,10 @@ def warp_grid(heatmap: Tensor, *, strength: float = 1.0, sigma: float = RELEASED
         True
     """
     heatmap = _tensor(heatmap, "heat map")
-    if not -math.inf < strength < math.inf:  # also false for NaN
-        raise ValueError(f"strength is {strength}, expected a number: 0 is plain resizing, larger a stronger zoom")
-    channels = heatmap.dim() == 4 and heatmap.shape[1] != 1 or heatmap.dim() == 3 and heatmap.shape[-1] == 1
+    if not 0 <= strength < math.inf:  # also false for NaN
+        raise ValueError(f"strength is {strength}, expected a number from 0, which is plain resizing; larger is a stronger zoom")
+    last = heatmap.dim() == 3 and heatmap.shape[-1] in (1, 3, 4) and (heatmap.shape[-1] == 1 or heatmap.shape[1] > 4)
+    channels = heatmap.dim() == 4 and heatmap.shape[1] != 1 or last
     if not 2 <= heatmap.dim() <= 4 or 0 in heatmap.shape or channels:
         raise ValueError(f"the heat map has shape {tuple(heatmap.shape)}, expected (h, w), (B, h, w) or (B, 1, h, w), without channels")
     heatmap = heatmap.to(torch.promote_types(heatmap.dtype, torch.float32)).reshape(-1, 1, *heatmap.shape[-2:])
@@ -329,6 +346,10 @@ def _tensor(picture, what: str) -> Tensor:
         raise ValueError(f"the {what} is {type(picture).__name__}; pass a real tensor, a NumPy array or a PIL image, without palette: convert('RGB')")
     import numpy as np  # what has the interface has brought it
 
+    if what == "heat map" and len(getattr(picture, "getbands", tuple)()) > 1:
+        raise ValueError(f"the heat map is a picture of mode {picture.mode}, expected one without channels: convert('L')")
+    if np.ma.is_masked(picture):
+        raise ValueError(f"the {what} is an array with masked values; fill them first, filled(0) for instance")
     array = np.array(picture)  # a copy, for what is read-only or counts backwards
     if array.dtype.kind not in "biuf":
         raise ValueError(f"the {what} is an array of {array.dtype}; pass one of real numbers")
@@ -358,6 +379,7 @@ class SpatialSampler(nn.Module):
     def __init__(self, task_size: int | tuple[int, int], view_size: int | tuple[int, int], *, oversample: int = 1,
                  normalize: tuple | None = None):
         super().__init__()
+        _check_oversample(oversample)
         self.task_size, self.view_size, self.oversample = pair(task_size), pair(view_size), oversample
         self.normalize = Normalize(*normalize) if normalize else nn.Identity()
 
@@ -366,9 +388,15 @@ class SpatialSampler(nn.Module):
         raise TypeError(f"{type(self).__name__} does not say where to sample: write its locate()")
 
     def forward(self, image: Tensor, view: Tensor | None = None) -> Sampled:
-        """image (B, C, H, W), uint8 or float; view: its `low_resolution`, where that is at hand already."""
+        """image (B, C, H, W), uint8 or float; view: its `low_resolution`, where that is at hand already; one of another size is made anew."""
+        _check_image(image)
+        if image.shape[-1] in (1, 3, 4) and image.shape[1] > 4:
+            raise ValueError(f"image has shape {tuple(image.shape)}, expected (B, C, H, W); move the channels to the front: permute(0, 3, 1, 2)")
         if view is None or tuple(view.shape[-2:]) != self.view_size:
             view = low_resolution(image, self.view_size)
+        float_type(view)
+        if view.dim() != 4 or view.shape[0] != image.shape[0]:
+            raise ValueError(f"view has shape {tuple(view.shape)}, expected one for each image of a batch of {image.shape[0]}")
         view = view / 255 if view.dtype == torch.uint8 else view
         grid, saliency = self.locate(like_weights(self.normalize(view), self))
         return Sampled(resample(image, grid, oversample=self.oversample), grid, saliency)
@@ -392,9 +420,12 @@ class SaliencyZoom(SpatialSampler):
                  sigma: float = RELEASED_SIGMA, padding: str = "replicate", clamp: bool = False, channels: int = 3,
                  map_size: int | tuple[int, int] = 31, temperature: float = 1.0, legacy: bool = False, **options):
         super().__init__(task_size, view_size, **options)
+        _check_attraction(sigma, padding)
+        if min(pair(map_size)) < 2:
+            raise ValueError(f"map_size is {map_size}, expected at least 2 cells along each axis")
         if not temperature > 0:
             raise ValueError(f"temperature is {temperature}, expected a positive number that divides the logits")
-        self.saliency_network, self.map_size, self.temperature = saliency_network, pair(map_size), temperature
+        self.saliency_network, self.map_size, self.temperature, self.channels = saliency_network, pair(map_size), temperature, channels
         self.sigma, self.padding, self.clamp, self.legacy = sigma, padding, clamp or legacy, legacy
         self.head = nn.Conv2d(feature_channels(saliency_network, (channels, *self.view_size)), 1, kernel_size=1)
         self.head.to(next(saliency_network.parameters(), torch.zeros(())))  # its device and type
@@ -412,6 +443,10 @@ class SaliencyZoom(SpatialSampler):
         return resize_grid(grid, self.task_size, align_corners=not self.legacy), saliency
 
     def forward(self, image: Tensor, view: Tensor | None = None) -> Sampled:
+        _check_image(image)
+        if image.shape[1] != self.channels and image.shape[-1] != self.channels:
+            raise ValueError(f"image has {image.shape[1]} channels, this sampler was built for {self.channels}; expand(-1, 3, -1, -1) makes grey "
+                             "RGB, image[:, :3] drops an alpha channel")
         if self.legacy and view is None:
             view = F.adaptive_avg_pool2d(image.to(float_type(image)), self.view_size) / (255 if image.dtype == torch.uint8 else 1)
         return super().forward(image, view)
@@ -455,6 +490,8 @@ def set_blur(model: nn.Module, on: bool) -> None:
         >>> model.blur
         True
     """
+    if not isinstance(on, bool):
+        raise ValueError(f"blur is {on!r}, expected True or False")
     for outer in model.modules():  # a wrapper may itself be wrapped, or be a part of something larger
         if {"module", "_orig_mod"} & outer._modules.keys() and "blur" in vars(outer):
             raise ValueError(f"blur was set on the {type(outer).__name__} around the model, where it does nothing; leave that out")
