@@ -300,6 +300,10 @@ def main(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{arguments.file}: the suffix says the format, give a file that ends in {' or '.join(FORMATS)}")
     check_packages(arguments.file)
     for_file(arguments.file, named="FILE")
+    for option, given, taken in (("--encoder", arguments.encoder, "emlnet"), ("--decoder", arguments.decoder, "emlnet"),
+                                 ("--squares", arguments.squares, "mrcnn")):
+        if given and arguments.model != taken:
+            raise ValueError(f"{option} is an option of {taken}, not of {arguments.model}; leave it out")
     models = {"emlnet": emlnet_model, "mrcnn": mrcnn_model}
     if arguments.model in models:
         model = models[arguments.model](arguments)

@@ -1,6 +1,7 @@
 """The options of `predict`, `zoom`, `score`, `compare` and `export`: apart from what they do, so that help needs neither torch nor SciPy."""
 
 import argparse
+import math
 from pathlib import Path
 
 from lib.files import from_here
@@ -26,13 +27,13 @@ def _emlnet_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", action="append", type=Path, default=[], metavar="WEIGHTS", help="one encoder, or twice for two")
     parser.add_argument("--decoder", type=Path, metavar="WEIGHTS", help="combines two encoders")
     parser.add_argument("--size", type=_size, help="height,width of the network's input (480,640; small encoders 120,160)")
-    parser.add_argument("--blur", type=float, default=BLUR, help="sigma in pixels of a map 480 high (default 5), 0 for none")
+    parser.add_argument("--blur", type=_sigma, default=BLUR, help="sigma in pixels of a map 480 high (default 5), 0 for none")
 
 
 def _mrcnn_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, metavar="FILE", help="safetensors of a row of the table mrcnn (default: those of the repository)")
     parser.add_argument("--squares", type=_sides, help="what one or two streams look at, 400,150 say; three streams need none")
-    parser.add_argument("--blur", type=float, default=0.0, help="sigma in cells of the 50x50 map (default 0: none)")
+    parser.add_argument("--blur", type=_sigma, default=0.0, help="sigma in cells of the 50x50 map (default 0: none)")
 
 
 MODELS = {"emlnet": ("EML-NET: one encoder, or two and their decoder", _emlnet_options),
@@ -50,6 +51,16 @@ def predict_arguments(parser: argparse.ArgumentParser) -> None:
                              help="turn photographs upright (default), or leave them stored as `score` and data sets have them")
         options.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
         add_options(options)
+
+
+def _sigma(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no sigma; write a number from 0, which is none")
+    return value
 
 
 def _size(text: str) -> tuple[int, int]:

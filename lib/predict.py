@@ -38,7 +38,7 @@ from lib.models.mrcnn import MrCNN
 from lib.models.mrcnn_weights import load_mrcnn
 from lib.options import BLUR
 from lib.runs.parameters import find_device
-from lib.files import ROOT, for_folder, replace_atomically
+from lib.files import ROOT, apart, for_folder, replace_atomically
 
 TRAINED = ROOT / "results" / "reference" / "weights"
 LITE0 = TRAINED / "emlnet-lite0.safetensors"  # `lib.finetune` makes it; it needs the package timm
@@ -244,15 +244,21 @@ def main(arguments: argparse.Namespace) -> int:
     if twice := sorted({str(stem) for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"several photographs would be written to {twice[0]}.png; predict them into different folders")
     for_folder(arguments.out)
+    apart([stem.with_name(stem.name + suffix) for stem in stems for suffix in (".png", ".npy")], arguments.photos)
     some_photograph(arguments.photos)
     predict, failed = MODELS[arguments.model](arguments), False
     for photo, stem in zip(arguments.photos, stems, strict=True):
         try:
             print(*save_map(stem, predict(photo)))
         except (ValueError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {told_of(photo, error)}", file=sys.stderr)
             failed = True
     return int(failed)
+
+
+def told_of(photo: Path, error: Exception) -> str:
+    """The error's line, which names the photograph."""
+    return str(error) if str(photo) in str(error) else f"{photo}: {error}"
 
 
 def some_photograph(photos: Sequence[Path]) -> None:

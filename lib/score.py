@@ -66,25 +66,39 @@ def selection(dataset: str, root: Path, split: str | None, *, scale_fixations: b
     parts = fifth_split(len(data)) | {"all": range(len(data))}
     if (split or "all") not in parts:
         raise ValueError(f"split {split!r} is not one of {', '.join(parts)}; give one of them")
+    if not len(parts[split or "all"]):
+        raise ValueError(f"{root}: has {len(data)} photographs, of which none is in the split {split}; give --split all")
     return Selection(data, parts[split or "all"])
 
 
 # ------------------------------------------------------------------------------------------------------------ files
 
 
-def find_maps(folder: Path, photographs: list[Path]) -> dict[int, Path]:
-    """Position -> map of each photograph that has one in `folder`, the finest of several; FileNotFoundError where none has."""
+def find_maps(folder: Path, photographs: list[Path]) -> tuple[dict[int, Path], list[str]]:
+    """Position -> map of each photograph that has one in `folder`, the finest of several, and a line for each that has two alike.
+
+    FileNotFoundError where none has.
+    """
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; give the one that holds the maps")
+        raise FileNotFoundError(f"{folder}: {'is a file' if folder.exists() else 'no such folder'}; give the folder that holds the maps")
     positions, found = {path.stem: i for i, path in enumerate(photographs)}, {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in (*ARRAYS, *PICTURES) and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in (*ARRAYS, *PICTURES) and path.is_file() and not hidden:
             known = next((stem for stem in _stems(path.stem) if stem in positions), None)
             if known is not None:
                 found.setdefault(positions[known], []).append(path)
     if not found:
         raise FileNotFoundError(f"{folder}: no map is named like a photograph of this data set; name them like {photographs[0].stem}.png or .npy")
-    return {i: _finest(found[i], folder) for i in sorted(found)}
+    chosen, alike = {}, []
+    for i in sorted(found):
+        try:
+            chosen[i] = _finest(found[i], folder)
+        except ValueError as error:
+            alike.append(str(error))
+    if not chosen:
+        raise ValueError(alike[0])
+    return chosen, alike
 
 
 def _stems(stem: str) -> Iterator[str]:
@@ -124,6 +138,8 @@ def fitted(maps: Tensor, size: tuple[int, int], resize: str | None) -> Tensor:
     (height, width), (h, w) = size, maps.shape[2:]
     if abs(w * height / (h * width) - 1) <= SAME_SHAPE or resize == "squash":
         return enlarge(maps, size)
+    if resize is None and abs(h * height / (w * width) - 1) <= SAME_SHAPE:
+        raise ValueError(f"is {w}x{h}, the photograph {width}x{height}: rows and columns are exchanged; transpose the map")
     if resize is None:
         raise ValueError(f"is {w}x{h}, the photograph {width}x{height}: another shape; give --resize squash if the "
                          "photograph was squashed to it, --resize letterbox if bars were added, --resize crop if its middle was cut out")
@@ -155,10 +171,11 @@ def centre_bias(full: FullSize) -> list[Tensor]:
 
 @dataclass
 class Scores:
-    """Every metric of every map, a line each; how many were resized, of which kinds they were, and which were left out, and why."""
+    """Every metric of every map, a line each; how many were resized, are constant, of which kinds they were, and which were left out, and why."""
 
     frame: pd.DataFrame
     resized: int = 0
+    constant: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     left_out: list[str] = field(default_factory=list)
 
@@ -178,6 +195,7 @@ def score(full: FullSize, maps: dict[int, Path], *, resize: str | None = None, e
             values |= at_fixations(prediction.map, prediction.map, full.counts(i)[None], full.negatives(i)[None], baseline)
             lines.append({"image": path.stem, **{name: float(values[name]) for name in NAMES}, "kind": kind})
             scores.resized += prediction.resized
+            scores.constant += bool(prediction.map.min() == prediction.map.max())
             scores.kinds[kind] += 1
         if progress:
             progress(done, len(maps))
@@ -221,6 +239,8 @@ def report(scores: Scores, *, dataset: str, expected: int, twin: bool, turned_ph
     kinds = "; ".join(f"{count} {kind}" for kind, count in scores.kinds.most_common())
     coarse = any(fineness(kind) > 2 for kind in scores.kinds)
     lines.append(f"read: {kinds}" + (" (8 bits cost KL and IG something)" if coarse else ""))
+    if scores.constant:
+        lines.append(f"warning: {scores.constant} of the maps are constant, as failed predictions are; they count as chance")
     if turned_photographs:
         lines.append(f"warning: {turned_photographs} of the photographs carry an EXIF orientation; maps are taken as made of the {exif} pixels"
                      + (", give --exif upright if they were made of upright pictures" if exif == "stored" else ""))
@@ -240,8 +260,9 @@ def run(dataset: str, maps_dir: Path, data_dir: Path, *, split: str | None = Non
         for_file(Path(out))
     full = FullSize(selection(dataset, data_dir, split, scale_fixations=scale_fixations))
     photographs = [full.chosen.data.path(full.chosen.at(i)) for i in range(len(full.chosen))]
-    maps = find_maps(Path(maps_dir), photographs)
+    maps, alike = find_maps(Path(maps_dir), photographs)
     scores = score(full, maps, resize=resize, exif=exif, progress=progress)
+    scores.left_out += alike
     if out is not None:
         replace_atomically(Path(out), lambda path: scores.frame.to_csv(path, index=False))
     text = report(scores, dataset=dataset, expected=len(photographs), twin=full.chosen.data.is_twin,

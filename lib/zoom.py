@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from lib.files import for_folder, replace_atomically
-from lib.files.maps import read_map_file
-from lib.files.pictures import read_picture
+from lib.files import apart, for_folder, replace_atomically
+from lib.files.maps import ARRAYS, read_map_file
+from lib.files.pictures import picture_header, read_picture, turned
 from lib.models.grids import cell_grid, marginal_grid, separable_grid, transport_grid
 from lib.models.sampler import RELEASED_SIGMA, low_resolution, resample, resize_grid, saliency_grid
 from lib.options import STRENGTH, predict_arguments
@@ -110,7 +110,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Write PHOTO_zoom.png and PHOTO_zoom_explained.png for each photograph; 1 where one could not be read, the others are written."""
     from tqdm import tqdm
 
-    from lib.predict import some_photograph
+    from lib.predict import some_photograph, told_of
     from lib.training.progress import Progress
 
     stems = [arguments.out / f"{photo.stem}_zoom" for photo in arguments.photos]
@@ -119,17 +119,20 @@ def main(arguments: argparse.Namespace) -> int:
     if not arguments.strength >= 0:
         raise ValueError(f"strength is {arguments.strength}, expected a number from 0 (no zoom)")
     for_folder(arguments.out)
+    apart([stem.with_name(stem.name + ending) for stem in stems for ending in (".png", "_explained.png")],
+          [*arguments.photos, *([arguments.heatmap] if arguments.heatmap else [])])
     some_photograph(arguments.photos)
     saliency_of, progress, failed = _heat(arguments), Progress("zoom: ", quiet=len(stems) < 2), False
     for i, (path, stem) in enumerate(zip(arguments.photos, stems, strict=True), start=1):
         try:
             photo = read_picture(path, mode="photograph", exif="upright", remedy=REMEDY)
             saliency = saliency_of(path)
+            _check_turned(arguments.heatmap, saliency, photo)
             zoomed, grid = zoom(photo, saliency, grid=arguments.grid, strength=arguments.strength, size=arguments.size)
             tqdm.write(" ".join(map(str, (save(stem.with_name(f"{stem.name}.png"), Image.fromarray(zoomed)),
                   save(stem.with_name(f"{stem.name}_explained.png"), side_by_side(photo, saliency, grid, zoomed))))))
         except (ValueError, OSError) as error:
-            tqdm.write(f"error: {error}", file=sys.stderr)
+            tqdm.write(f"error: {told_of(path, error)}", file=sys.stderr)
             failed = True
         progress("photographs", i, len(stems))
     return int(failed)
@@ -138,7 +141,11 @@ def main(arguments: argparse.Namespace) -> int:
 def _heat(arguments: argparse.Namespace) -> Callable[[Path], NDArray[np.float32]]:
     """What gives a photograph's map: the file that was named, else a network with the weights of this repository."""
     if arguments.heatmap:
+        if not arguments.heatmap.exists():
+            raise FileNotFoundError(f"{arguments.heatmap}: missing; give a heat map that is there as --heatmap")
         heat = read_map_file(arguments.heatmap)
+        if arguments.heatmap.suffix.lower() not in ARRAYS:  # as the photograph, which is zoomed upright
+            heat = turned(heat, picture_header(arguments.heatmap).orientation)
         if heat.min() < 0:
             raise ValueError(f"{arguments.heatmap}: has negative values; make the heat map non-negative first, 0 where nothing is to be enlarged")
         return lambda path: heat
@@ -148,6 +155,13 @@ def _heat(arguments: argparse.Namespace) -> Callable[[Path], NDArray[np.float32]
     predict_arguments(parser)
     predicted = predict.MODELS[arguments.model](parser.parse_args([arguments.model, "PHOTO"]))
     return lambda path: above_least(predicted(path))
+
+
+def _check_turned(heatmap: Path | None, saliency: NDArray[np.floating], photo: NDArray[np.uint8]) -> None:
+    """ValueError for a heat map whose rows and columns are exchanged; one of any other shape is taken as squashed."""
+    (height, width), (h, w) = photo.shape[:2], saliency.shape
+    if heatmap and h * height == w * width and h * width != w * height:
+        raise ValueError(f"{heatmap}: is {w}x{h}, the photograph {width}x{height}: rows and columns are exchanged; transpose the heat map")
 
 
 def above_least(saliency: NDArray[np.floating]) -> NDArray[np.floating]:

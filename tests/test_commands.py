@@ -1,8 +1,10 @@
 """Protects: what commands say of places and options before any work is done; a result is never lost to a folder that cannot hold it."""
 
+import re
 import sys
 from pathlib import Path
 
+import miniatures_data
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,16 @@ class TestOutputs:
         assert not (tmp_path / "new").exists()
 
 
+    @pytest.mark.parametrize(("command", "made"), [(["predict", "mrcnn"], "_smap"), (["zoom"], "_zoom")])
+    def test_no_photograph_is_written_over(self, idle, photo, tmp_path, capsys, command, made):
+        """a.png and a_smap.png in one call: the second is the first one's map."""
+        other = photo.with_name(f"photo{made}.png")
+        Image.new("RGB", (9, 9)).save(other)
+        before = other.read_bytes()
+        assert f"{other}: would be written over" in refused(capsys, *command, photo, other, "--out", tmp_path)
+        assert other.read_bytes() == before
+
+
 class TestInputs:
     @pytest.mark.parametrize("command", [["predict", "emlnet"], ["zoom"]])
     def test_missing_photographs_are_told_before_a_network_is_loaded(self, idle, tmp_path, capsys, command):
@@ -88,6 +100,51 @@ class TestInputs:
         np.save(tmp_path / "heat.npy", np.linspace(-1, 1, 100, dtype=np.float32).reshape(10, 10))
         line = refused(capsys, "zoom", photo, "--heatmap", tmp_path / "heat.npy", "--out", tmp_path)
         assert f"{tmp_path / 'heat.npy'}: has negative values" in line
+
+    def test_a_heat_map_whose_rows_and_columns_are_exchanged_is_named(self, photo, tmp_path, capsys):
+        np.save(tmp_path / "heat.npy", np.eye(64, 48, dtype=np.float32))
+        assert main(["zoom", str(photo), "--heatmap", str(tmp_path / "heat.npy"), "--out", str(tmp_path)]) == 1
+        assert "transpose the heat map" in capsys.readouterr().err and not list(tmp_path.glob("*_zoom*"))
+        assert "missing; give a heat map" in refused(capsys, "zoom", photo, "--heatmap", tmp_path / "none.npy", "--out", tmp_path)
+
+    def test_a_heat_map_with_an_orientation_is_turned_as_its_photograph(self, tmp_path):
+        """Both are shown upright by every viewer; the same zoom must come of both stored upright."""
+        heat = np.zeros((60, 80), np.uint8)
+        heat[10:20, 60:70] = 255
+        picture = np.random.default_rng(0).integers(256, size=(60, 80, 3), dtype=np.uint8)
+        zoomed = []
+        for folder, turns, tag in (("upright", 0, 1), ("turned", 1, 6)):  # 6: the viewer turns clockwise
+            (tmp_path / folder).mkdir()
+            exif = Image.Exif()
+            exif[0x0112] = tag
+            for name, pixels in (("photo", picture), ("heat", heat)):
+                Image.fromarray(np.rot90(pixels, turns)).save(tmp_path / folder / f"{name}.png", exif=exif)
+            assert main(["zoom", str(tmp_path / folder / "photo.png"), "--heatmap", str(tmp_path / folder / "heat.png"),
+                         "--out", str(tmp_path / folder)]) == 0
+            zoomed.append(np.asarray(Image.open(tmp_path / folder / "photo_zoom.png")))
+        np.testing.assert_array_equal(*zoomed)
+
+    def test_a_size_that_no_network_takes_names_the_photograph(self, photo, tmp_path, capsys):
+        assert main(["predict", "emlnet", str(photo), "--size", "1,1", "--out", str(tmp_path)]) == 1
+        assert f"error: {photo}: " in capsys.readouterr().err
+
+    @pytest.mark.parametrize(("words", "said"), [
+        (["export", "mrcnn", "x.pt2", "--encoder", "a"], "--encoder is an option of emlnet"),
+        (["fetch", "osie", "x", "--mirror", "nowhere"], "--mirror nowhere.*https://"),
+        (["score", "osie", "MAPS", "--data", "DATA", "--split", "val"], "has 3 photographs, of which none is in the split val"),
+        (["status", "--results", "PHOTO"], "is a file, where a folder is wanted.*--results")])
+    def test_options_that_do_not_fit_are_named(self, photo, tmp_path, monkeypatch, capsys, words, said):
+        monkeypatch.chdir(tmp_path)
+        miniatures_data.osie(tmp_path / "osie")  # of three photographs
+        (tmp_path / "maps").mkdir()
+        places = {"MAPS": tmp_path / "maps", "DATA": tmp_path / "osie", "PHOTO": photo}
+        assert re.search(said, refused(capsys, *(places.get(word, word) for word in words)))
+
+    @pytest.mark.parametrize("sigma", ["nan", "-1", "wide"])
+    def test_a_blur_that_is_none_is_told_before_anything_is_loaded(self, idle, photo, capsys, sigma):
+        with pytest.raises(SystemExit):
+            main(["predict", "emlnet", str(photo), "--blur", sigma])
+        assert "--blur" in capsys.readouterr().err
 
     def test_weights_that_are_not_there_are_not_to_be_removed(self, tmp_path, capsys):
         line = refused(capsys, "export", "inaturalist/plain", tmp_path / "x.pt2", "--weights", tmp_path / "none.safetensors")

@@ -20,7 +20,7 @@ OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 LAYER = "lib/models/sampler.py"
 FILES = (LAYER, "lib/models/inverse.py", "lib/models/carry.py", "lib/models/rivals.py", "lib/metrics/classification.py", "lib/metrics/gaze.py")
 PACKAGES = ("lib/models/grids", "lib/metrics/saliency")  # what their __all__ names is public
-INNER = {"Sampled", "pair", "check_grid", "float_type", "Normalize", "feature_channels"}  # parts of the layer that other modules use, and one line says all of
+INNER = {"Sampled", "pair", "check_grid", "float_type", "Normalize", "feature_channels"}  # parts that others use: a line says all
 MOST = 5  # statements of an example
 
 

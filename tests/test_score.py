@@ -271,11 +271,36 @@ def test_subfolders_and_the_usual_endings_are_found(twin, maps, tmp_path, capsys
     pd.testing.assert_frame_equal(score(twin, maps, tmp_path, capsys)[1].drop(columns="image"), plain)
 
 
-def test_two_maps_of_one_photograph_that_are_alike_are_refused(twin, maps, capsys):
-    first = sorted(maps.iterdir())[0]
+def test_two_maps_of_one_photograph_that_are_alike_are_left_out_and_the_others_scored(twin, maps, capsys):
+    first, *others = sorted(maps.iterdir())
     shutil.copy(first, maps / f"{first.stem}_sal.png")
-    line = refused(capsys, "score", "salicon", maps, "--data", twin)
-    assert first.name in line and f"{first.stem}_sal.png" in line and "move one away" in line
+    assert main(["score", "salicon", str(maps), "--data", str(twin)]) == 1
+    printed = capsys.readouterr()
+    assert first.name in printed.err and f"{first.stem}_sal.png" in printed.err and "move one away" in printed.err
+    assert f"{COUNT - 1} maps of {COUNT} images; 1 left out" in printed.out
+    for path in others:
+        path.unlink()
+    assert "move one away" in refused(capsys, "score", "salicon", maps, "--data", twin)
+
+
+def test_maps_whose_rows_and_columns_are_exchanged_are_told_so(twin, maps, capsys):
+    """Neither squashed nor cropped: what those remedies make of them would be scored as if it were right."""
+    change(sorted(maps.iterdir())[0], lambda image: image.transpose(Image.Transpose.TRANSPOSE))
+    assert "transpose the map" in left_out(twin, maps, capsys)[1]
+
+
+def test_constant_maps_are_counted(twin, maps, tmp_path, capsys):
+    assert "constant" not in score(twin, maps, tmp_path, capsys)[0]
+    change(sorted(maps.iterdir())[0], lambda image: Image.new("L", image.size, 128))
+    assert "1 of the maps are constant" in score(twin, maps, tmp_path, capsys)[0]
+
+
+def test_folders_and_dangling_links_are_no_maps(twin, maps, tmp_path, capsys):
+    first = sorted(maps.iterdir())[0]
+    (maps / f"{first.stem}.npy").mkdir()
+    (maps / f"{first.stem}_smap.npy").symlink_to(tmp_path / "nowhere")
+    assert len(score(twin, maps, tmp_path, capsys)[1]) == COUNT
+    assert f"{first}: is a file" in refused(capsys, "score", "salicon", first, "--data", twin)
 
 
 def test_missing_maps_are_reported(twin, maps, tmp_path, capsys):

@@ -90,6 +90,8 @@ def fetch(name: str, folder: str | os.PathLike[str], *, base_url: str | None = N
         raise ValueError(f"{name} cannot be fetched: {GATED[name]}; data/{name}.md says how to go on")
     if name not in FETCHABLE:
         raise ValueError(f"there is no data set {name!r} to fetch; there are {', '.join(FETCHABLE)}")
+    if base_url is not None and not base_url.startswith(("http://", "https://")):
+        raise ValueError(f"--mirror {base_url}: is no address of a server; give one that begins with https:// or http://")
     if name == "osie":
         files = (lambda done, total: progress("files", done, total)) if progress else None
         return fetch_osie(folder, base_url=base_url or OSIE_URL, patience=patience, progress=files)

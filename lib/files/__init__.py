@@ -5,8 +5,8 @@ Whatever is wrong with a file is one line that begins with its path and ends wit
 there is none. Nothing in a file is executed.
 """
 
-from lib.files.disk import (ROOT, Allocate, arrays, built, checksum, for_file, for_folder, from_here, locked, new_memmap, replace_atomically, resolve,
-                            writable, writing)
+from lib.files.disk import (ROOT, Allocate, apart, arrays, built, checksum, for_file, for_folder, from_here, locked, new_memmap, replace_atomically,
+                            resolve, writable, writing)
 
-__all__ = ["ROOT", "Allocate", "arrays", "built", "checksum", "for_file", "for_folder", "from_here", "locked", "new_memmap", "replace_atomically",
-           "resolve", "writable", "writing"]
+__all__ = ["ROOT", "Allocate", "apart", "arrays", "built", "checksum", "for_file", "for_folder", "from_here", "locked", "new_memmap",
+           "replace_atomically", "resolve", "writable", "writing"]

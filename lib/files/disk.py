@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,6 +124,13 @@ def for_file(path: Path, *, named: str = "--out") -> Path:
         raise OSError(f"{path}: is a folder, where a file is wanted; give a file as {named}")
     for_folder(path.parent, named=named)
     return path
+
+
+def apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """ValueError, one line, where what is to be written is one of the files that are read."""
+    read = {path.resolve() for path in inputs}
+    if over := next((path for path in outputs if path.resolve() in read), None):
+        raise ValueError(f"{over}: would be written over, and is itself given as input; give another folder as --out")
 
 
 # --- built once ---------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib import tables
+from lib.files import for_folder, resolve
 from lib.files.weights import weights_header
 from lib.results.experiment import changes
 from lib.results.records import SCHEMA, Record, read_record
@@ -149,6 +150,8 @@ def report(names: list[str], *, data_dir: str | None = None, **options) -> str:
     """What `python -m lib status` prints: of the tables called `names`, or of all that have this preset and data set."""
     lines, counted, commands, unlike = [], {}, [], {}
     folder = {"data_dir": data_dir or ("." if options.get("dataset", "twin") != "twin" else None)}  # it is not looked into
+    if "results_dir" in options:
+        for_folder(resolve(options["results_dir"]), named="--results")
     wanted = [plans.plan(name) for name in names or tables.NAMES]
     _check_known(wanted, data_dir=data_dir, **options)
     for plan in wanted:
