@@ -27,7 +27,7 @@ WEIGHTS = {  # name -> where it was trained: table, data set and row
 HEAD = """# Results
 
 What the committed records give: tables, verdicts, pictures, cost. `python -m lib.report.readme` writes this page from
-[reference/](reference/), and a test compares them; nothing is typed in. How the experiments were fixed, and what had to be tried first, is in
+[reference/](reference/), and a test compares them; nothing is typed in. How the recipes were chosen, and what had to be tried first, is in
 [reference/HISTORY.md](reference/HISTORY.md). Your own run never reads these records: it ends with a page like this one, `results/report.html`, and
 `make check` sets the two side by side."""
 CUT = "A share's interval ends at 0 and 100 %."

@@ -35,7 +35,7 @@ LINES = (
     Line("Table 1", "closes nine tenths of iTracker's lead", ("gaze_like_itracker",), BOTH_DEVICES),
     Line("Table 2", "higher top-1 than the plain network", ("inat_top1",), TOP1),
     Line("Table 2", "higher top-1 than TPS, the strongest rival", ("inat_beats_stn_tps",), TOP1),
-    Line("Table 2", "higher top-1 than resolution at equal cost", ("inat_same_cost",), TOP1),
+    Line("Table 2", "higher top-1 than a larger input of equal cost", ("inat_same_cost",), TOP1),
     Line("Table 3", "deeper saliency network helps, ever less", ("depth_diminishing",), TOP1),
     Line("Table 4", "higher top-1 on birds", ("cub_top1",), TOP1),
     Line("Table 4", "enlarges the bird's head (times)", ("cub_head",)),
@@ -44,7 +44,7 @@ LINES = (
     Line("Mr-CNN", "three resolutions beat the coarsest (sAUC)", ("mrcnn_three_one_150",)),
     Line("Mr-CNN", "predicts better than the centre (sAUC)", ("mrcnn_beats_centre_auc_shuffled",)),
     Line("region proposal", "the head chooses helpful crops", ("finds_proposal", "chooses_proposal")),
-    Line("region proposal", "whole picture does as well (within 1)", ("proposal_no_gain",)),
+    Line("region proposal", "crops do not beat the whole picture", ("proposal_no_gain",)),
     Line("successors", "2018's grid beats FOVEA's", ("beyond_learned_separable",)),
     Line("successors", "zooming and carrying back helps EML-NET", ("beyond_dense_zoom",)),
 )
