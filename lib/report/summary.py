@@ -35,7 +35,7 @@ LINES = (
     Line("Table 1", "closes nine tenths of iTracker's lead", ("gaze_like_itracker",), BOTH_DEVICES),
     Line("Table 2", "higher top-1 than the plain network", ("inat_top1",), TOP1),
     Line("Table 2", "higher top-1 than TPS, the strongest rival", ("inat_beats_stn_tps",), TOP1),
-    Line("Table 2", "higher top-1 than a larger input of equal cost", ("inat_same_cost",), TOP1),
+    Line("Table 2", "beats a larger input of equal cost", ("inat_same_cost",), TOP1),
     Line("Table 3", "deeper saliency network helps, ever less", ("depth_diminishing",), TOP1),
     Line("Table 4", "higher top-1 on birds", ("cub_top1",), TOP1),
     Line("Table 4", "enlarges the bird's head (times)", ("cub_head",)),
