@@ -80,10 +80,10 @@ def status(arguments: argparse.Namespace) -> None:
 
 def check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="TABLE", help="all by default")
-    parser.add_argument("--preset", default="demo", help=PARAMETERS["preset"].help)
-    parser.add_argument("--results", dest="results_dir", type=from_here, default=Path("results"), help="folder of own results")
+    parser.add_argument("--preset", default="demo", help=f"{PARAMETERS['preset'].help} (default: demo)")
+    parser.add_argument("--results", dest="results_dir", type=from_here, default=Path("results"), help="folder of own results (default: results)")
     parser.add_argument("--reference", dest="reference_dir", type=from_here, default=Path("results/reference"),
-                        help="folder of what they are compared with")
+                        help="folder of what they are compared with (default: results/reference)")
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -97,7 +97,8 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def report_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--results", dest="results_dir", type=from_here, default=Path("results"), help="folder with the records and figures")
+    parser.add_argument("--results", dest="results_dir", type=from_here, default=Path("results"),
+                        help="folder with the records and figures (default: results)")
     parser.add_argument("--out", type=Path, help="folder for report.html, report.md and tables/; the folder of results by default")
 
 

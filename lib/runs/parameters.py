@@ -28,7 +28,8 @@ class Parameter:
 
 PARAMETERS = {one.name: one for one in (
     Parameter("preset", "--preset", "demo",
-              "smoke (seconds a row, its numbers mean nothing), demo, photos (real photographs, pretrained lite0), or paper"),
+              "smoke (seconds a row, its numbers mean nothing), demo, photos (real photographs, pretrained lite0), paper; "
+              "an unknown name is answered with all that there are"),
     Parameter("dataset", "--dataset", "twin", "twin, or the name of the real data set; with --data"),
     Parameter("data_dir", "--data", "", "folder of the real data set; with --dataset"),
     Parameter("rows", "--rows", "", "names of rows, separated by commas; all of them by default"),
