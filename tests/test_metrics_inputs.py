@@ -101,15 +101,15 @@ def masked(values, at) -> np.ma.MaskedArray:
     return np.ma.masked_array(np.asarray(values), mask=at)
 
 
-ELEMENTS = {  # every public function of arrays, and its arguments; (2, 4, 5) maps, (2, 2) points
-    "cc": (m.cc, [np.arange(40.0).reshape(2, 4, 5)] * 2), "nss": (m.nss, [np.arange(40.0).reshape(2, 4, 5), np.eye(4, 5, dtype=int)[None].repeat(2, 0)]),
-    "bristol": (m.bristol_agreement, [np.arange(40.0).reshape(2, 4, 5) / 40] * 2),
-    "auc_shuffled": (m.auc_shuffled, [np.arange(20.0).reshape(4, 5), np.eye(4, 5, dtype=int), np.eye(4, 5, k=1, dtype=int)]),
-    "information_gain": (m.information_gain, [np.arange(20.0).reshape(4, 5), np.eye(4, 5, dtype=int), np.ones((4, 5))]),
-    "density_map": (lambda f: m.density_map(f, sigma=1), [np.eye(4, 5)]), "fixation_map": (lambda xy: m.fixation_map(xy, (4, 5)), [np.array([[0, 1], [2, 3]])]),
-    "shuffled_map": (lambda xy: m.shuffled_map([[[0, 0]], xy], [(4, 5)] * 2, 0), [np.array([[0, 1], [2, 3]])]),
+RAMPS, DIAGONAL, POINTS = np.arange(40.0).reshape(2, 4, 5) / 40, np.eye(4, 5, dtype=int), np.array([[0, 1], [2, 3]])
+ELEMENTS = {  # every public function of arrays, and its arguments
+    "cc": (m.cc, [RAMPS, RAMPS]), "nss": (m.nss, [RAMPS, np.stack([DIAGONAL] * 2)]), "bristol": (m.bristol_agreement, [RAMPS, RAMPS]),
+    "auc_shuffled": (m.auc_shuffled, [RAMPS[0], DIAGONAL, np.eye(4, 5, k=1, dtype=int)]),
+    "information_gain": (m.information_gain, [RAMPS[0], DIAGONAL, np.ones((4, 5))]),
+    "density_map": (lambda f: m.density_map(f, sigma=1), [DIAGONAL]), "fixation_map": (lambda xy: m.fixation_map(xy, (4, 5)), [POINTS]),
+    "shuffled_map": (lambda xy: m.shuffled_map([[[0, 0]], xy], [(4, 5)] * 2, 0), [POINTS]),
     "top_k": (lambda logits, labels: top_k(logits, labels, k=(1, 2))[1], [np.arange(6.0).reshape(2, 3), np.array([0, 1])]),
-    "error_cm": (error_cm, [np.array([[0.0, 1], [2, 3]])] * 2), "dot_error_cm": (dot_error_cm, [np.array([[0.0, 1], [2, 3]])] * 2 + [np.array([0, 1])]),
+    "error_cm": (error_cm, [POINTS / 2, POINTS / 4]), "dot_error_cm": (dot_error_cm, [POINTS / 2, POINTS / 4, np.array([0, 1])]),
 }
 
 

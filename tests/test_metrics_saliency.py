@@ -386,7 +386,8 @@ def test_sizes_that_differ_are_an_error(name):
             metric(bad, fixations)
 
 
-@pytest.mark.parametrize("shape, said", [((23, 30), "one size"), ((31, 23), "transposed"), ((4, 23, 31), "5 and 4 maps"), ((1, 23, 31), "5 and 1 maps")])
+@pytest.mark.parametrize("shape, said", [((23, 30), "one size"), ((31, 23), "transposed"), ((4, 23, 31), "5 and 4 maps"),
+                                         ((1, 23, 31), "5 and 1 maps")])
 def test_one_map_for_a_whole_batch_must_fit_too(shape, said):
     maps, fixations = example()
     for call in (lambda bad: m.auc_shuffled(maps, fixations, bad), lambda bad: m.information_gain(maps, fixations, bad)):

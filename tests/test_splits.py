@@ -131,7 +131,8 @@ def test_folders_capitals_and_blank_lines_do_not_matter(tmp_path):
     """As file managers, cameras' names and spreadsheets leave them."""
     split = default_split(TWENTY)
     header, *rows = write_split(tmp_path / "split.csv", TWENTY, split).read_text().splitlines()
-    for change in (str.upper, lambda name: f"data/stimuli/{name}", lambda name: f"C:\\data\\{name.title()}", lambda name: f"./{name.removesuffix('.jpeg')}"):
+    for change in (str.upper, lambda name: f"data/stimuli/{name}", lambda name: f"C:\\data\\{name.title()}",
+                   lambda name: f"./{name.removesuffix('.jpeg')}"):
         changed = [",".join([change(name), part]) for name, part in (row.split(",") for row in rows)]
         assert same(read_split(save(tmp_path / "edited.csv", "", header, *changed[:9], " ", *changed[9:], ",", ""), TWENTY), split)
 

@@ -234,8 +234,10 @@ def match(saliency_map: Maps, other: Maps, name: str, *, shared: bool = False) -
 def _difference(a: tuple[int, ...], b: tuple[int, ...], *, one_for_all: bool) -> str:
     """In what two shapes differ, and what to do, as the end of a sentence."""
     batch = len(a) != len(b) and not one_for_all
+    if a[-2:] == b[-2:] and batch:
+        return "differ in the batch axis: give both with one, (B, H, W), or both without"
     if a[-2:] == b[-2:]:
-        return "differ in the batch axis: give both with one, (B, H, W), or both without" if batch else f"are {a[0]} and {b[0]} maps: give one for each"
+        return f"are {a[0]} and {b[0]} maps: give one for each"
     if a[-2:] == b[-2:][::-1] or sorted(a) == sorted(b):
         remedy = "have their axes in another order, one of them is transposed: give both as (H, W) or (B, H, W)"
     else:

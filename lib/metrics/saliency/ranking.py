@@ -57,14 +57,8 @@ def auc(saliency_map: Maps, fixations: Maps, *, negatives: Literal["unfixated", 
 
 
 @one_thread()
-def auc_judd(
-    saliency_map: Maps,
-    fixations: Maps,
-    *,
-    ties: Literal["group", "jitter", "order"] = "group",
-    duplicates: bool = False,
-    seed: int = 0,
-) -> Tensor:
+def auc_judd(saliency_map: Maps, fixations: Maps, *, ties: Literal["group", "jitter", "order"] = "group", duplicates: bool = False,
+             seed: int = 0) -> Tensor:
     """AUC-Judd of the MIT benchmark: thresholds at the fixated values, trapezoids between them.
 
     Above the exact `auc` by about 1/(2n) for n fixated pixels, as the trapezoids cut the corners of a staircase.

@@ -45,15 +45,8 @@ def nss(saliency_map: Maps, fixations: Maps, *, duplicates: bool = False, ddof: 
 
 
 @one_thread()
-def information_gain(
-    saliency_map: Maps,
-    fixations: Maps,
-    baseline: Maps,
-    *,
-    min_max: bool = True,
-    epsilon: float = EPSILON,
-    duplicates: bool = False,
-) -> Tensor:
+def information_gain(saliency_map: Maps, fixations: Maps, baseline: Maps, *, min_max: bool = True, epsilon: float = EPSILON,
+                     duplicates: bool = False) -> Tensor:
     """Information gain over a baseline: the mean log2 ratio of the two densities at fixated pixels.
 
     `saliency_map`, `fixations` (a count map), `baseline`: (H, W) or (B, H, W), or one (H, W) baseline for a batch; the field's
