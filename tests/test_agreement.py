@@ -159,7 +159,9 @@ def test_batches_are_singles_whatever_their_type():
 def test_bad_input_is_one_line():
     good = torch.rand(4, 5)
     for args, options, said in (
-        ((good, torch.rand(5, 4)), {}, "must have one size"), ((good, 255 * good + 1), {}, "within [0, 1]"), ((good, -good), {}, "within [0, 1]"),
+        ((good, torch.rand(4, 6)), {}, "must have one size"), ((good, torch.rand(5, 4)), {}, "transposed"),
+        ((good, 255 * good + 1), {}, "within [0, 1]"), ((good, -good), {}, "within [0, 1]"),
+        ((good, (255 * good).to(torch.uint16)), {}, "within [0, 1]"),
         ((good, 1.001 * torch.ones(4, 5)), {}, "within [0, 1]"),
         ((good, good), {"simpson": "avg"}, "'scipy-1.11' or 'scipy-1.10'"), ((good[0], good[0]), {}, "must be (H, W)"),
     ):

@@ -8,6 +8,8 @@ from test_metrics_saliency import DENSITY_METRICS, FIXATION_METRICS, example
 from torch.nn.functional import interpolate
 
 from lib.metrics import saliency as m
+from lib.metrics.classification import top_k
+from lib.metrics.gaze import dot_error_cm, error_cm
 
 SIZE = (23, 31)
 ELSEWHERE = torch.randint(0, 3, SIZE, generator=torch.Generator().manual_seed(99))
@@ -83,6 +85,56 @@ def test_arrays_lists_and_pictures_are_taken(name):
     for values in (levels, levels.tolist(), levels.astype(">f4"), levels.astype("<f8"), levels.astype(">u2"), Image.fromarray(levels),
                    Image.fromarray(levels.astype(np.uint16)), levels[::-1][::-1]):
         assert float(METRICS[name](values, truth(name))) == pytest.approx(wanted, rel=1e-6), type(values)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32, torch.uint64, torch.float16, torch.bfloat16, torch.bool, torch.float8_e4m3fn])
+@pytest.mark.parametrize("name", METRICS)
+def test_every_type_of_number_is_taken_on_both_sides(name, dtype):
+    """torch has types that it neither compares nor clamps."""
+    maps, count = example(size=SIZE)[0][1] > 0.3, truth(name) > 0.2
+    wanted = float(METRICS[name](maps.double(), count.double()))
+    for given in (METRICS[name](maps.to(dtype), count.double()), METRICS[name](maps.double(), count.to(dtype))):
+        assert float(given) == pytest.approx(wanted, abs=1e-12)
+
+
+def masked(values, at) -> np.ma.MaskedArray:
+    return np.ma.masked_array(np.asarray(values), mask=at)
+
+
+RAMPS, DIAGONAL, POINTS = np.arange(40.0).reshape(2, 4, 5) / 40, np.eye(4, 5, dtype=int), np.array([[0, 1], [2, 3]])
+ELEMENTS = {  # every public function of arrays, and its arguments
+    "cc": (m.cc, [RAMPS, RAMPS]), "nss": (m.nss, [RAMPS, np.stack([DIAGONAL] * 2)]), "bristol": (m.bristol_agreement, [RAMPS, RAMPS]),
+    "auc_shuffled": (m.auc_shuffled, [RAMPS[0], DIAGONAL, np.eye(4, 5, k=1, dtype=int)]),
+    "information_gain": (m.information_gain, [RAMPS[0], DIAGONAL, np.ones((4, 5))]),
+    "density_map": (lambda f: m.density_map(f, sigma=1), [DIAGONAL]), "fixation_map": (lambda xy: m.fixation_map(xy, (4, 5)), [POINTS]),
+    "shuffled_map": (lambda xy: m.shuffled_map([[[0, 0]], xy], [(4, 5)] * 2, 0), [POINTS]),
+    "top_k": (lambda logits, labels: top_k(logits, labels, k=(1, 2))[1], [np.arange(6.0).reshape(2, 3), np.array([0, 1])]),
+    "error_cm": (error_cm, [POINTS / 2, POINTS / 4]), "dot_error_cm": (dot_error_cm, [POINTS / 2, POINTS / 4, np.array([0, 1])]),
+}
+
+
+@pytest.mark.parametrize("name", ELEMENTS)
+def test_a_mask_is_refused_where_it_masks_and_byte_orders_are_converted(name):
+    """A dropped mask scores what the caller meant to leave out."""
+    function, arguments = ELEMENTS[name]
+    wanted = function(*arguments)
+    for place, values in enumerate(arguments):
+        def given(changed, place=place):
+            return function(*arguments[:place], changed, *arguments[place + 1:])
+
+        for same in (masked(values, np.False_), masked(values, np.zeros(values.shape, bool)), values.astype(values.dtype.newbyteorder("S")),
+                     list(values.astype(values.dtype.newbyteorder("S")))):
+            assert torch.equal(given(same), wanted)
+        some = np.zeros(values.shape, bool)
+        some.flat[1] = True
+        for bad in (masked(values, some), list(masked(values, some))):
+            with pytest.raises(ValueError, match=r"is a masked array, 1 of its .*fill it") as error:
+                given(bad)
+            assert "\n" not in str(error.value)
+        for bad in (np.full(values.shape, "a"), None, values + 1j, torch.zeros(values.shape).to_sparse()):
+            with pytest.raises(ValueError) as error:
+                given(bad)
+            assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("values, said", [

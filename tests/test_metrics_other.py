@@ -48,6 +48,29 @@ def test_dot_ids_that_mix_recordings_are_noticed():
     assert dot_error_cm(target, target, [0, 0], tolerance_cm=math.inf).tolist() == [0]
 
 
+@pytest.mark.parametrize("missing", [math.nan, math.inf])
+def test_a_target_that_is_missing_is_named_and_hides_no_other(missing):
+    """One NaN among the targets must not switch the check off for all dots."""
+    target = [[0.0, 0.0], [5.0, 5.0], [0.0, missing]]
+    for dots, named in (([0, 0, 8], 8), ([[1, 0], [1, 0], [2, 8]], r"\[2, 8\]")):
+        with pytest.raises(ValueError, match=f"^1 of 3 targets are NaN or infinite, the first of dot {named}: leave"):
+            dot_error_cm([[0.0, 0.0]] * 3, target, dots)
+    loose = dot_error_cm([[0.0, 0.0]] * 3, target, [0, 0, 8], tolerance_cm=math.inf)
+    assert loose[0] == pytest.approx(math.hypot(2.5, 2.5)) and not torch.isfinite(loose[1])
+    predicted = dot_error_cm([[0.0, math.nan], [3.0, 4.0]], [[0.0, 0.0]] * 2, [1, 2])  # a prediction may be
+    assert predicted[0].isnan() and predicted[1] == 5
+
+
+@pytest.mark.parametrize("change, said", [
+    *[(dict(tolerance_cm=value), "tolerance_cm must be") for value in (math.nan, -1, "1", None)],
+    *[(dict(dot_ids=ids), "dot_ids") for ids in (3, [0, 1, 2], [0.5, 1], [math.nan, 1], ["a", "b"], np.zeros((2, 0)), np.zeros((2, 1, 1)), None)],
+])
+def test_dot_options_out_of_range_are_errors(change, said):
+    with pytest.raises(ValueError, match=said) as error:
+        dot_error_cm(**dict(prediction_cm=[[0.0, 0.0]] * 2, target_cm=[[0.0, 0.0]] * 2, dot_ids=[0, 1]) | change)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("shape", [(3,), (3, 3), (4, 2), (1, 3, 2)])
 def test_gaze_shapes(shape):
     with pytest.raises(ValueError, match=r"must be \(N, 2\)|4 predictions, but 3 targets"):
@@ -89,6 +112,10 @@ def test_top_k_refuses_what_makes_no_sense():
     for call, message in (
         (lambda: top_k(logits, labels), "k must lie between 1 and the number of classes, 3, got 5"),
         (lambda: top_k(logits, labels, k=(0,)), "k must lie between 1 and the number of classes, 3, got 0"),
+        (lambda: top_k(logits, labels, k=1), "k must be a sequence of whole numbers, such as (1, 5), got 1; write (1,)"),
+        (lambda: top_k(logits, labels, k=(1.5,)), "k must hold whole numbers, such as (1, 5), got 1.5"),
+        (lambda: top_k(logits, labels, k=(True,)), "k must hold whole numbers, such as (1, 5), got True"),
+        (lambda: top_k(logits, labels, k="12"), "k must hold whole numbers, such as (1, 5), got '1'"),
         (lambda: top_k(logits, labels + 1, k=(1,)), "labels must lie between 0 and 2, got 1 to 3"),
         (lambda: top_k(logits, labels - 1, k=(1,)), "labels must lie between 0 and 2, got -1 to 1"),
         (lambda: top_k(logits, labels.float(), k=(1,)), "labels must be integers, got torch.float32"),
@@ -98,3 +125,10 @@ def test_top_k_refuses_what_makes_no_sense():
             call()
         assert str(error.value) == message
     assert top_k(logits[:0], labels[:0], k=(1,))[1].shape == (0,)
+    assert {type(k) for k in top_k(logits, labels, k=np.array([1, 2]))} == {int}
+
+
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32, torch.uint64, torch.float16, torch.float8_e4m3fn, torch.uint8])
+def test_top_k_takes_every_type_of_number(dtype):
+    logits = torch.tensor([[1, 3, 2], [0, 0, 1]])
+    assert top_k(logits.to(dtype), [1, 1], k=(1, 2, 3))[1].tolist() == [True, False]

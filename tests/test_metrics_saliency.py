@@ -369,16 +369,30 @@ def test_zeros_in_a_density():
 
 @pytest.mark.parametrize("name", [*FIXATION_METRICS, *DENSITY_METRICS])
 def test_sizes_that_differ_are_an_error(name):
+    """Each with its own remedy: resizing does not help a batch axis."""
     metric = (FIXATION_METRICS | DENSITY_METRICS)[name]
     maps, fixations = example()
-    for bad_map, bad_fixations in [
-        (maps, fixations[0]), (maps[0], fixations), (maps[:, 1:], fixations), (maps[:4], fixations), (maps.mT, fixations)
+    batch, number = r"differ in the batch axis: give both with one", r"are \d and \d maps: give one for each$"
+    resize, turn = r"must have one size: resize the prediction first", r"one of them is transposed: give both as \(H, W\)"
+    for bad_map, bad_fixations, said in [
+        (maps, fixations[0], batch), (maps[0], fixations, batch), (maps[:1], fixations[0], batch), (maps[:, 1:], fixations, resize + "$"),
+        (maps[0, 1:], fixations[:1], resize + ", and give both a batch axis, or neither$"), (maps[:4], fixations, number),
+        (maps.mT, fixations, turn), (maps.permute(1, 2, 0), fixations, turn), (maps[0].mT, fixations, turn + ".*batch axis"),
     ]:  # fmt: skip
-        with pytest.raises(ValueError, match=r"must have one size: resize the prediction first$"):
+        with pytest.raises(ValueError, match=said):
             metric(bad_map, bad_fixations)
     for bad in (maps[:, None], maps[0, 0], maps[:, :0]):
         with pytest.raises(ValueError, match=r"^saliency_map must be \(H, W\) or \(B, H, W\) and not empty, got \("):
             metric(bad, fixations)
+
+
+@pytest.mark.parametrize("shape, said", [((23, 30), "one size"), ((31, 23), "transposed"), ((4, 23, 31), "5 and 4 maps"),
+                                         ((1, 23, 31), "5 and 1 maps")])
+def test_one_map_for_a_whole_batch_must_fit_too(shape, said):
+    maps, fixations = example()
+    for call in (lambda bad: m.auc_shuffled(maps, fixations, bad), lambda bad: m.information_gain(maps, fixations, bad)):
+        with pytest.raises(ValueError, match=said):
+            call(torch.ones(shape, dtype=torch.int16))
 
 
 def test_what_is_no_count_map_is_an_error():
@@ -392,18 +406,41 @@ def test_what_is_no_count_map_is_an_error():
         m.auc(maps, -fixations)
 
 
-def test_options_out_of_range_are_errors():
-    maps, fixations = example()
-    for call in (
-        lambda: m.auc(maps, fixations, negatives="some"),
-        lambda: m.auc_judd(maps, fixations, ties="break"),
-        lambda: m.auc_borji(maps, fixations, splits=0),
-        lambda: m.auc_borji(maps, fixations, step=0),
-        lambda: m.auc_shuffled(maps, fixations, fixations, splits=1, step=1.5),
-    ):
-        with pytest.raises(ValueError, match="must be") as error:
-            call()
+MAPS, COUNTS = example(batch=2)
+
+
+@pytest.mark.parametrize("metric, option, values", [
+    (m.auc, "negatives", ["some", None, ("all",)]), (m.auc, "duplicates", ["no", None, 2]), (m.auc_judd, "ties", ["break", 1]),
+    (m.auc_judd, "seed", [1.5, 2**64, "0", None, NAN]), (m.auc_judd, "duplicates", ["no"]),
+    (m.auc_borji, "splits", [0, 2.5, "3", NAN, True]), (m.auc_borji, "step", [0, 1.5, NAN, 1e-300, "0.1", None]),
+    (m.auc_borji, "seed", [0.5, -(2**63) - 1]), (m.auc_borji, "duplicates", ["no"]),
+    (lambda s, f, **o: m.auc_shuffled(s, f, f, **o), "splits", [0, 1.5, NAN]),
+    (lambda s, f, **o: m.auc_shuffled(s, f, f, **{"splits": 1} | o), "step", [1.5, NAN]),
+    (lambda s, f, **o: m.auc_shuffled(s, f, f, **o), "seed", [1.5]), (lambda s, f, **o: m.auc_shuffled(s, f, f, **o), "duplicates", [[]]),
+    (m.nss, "ddof", [-5, 2, 0.5, NAN, None, True]), (m.nss, "duplicates", ["no"]),
+    (lambda s, f, **o: m.information_gain(s, f, s, **o), "epsilon", [-1, NAN, math.inf, "0"]),
+    (lambda s, f, **o: m.information_gain(s, f, s, **o), "min_max", ["no"]),
+    (lambda s, f, **o: m.information_gain(s, f, s, **o), "duplicates", ["no"]), (m.sim, "min_max", ["no"]),
+    (m.kl_divergence, "epsilon", [-1, NAN, math.inf, None, 10**400]), (m.kl_divergence, "floor", [-1e-20, NAN, math.inf]),
+    (lambda s, f, **o: m.density_map(f, **o), "sigma", [0, -1, NAN, math.inf, 1e9, "2", None]),
+    (lambda s, f, **o: m.bristol_agreement(s, s, **o), "simpson", ["scipy", None]),
+])
+def test_options_out_of_range_are_errors(metric, option, values):
+    for value in values:
+        with pytest.raises(ValueError, match=rf"^{option} must be ") as error:
+            metric(MAPS, COUNTS, **{option: value})
         assert "\n" not in str(error.value)
+
+
+def test_options_may_be_numpys_and_torchs_numbers():
+    """And the least and the most that each allows."""
+    assert torch.equal(m.auc_borji(MAPS, COUNTS, splits=np.int64(3), step=np.float32(0.5), seed=torch.tensor(4)),
+                       m.auc_borji(MAPS, COUNTS, splits=3, step=0.5, seed=4))
+    for value in (m.auc_borji(MAPS, COUNTS, splits=1, step=1, seed=-1), m.auc_judd(MAPS, COUNTS, ties="jitter", seed=2**64 - 1),
+                  m.nss(MAPS, COUNTS, ddof=0, duplicates=np.True_), m.kl_divergence(MAPS + 1, COUNTS, epsilon=0, floor=0)):
+        assert torch.isfinite(value).all()
+    assert torch.equal(m.density_map(COUNTS, sigma=5e-324), COUNTS.double())
+    assert m.density_map(COUNTS, sigma=1e5).max() < 1e-3
 
 
 # ---- the maps
@@ -427,6 +464,18 @@ def test_fixation_map_refuses_fractions_and_shapes():
         m.fixation_map([[0.5, 1.0]], (2, 3))
     with pytest.raises(ValueError, match=r"\(n, 2\), x first"):
         m.fixation_map([[0, 1, 2]], (2, 3))
+    for bad in ([["a", "b"]], None, [[0, 1], [2]], torch.zeros(1, 2, dtype=torch.complex64), [[10**400, 1]]):
+        with pytest.raises(ValueError, match="^fixations .*(give|x first)"):
+            m.fixation_map(bad, (2, 3))
+
+
+@pytest.mark.parametrize("size", [(2.0, 3.0), (2,), 6, (1, 2, 3), (0, 3), (2, -3), None, "23", ("2", "3"), (True, 3)])
+def test_a_size_is_two_whole_numbers(size):
+    for call in (lambda: m.fixation_map([[0, 0]], size), lambda: m.shuffled_map([[[0, 0]]] * 2, [size, (2, 3)], 1),
+                 lambda: m.shuffled_map([[[0, 0]]] * 2, [size, (2, 3)], 0)):
+        with pytest.raises(ValueError, match=r"size(s\[0\])? must be") as error:
+            call()
+        assert "\n" not in str(error.value)
 
 
 def test_fixation_map_does_not_overflow():
@@ -448,6 +497,17 @@ def test_shuffled_map_pools_the_other_images_in_this_ones_size():
         m.shuffled_map(fixations, sizes[:3], 0)
 
 
+@pytest.mark.parametrize("index, others, said", [
+    (-1, None, "index must be a whole number from 0 to 2, got -1"), (3, None, "index must be .*from 0 to 2, got 3"), (1.0, None, "index must be"),
+    (True, None, "index must be"), (2, [-1], "others must be a whole number from 0 to 2, got -1"), (2, [0, 3], "others must be .*got 3"),
+    (2, [0.0], "others must be"), (2, 0, "others must be a list"), (2, [0, np.int64(2)], "image 2 cannot be its own negative"),
+])
+def test_shuffled_map_counts_images_from_the_first(index, others, said):
+    """An index from the end would pool the image's own fixations, and shuffled AUC would punish a good map."""
+    with pytest.raises(ValueError, match=said):
+        m.shuffled_map([[[0, 0]], [[1, 1]], [[2, 2]]], [(3, 3)] * 3, index, others=others)
+
+
 @pytest.mark.parametrize("sigma", [0.4, 2.0, 9.3])
 def test_density_map_is_scipys_gaussian_filter(sigma):
     ndimage = pytest.importorskip("scipy.ndimage")
@@ -457,12 +517,6 @@ def test_density_map_is_scipys_gaussian_filter(sigma):
     torch.testing.assert_close(blurred, torch.from_numpy(np.stack(expected)), rtol=0, atol=1e-12)
     assert blurred.sum() < fixations.sum()
     torch.testing.assert_close(m.density_map(fixations[0], sigma=sigma), blurred[0], rtol=0, atol=1e-14)
-
-
-def test_density_map_refuses_a_sigma_that_is_none():
-    for sigma in (0, -1, NAN):
-        with pytest.raises(ValueError, match="sigma must be above 0"):
-            m.density_map(ON_3_AND_6, sigma=sigma)
 
 
 @pytest.mark.cuda

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
+from test_fixatons import lines as scanpath_lines
+from test_fixatons import write as write_scanpaths
 from test_osie import cell
 from test_osie import write as write_osie
 from test_salicon import STEM, write_json
@@ -15,9 +17,10 @@ from test_salicon import write as write_salicon
 from lib.data import mit1003_verify, osie_verify, salicon_verify
 from lib.data.mit1003 import MIT1003
 from lib.data.osie import OSIE
-from lib.data.points import OUTSIDE_MOST, Plausibility, check_outside, to_pixels
+from lib.data.points import OUTSIDE_MOST, Places, Plausibility, check_outside, check_places, to_pixels
 from lib.data.salicon import SALICON, SALICON2014
 from lib.data.saliency import pixels_inside
+from lib.data.saliency_store import FullSize, Selection
 
 
 def refused(action, *said: str) -> str:
@@ -157,6 +160,52 @@ def test_too_many_fixations_and_too_many_pixels_are_told():
     assert "25% of the pixels fixated: 1 (crowded for one)" in crowded and "60 fixations of one observer: 1 (busy for one)" in busy
 
 
+def test_fractions_of_the_size_are_refused_by_each_set(tmp_path):
+    """All lie in the first pixels, so that every metric would be computed, of nothing."""
+    whole, fractions = gaze(300), gaze(300) / [800, 600]
+    OSIE(osie_of(whole, tmp_path / "whole"))
+    root = osie_of(fractions, tmp_path / "fractions")
+    said = "300 fixations lie on no more than 1 different pixel: are their coordinates fractions? Multiply x by", "fetch osie"
+    assert refused(lambda: OSIE(root), *said).startswith(f"{root / 'data' / 'eye' / 'fixations.mat'}: ")
+    assert any(said[0] in line for line in osie_verify.verify(root, checksums={}).problems)
+    refused(lambda: OSIE(root, scale_fixations=True), *said)
+    points = (gaze(120, (48, 64)) / [64, 48]).tolist()
+    refused(lambda: SALICON2014(write_json(tmp_path, {"a.jpg": {1: points}}), coordinates="xy"), "fixations_", "120 fixations", "fractions?")
+
+
+def test_sets_of_one_file_a_picture_are_refused_where_all_of_it_is_read(tmp_path):
+    """The loader sees one picture at a time: `verify` and whatever scores see the set."""
+    pictures = [[[(1, 1)] * 20]] * 3  # MATLAB's first pixel
+    salicon = SALICON(write_salicon(tmp_path / "salicon", {"train": pictures}))
+    assert len(salicon.fixations(0)) == 20
+    refused(lambda: FullSize(Selection(salicon, range(3))), f"{salicon.root}: 60 fixations", "1 different pixel:", "fractions?")
+    FullSize(Selection(salicon, range(2)))  # 40 are too few to tell
+    assert any("60 fixations lie on" in line for line in salicon_verify.verify(salicon.root).problems)
+    write_scanpaths(tmp_path / "mit", folder="ALLSTIMULI", stems="abcdef")
+    for path in (tmp_path / "mit" / "SCANPATHS").glob("*/*"):
+        path.write_text(scanpath_lines(np.ones((8, 2), int)))
+    data = MIT1003(tmp_path / "mit")
+    refused(lambda: FullSize(Selection(data, range(6))), f"{data.root}: ", "fixations lie on no more than 1 different pixel")
+    assert any("fixations lie on" in line for line in mit1003_verify.verify(data.root).problems)
+
+
+@pytest.mark.parametrize("points, places, few", [(49, 1, False), (50, 2, True), (50, 3, False), (1000, 49, True), (1000, 50, False),
+                                                 (100_000, 239, True), (100_000, 240, False)])
+def test_few_places_are_counted_over_the_whole_set(points, places, few):
+    """At least a twentieth of the points, or of a picture's 4,800 pixels: more points than that fall on pixels already fixated."""
+    size, at, found = (60, 80), np.arange(points) % places, Places()
+    for part in np.array_split(np.stack([at % 80, at // 80], axis=1), 7):
+        found.add(part, size)
+    found.add(np.array([[300, 300]] * 50), size)  # outside: told elsewhere
+    assert (found.problem is not None) == few and found.points == points
+    if few:
+        refused(lambda: found.check("there", "do this"), f"there: {points:,} fixations", f" {places} different pixel", "; or do this")
+
+
+def test_a_file_that_claims_a_huge_picture_costs_no_memory():
+    check_places([(np.arange(200).reshape(100, 2), (2**31 - 1, 2**31 - 1))], "there", "do this")
+
+
 def test_point_maps_that_are_none_are_refused(tmp_path):
     """White, inverted, grey on black, and of 0 and 1; black is a picture that nobody looked at."""
     size, (y, x) = (60, 80), (np.arange(10) * 5, np.arange(10) * 7)
@@ -241,3 +290,11 @@ def test_no_real_set_is_called_implausible(real_data):
         found.add(data.name(i), data.fixations(i), data.subjects(i), data.size(i))
         assert data.outside(i) == 0
     assert not found.problems("photographs")
+
+
+@pytest.mark.parametrize("which", ["2-6", "all"])
+def test_scanpaths_of_real_photographs_lie_on_places_enough(real_data, which):
+    if not (real_data / "mit1003_400").is_dir():
+        pytest.skip("ZOOM_REAL_DATA holds no mit1003_400/")
+    data = MIT1003(real_data / "mit1003_400", points="scanpaths", which=which)
+    check_places(((data.fixations(i), data.size(i)) for i in range(0, len(data), 10)), data.root, "")

@@ -330,7 +330,7 @@ def test_verify_finds_each_kind_of_damage(tmp_path):
 
 
 def test_verify_lists_twenty_of_a_kind_and_counts_the_rest(tmp_path):
-    root = twin(tmp_path, {"train": {"images": 30, "fixations": 60}}, {"train": [[[(1, 1)], [(2, 2)]] for _ in range(30)]})
+    root = twin(tmp_path, {"train": {"images": 30, "fixations": 60}}, {"train": [[[(1 + i, 1)], [(2, 2 + i)]] for i in range(30)]})
     for path in (root / "maps" / "train").iterdir():
         path.unlink()
     report = salicon_verify.verify(root)

@@ -127,6 +127,26 @@ def test_a_name_without_its_suffix_must_be_of_one_photograph(tmp_path):
         read_split(save(tmp_path / "split.csv", *rows, "a,train"), data, complete=False)
 
 
+def test_folders_capitals_and_blank_lines_do_not_matter(tmp_path):
+    """As file managers, cameras' names and spreadsheets leave them."""
+    split = default_split(TWENTY)
+    header, *rows = write_split(tmp_path / "split.csv", TWENTY, split).read_text().splitlines()
+    for change in (str.upper, lambda name: f"data/stimuli/{name}", lambda name: f"C:\\data\\{name.title()}",
+                   lambda name: f"./{name.removesuffix('.jpeg')}"):
+        changed = [",".join([change(name), part]) for name, part in (row.split(",") for row in rows)]
+        assert same(read_split(save(tmp_path / "edited.csv", "", header, *changed[:9], " ", *changed[9:], ",", ""), TWENTY), split)
+
+
+def test_capitals_decide_where_two_photographs_differ_in_nothing_else(tmp_path):
+    data = Names(["a.jpg", "A.jpg", "b.jpg", "c.jpg"])
+    rows = ("file,split", "b,val", "c,test")
+    for named in ("a.jpg", "x/A.jpg"):
+        found = read_split(save(tmp_path / "split.csv", *rows, f"{named},train"), data, complete=False)
+        assert found["train"] == [data.files.index(named.removeprefix("x/"))]
+    with pytest.raises(ValueError, match="line 4: A.JPG is the name of several photographs in DATA; write .*its capitals"):
+        read_split(save(tmp_path / "split.csv", *rows, "A.JPG,train"), data, complete=False)
+
+
 def test_a_list_may_leave_photographs_out_only_when_asked(tmp_path):
     path = save(tmp_path / "few.csv", "file,split", "i03.jpeg,train", "i01.jpeg,val", "i07.jpeg,test", "i02.jpeg,train")
     with pytest.raises(ValueError, match="does not list 16 of the 20 photographs in DATA, i00.jpeg is the first"):
@@ -143,7 +163,13 @@ THREE = ["file,split", "i01.jpeg,train", "i02.jpeg,val", "i03.jpeg,test"]
     ([*THREE, "i02,val"], "line 5: i02 is listed a second time"),
     ([*THREE, "i04.jpeg,validation"], "line 5: i04.jpeg is in 'validation'; a split is one of train, val, test"),
     ([*THREE, "i04.jpeg,train,1"], "line 5: has 3 columns"),
-    ([*THREE, ""], "line 5: has 0 columns"),
+    ([*THREE, "", "i04.jpeg"], "line 6: has 1 columns"),
+    ([*THREE, "i04.jpeg;train"], "line 5: its columns are separated by semicolons; save it with commas"),
+    ([row.replace(",", ";") for row in THREE], "its columns are separated by semicolons; save it with commas"),
+    ([row.replace(",", "\t") for row in THREE], "its columns are separated by tabs; save it with commas"),
+    ([*THREE, "i04.png,train"], "line 5: i04.png is not in DATA, but i04.jpeg is; if that is meant, write it so"),
+    ([*THREE, "elsewhere/I02.JPEG,val"], "line 5: elsewhere/I02.JPEG is listed a second time"),
+    ([*THREE, "folder/,val"], "line 5: folder/ is not in DATA"),
     (THREE[:3], "no photograph is left for test"),
     (["file,split"], "no photograph is left for train"),
     (THREE[1:], "write file,split as its first line"),
@@ -181,6 +207,17 @@ def test_no_bad_split_is_written(tmp_path, split, said):
     with pytest.raises(ValueError) as error:
         write_split(tmp_path / "split.csv", TWENTY, split)
     assert said in str(error.value) and not list(tmp_path.iterdir())
+
+
+def test_a_list_is_a_file_and_sizes_are_whole_numbers(tmp_path):
+    (tmp_path / "file").touch()
+    for path, named in ((tmp_path, tmp_path), (tmp_path / "file" / "split.csv", tmp_path / "file")):
+        with pytest.raises(OSError) as error:
+            write_split(path, TWENTY, default_split(TWENTY))
+        assert str(error.value).startswith(f"{named}: is a f") and "\n" not in str(error.value)
+    for sizes in (dict(val=1.5), dict(test="3"), dict(val=True), dict(val=-1), dict(test=None)):
+        with pytest.raises(ValueError, match=f"^{next(iter(sizes))} must be a whole number"):
+            hashed_split(TWENTY, **{"val": 3, "test": 4} | sizes)
 
 
 def test_on_the_real_photographs(real_data, tmp_path):

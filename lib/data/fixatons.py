@@ -35,6 +35,7 @@ import torch
 from numpy.typing import NDArray
 
 from lib.data.files import image_size, one_line
+from lib.data.points import Places
 from lib.data.report import Report
 from lib.data.saliency import Findings, Photographs, digest
 from lib.metrics.saliency import density_map, fixation_map
@@ -220,13 +221,15 @@ class Counts:
 def check_scanpaths(data: Photographs, findings: Findings, **switches: str) -> Counts:
     """Read the scanpaths of every picture; what is missing, unfit or of no picture goes into `findings`. switches: of `Scanpaths`."""
     scanpaths = Scanpaths(data.root, **switches)
-    counts = Counts(observers=len(scanpaths.observers))
+    counts, places = Counts(observers=len(scanpaths.observers)), Places()
     for index in range(len(data)):
         try:
-            xy, _, outside = scanpaths.read(data.name(index), image_size(data.path(index)))
+            size = image_size(data.path(index))
+            xy, _, outside = scanpaths.read(data.name(index), size)
         except (OSError, ValueError) as error:
             findings.add("missing or unfit scanpaths", one_line(error))
             continue
+        places.add(xy, size)
         counts.pictures += 1
         counts.fixations += len(xy) + outside
         counts.outside += outside
@@ -234,6 +237,8 @@ def check_scanpaths(data: Photographs, findings: Findings, **switches: str) -> C
         if looked < counts.observers:
             findings.add("pictures that observers lack",
                          f"{scanpaths.folder / data.name(index)}: {looked} of {counts.observers} observers; {_REFETCH}")
+    if places.problem:
+        findings.add("fixations that cannot be", f"{scanpaths.folder}: {places.problem}; or {_REFETCH}")
     for stem in sorted(set(scanpaths.files) - {data.name(index) for index in range(len(data))}):
         findings.add("scanpaths without a picture", f"{scanpaths.folder / stem}: its picture is not here; {_REFETCH}")
     return counts

@@ -9,7 +9,8 @@ github.com/NUS-VIP/predicting-human-gaze-beyond-pixels:
 
 Coordinates are pixels with MATLAB's origin, 1 to 800 and 1 to 600, in tenths. Here they are rounded, halves up as MATLAB
 does, made 0-based, and clamped to the image where rounding puts them a pixel outside, as the authors do for their own maps. What
-lies further outside is left out, and refused where it is more than a few (`lib.data.points`). Stimuli of another size than
+lies further outside is left out, and refused where it is more than a few (`lib.data.points`); so is a file whose fixations all lie on
+a few pixels, as fractions of the size would. Stimuli of another size than
 800 x 600 are refused, or their fixations scaled with `scale_fixations`.
 
 Deviation: pysaliency's loader does not subtract the 1.
@@ -30,7 +31,7 @@ import torch
 from numpy.typing import NDArray
 
 from lib.data.files import is_file_name
-from lib.data.points import ROUNDING, check_outside, inside_image, made_for, to_pixels
+from lib.data.points import ROUNDING, check_outside, check_places, inside_image, made_for, to_pixels
 from lib.data.saliency import Photographs, digest
 from lib.files.matlab import read_mat
 from lib.files.text import UNPACK, one_line
@@ -60,6 +61,7 @@ class OSIE(Photographs):
         stimuli = Path(root) / "data" / "stimuli"
         self._mat = Path(root) / "data" / "eye" / "fixations.mat"
         self._records = _read_fixations(self._mat)
+        check_places(((to_pixels(rows[:, :2] - 0.5, SIZE, SIZE), SIZE) for rows in self._records.values()), self._mat, REMEDY)
         super().__init__(Path(root), [stimuli / name for name in self._records if (stimuli / name).is_file()])
         if not self._paths:
             raise FileNotFoundError(f"{stimuli}: none of the {len(self._records)} stimuli in fixations.mat is here; {REMEDY}")

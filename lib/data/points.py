@@ -10,10 +10,14 @@ What cannot be (stated once, for every set)
                 its side than to its own, x and y are taken for swapped (`verify`)
     observers   more fixations of one observer on one picture than the set's recording time allows (`verify`)
     crowded     more than `FIXATED_MOST` of a picture's pixels fixated: a blurred or an inverted map, not points
+    few places  a whole set of `PLACES_FROM` points or more that lie on fewer different pixels, all pictures laid over one another, than
+                `PLACES_LEAST` of the points (of a picture's pixels, if those are fewer): fractions of the picture's size, which are all
+                rounded to its first pixels, or one number for all
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +28,8 @@ from lib.files.text import UNPACK
 ROUNDING = 1  # pixel
 OUTSIDE_MOST = 0.05
 FIXATED_MOST = 0.25  # raw mouse positions of SALICON fixate 8 % of a picture at most, eye fixations 0.02 %
+PLACES_FROM = 50  # points: fewer may lie where they like
+PLACES_LEAST = 0.05  # of OSIE, MIT1003 and the SALICON at hand the least is 0.57; SALICON has more points than a picture has pixels
 _FAR = 10**6  # pixels: what is further outside is as far outside, and fits into an integer
 
 
@@ -60,6 +66,42 @@ def check_outside(points: NDArray[np.int64], size: tuple[int, int], where: Path 
     return outside
 
 
+class Places:
+    """On how many different pixels a set's points lie, whatever picture they are of: `add` each picture's, then `check`."""
+
+    def __init__(self) -> None:
+        self.points, self._pixels, self._seen = 0, 0, set()
+
+    def add(self, points: NDArray[np.int64], size: tuple[int, int]) -> None:
+        """Pixels (n, 2) in a picture of `size` (H, W), x first. Those further outside than rounding are not counted: `check_outside` tells them."""
+        kept = np.clip(points[inside_image(points, size, slack=ROUNDING)], 0, [size[1] - 1, size[0] - 1])
+        self.points += len(kept)
+        self._pixels = max(self._pixels, int(size[0]) * int(size[1]))
+        self._seen.update((kept[:, 1] * 2**32 + kept[:, 0]).tolist())  # not a map of them: a file may claim pictures of any size
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong, without a name; None where nothing is."""
+        places = len(self._seen)
+        if self.points < PLACES_FROM or places >= PLACES_LEAST * min(self.points, self._pixels):
+            return None
+        return (f"{self.points:,} fixations lie on no more than {places:,} different pixel{'s' * (places != 1)}: are their coordinates fractions? "
+                "Multiply x by the picture's width and y by its height")
+
+    def check(self, where: Path | str, remedy: str) -> None:
+        """ValueError, one line that begins with `where`, for fewer places than people look at."""
+        if self.problem:
+            raise ValueError(f"{where}: {self.problem}; or {remedy}")
+
+
+def check_places(fixations: Iterable[tuple[NDArray[np.int64], tuple[int, int]]], where: Path | str, remedy: str) -> None:
+    """`Places.check` of a whole set: for each picture its points (n, 2) and its size (H, W)."""
+    places = Places()
+    for points, size in fixations:
+        places.add(points, size)
+    places.check(where, remedy)
+
+
 class Plausibility:
     """Whether a whole set's fixations can have been made by people: `add` each picture's, then ask for `problems`.
 
@@ -67,13 +109,14 @@ class Plausibility:
     """
 
     def __init__(self, most: int) -> None:
-        self.most, self._crowded, self._busy = most, [], []
+        self.most, self._crowded, self._busy, self._places = most, [], [], Places()
         self._points, self._off, self._off_turned = 0, 0.0, 0.0
 
     def add(self, name: str, points: NDArray[np.int64], subjects: NDArray[np.int64] | None, size: tuple[int, int]) -> None:
         """Fixations (n, 2) of a picture of `size` (H, W), and whose they are (n,)."""
         if not len(points):
             return
+        self._places.add(points, size)
         if len(np.unique(points, axis=0)) > FIXATED_MOST * size[0] * size[1]:
             self._crowded.append(name)
         if subjects is not None and np.unique(subjects, return_counts=True)[1].max() > self.most:
@@ -94,4 +137,5 @@ class Plausibility:
         kinds = ((self._crowded, f"more than {FIXATED_MOST:.0%} of the pixels fixated"),
                  (self._busy, f"more than {self.most:,} fixations of one observer"))
         lines = [f"{what} with {kind}: {len(names):,} ({names[0]} for one); {UNPACK}" for names, kind in kinds if names]
+        lines += [f"{what}: {self._places.problem}; or {UNPACK}"] * bool(self._places.problem)
         return lines + [f"{what}: the mean fixation lies where it would with x and y swapped; {UNPACK}"] * self.swapped

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from lib.data.files import one_line
-from lib.data.points import check_outside, inside_image, made_for, to_pixels
+from lib.data.points import check_outside, check_places, inside_image, made_for, to_pixels
 from lib.data.salicon_json import read_fixations
 from lib.data.saliency import Photographs, digest, list_files, read_map, read_true_density
 from lib.files.matlab import read_mat
@@ -206,6 +206,8 @@ class SALICON2014(Photographs):
         self.json, self.scale_fixations = _find_json(Path(source)), scale_fixations
         found = read_fixations(self.json, coordinates=coordinates)
         self._records, self.coordinates = found.records, found.coordinates
+        sized = ((positions, recorded or SIZE) for positions, _, recorded in self._records.values())
+        check_places(((to_pixels(positions, size, size), size) for positions, size in sized), self.json, UNPACK)
         folder = self.json.parent
         places = (folder, folder / "images", folder.parent / "images")
         photographs = ([place / name for place in places if (place / name).is_file()] for name in sorted(self._records))

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from lib.data.points import check_places
 from lib.data.saliency import SaliencyData
 from lib.files import Allocate, arrays
+from lib.files.text import UNPACK
 from lib.metrics import saliency as metrics
 from lib.versions import versions
 
@@ -95,13 +97,18 @@ class GroundTruth:
 
 
 class FullSize:
-    """What the images of a selection are scored by, at their own size: maps, fixations, and the fixations on all others."""
+    """What the images of a selection are scored by, at their own size: maps, fixations, and the fixations on all others.
+
+    ValueError where nobody can have made these fixations together (`lib.data.points`, few places): loaders that read a file a picture
+    cannot tell.
+    """
 
     def __init__(self, chosen: Selection):
         self.chosen = chosen
         found = [chosen.data.fixations(chosen.at(i)) for i in range(len(chosen))]
         self.fixations = [np.zeros((0, 2), np.int64) if points is None else points for points in found]
         self.sizes = [tuple(map(int, chosen.data.size(chosen.at(i)))) for i in range(len(chosen))]
+        check_places(zip(self.fixations, self.sizes, strict=True), chosen.data.root, UNPACK)
         self._everyone: Tensor | None = None  # the count map of all fixations, where all images have one size
         self._pooled: dict[tuple[int, int], Tensor] = {}
 

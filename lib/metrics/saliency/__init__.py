@@ -28,6 +28,7 @@ What cannot be computed
     a constant density      is uniform for SIM and KL; NaN for CC
     constant means          up to 32 roundings of the map's type, for every metric alike: resizing a constant map leaves such noise
     sizes that differ       ValueError. MIT resizes the prediction with MATLAB's `imresize`; here the caller decides how
+    masked arrays           ValueError where anything is masked (no metric leaves pixels out): fill them, `.filled(0)` say
     counts below 0 or not whole, maps that are empty or not 2-D or 3-D                  ValueError
 
 Where MIT and pysaliency differ, the defaults are MIT's definition without its random parts, and an option gives the other

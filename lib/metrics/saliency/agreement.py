@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lib.metrics.inputs import as_whole
 from lib.metrics.saliency.maps import Maps, as_float, flattened, match, one_thread, per_image
 
 THRESHOLDS = 20
@@ -54,6 +55,7 @@ def bristol_agreement(saliency_map: Maps, density_map: Maps, *, simpson: str = "
     saliency_map, density_map = match(saliency_map, density_map, "density_map")
     if density_map.dtype == torch.uint8:
         density_map = density_map.to(torch.float64) / 255
+    density_map = as_float(density_map)  # torch compares no uint16
     if density_map.numel() and ((density_map < -SLACK) | (density_map > 1 + SLACK)).any():
         raise ValueError(f"density_map must lie within [0, 1], or be uint8, got {float(density_map.min()):g} to {float(density_map.max()):g}")
     density_map = density_map.clamp(0, 1)
@@ -66,7 +68,7 @@ def bristol_agreement(saliency_map: Maps, density_map: Maps, *, simpson: str = "
         undefined = ~torch.isfinite(span[:, 0] + truth.sum(1))
         return torch.where(undefined, torch.nan, value)
 
-    return per_image(score, as_float(saliency_map), as_float(density_map))
+    return per_image(score, as_float(saliency_map), density_map)
 
 
 def _agreement(maps: Tensor, truth: Tensor) -> Tensor:
@@ -97,8 +99,8 @@ def simpson_weights(points: int, rule: str = "scipy-1.11") -> Tensor:
     """
     if rule not in ("scipy-1.10", "scipy-1.11"):
         raise ValueError(f"simpson must be 'scipy-1.11' or 'scipy-1.10', got {rule!r}")
-    if points < 4 or points % 2:
-        raise ValueError(f"an even number of samples, 4 or more, got {points}")
+    if (as_whole(points) or 0) < 4 or points % 2:
+        raise ValueError(f"points must be an even number of samples, 4 or more, got {points!r}")
     inner = torch.ones(points - 1, dtype=torch.float64)
     inner[1:-1:2], inner[2:-1:2] = 4, 2
     weights = torch.zeros(points, dtype=torch.float64)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
+
+from lib.metrics.inputs import number, shown, tensor_of, whole
 
 Maps = Tensor | ArrayLike
 
@@ -22,6 +23,7 @@ Maps = Tensor | ArrayLike
 CHUNK_PIXELS = {"cpu": 2**19, "cuda": 2**24}
 CHANNELS = 4  # a last axis as short as this behind two longer ones is one of channels
 NOISE = 32  # units in the last place: resizing a constant map in floats leaves a few
+SIGMA_MOST = 1e5  # pixels; no picture is as large
 COUNT_MAX = 2**15 - 1  # count maps are int16: half of a metric's time goes into reading maps from memory
 
 
@@ -45,13 +47,14 @@ def fixation_map(xy: Maps, size: tuple[int, int]) -> Tensor:
     """Count map of fixations.
 
     `xy`: (n, 2) integers, 0-based pixels, x first; `size`: (height, width). Returns (height, width) int16, on the device of
-    `xy`. ValueError for coordinates that are not integers or lie outside the image, and for counts above 32767.
+    `xy`. ValueError for coordinates that are not integers or lie outside the image, for a size that is not two whole numbers,
+    and for counts above 32767.
 
     Example:
         >>> fixation_map([[1, 0], [2, 1], [2, 1]], (2, 3)).tolist()  # x first
         [[0, 1, 0], [0, 0, 2]]
     """
-    xy, (height, width) = _coordinates([xy]), size
+    xy, (height, width) = _coordinates([xy]), _size(size, "size")
     outside = ((xy < 0) | (xy >= xy.new_tensor([width, height]))).any(1)
     if outside.any():
         x, y = xy[outside][0].tolist()
@@ -70,7 +73,8 @@ def shuffled_map(fixations: Sequence[Maps], sizes: Sequence[tuple[int, int]], in
     image to be scored; `others`: the images to pool, by default all but `index` (MIT takes 10 at random). Returns a count
     map int16 of the size of image `index`, the other images' coordinates stretched to it and rounded down, as pysaliency
     does, but in integers (its x * (W / w) may fall one pixel short). The image's own pixels are not excluded, nor are they
-    in MIT and pysaliency. ValueError where `others` names `index` itself.
+    in MIT and pysaliency. ValueError where `index` or one of `others` is not from 0 to the number of images less 1 (none is
+    counted from the end), and where `others` names `index` itself.
 
     Example:
         >>> seen = [[[0, 0]], [[1, 1]], [[3, 3]]]  # of three images; the last one is twice as large
@@ -79,13 +83,11 @@ def shuffled_map(fixations: Sequence[Maps], sizes: Sequence[tuple[int, int]], in
     """
     if len(fixations) != len(sizes):
         raise ValueError(f"fixations of {len(fixations)} images, but {len(sizes)} sizes")
-    others = [i for i in range(len(sizes)) if i != index] if others is None else list(others)
-    if index in others:
-        raise ValueError(f"image {index} cannot be its own negative")
-    height, width = sizes[index]
+    index, others = _chosen(index, others, len(sizes))
+    height, width = _size(sizes[index], f"sizes[{index}]")
     by_size: dict[tuple[int, int], list[Maps]] = {}
     for i in others:
-        by_size.setdefault((sizes[i][0], sizes[i][1]), []).append(fixations[i])
+        by_size.setdefault(_size(sizes[i], f"sizes[{i}]"), []).append(fixations[i])
     stretched = [torch.zeros(0, 2, dtype=torch.int64)]
     for (h, w), group in by_size.items():
         xy = _coordinates(group)
@@ -100,16 +102,16 @@ def density_map(fixations: Maps, *, sigma: float) -> Tensor:
     `fixations`: count map (H, W) or (B, H, W), or any weights, such as durations; `sigma`: pixels. Returns float64 of the same
     shape. The Gaussian is cut at 4 sigma and sums to 1; outside the image there is nothing, so that mass is lost at the
     border: `scipy.ndimage.gaussian_filter(..., mode="constant")`. Not normalised: no metric here depends on the scale.
+    ValueError for a sigma that is not above 0, and for one above 100,000.
 
     Example:
         >>> density = density_map(fixation_map([[20, 20]], (41, 41)), sigma=5)
         >>> round(density.sum().item(), 3), divmod(density.argmax().item(), 41)
         (1.0, (20, 20))
     """
-    if not sigma > 0:
-        raise ValueError(f"sigma must be above 0 pixels, got {sigma}")
+    sigma = number(sigma, "sigma", 0, SIGMA_MOST, above=True)
     counts = as_tensor(fixations, "fixations").to(torch.float64)
-    rows, columns = (_blur_matrix(n, float(sigma)).to(counts.device) for n in counts.shape[-2:])
+    rows, columns = (_blur_matrix(n, sigma).to(counts.device) for n in counts.shape[-2:])
 
     blurred = torch.zeros_like(counts)
     for image, out in zip(counts.reshape(-1, *counts.shape[-2:]), blurred.reshape(-1, *counts.shape[-2:]), strict=True):
@@ -129,9 +131,33 @@ def _blur_matrix(cells: int, sigma: float) -> Tensor:
     return torch.where(distance <= radius, torch.exp(-0.5 * (distance / sigma) ** 2), 0.0) / total
 
 
+def _chosen(index: int, others: Sequence[int] | None, images: int) -> tuple[int, list[int]]:
+    """The image to be scored and those to pool, each from 0 to `images` - 1."""
+    index = whole(index, "index", 0, images - 1)
+    if others is None:
+        return index, [i for i in range(images) if i != index]
+    try:
+        given = list(others)
+    except TypeError:
+        raise ValueError(f"others must be a list of images, got {shown(others)}") from None
+    pooled = [whole(i, "each of others", 0, images - 1) for i in given]
+    if index in pooled:
+        raise ValueError(f"image {index} cannot be its own negative; leave it out of others")
+    return index, pooled
+
+
+def _size(size: Sequence[int], name: str) -> tuple[int, int]:
+    """(height, width) as ints; ValueError for anything but two whole numbers of 1 or more."""
+    try:
+        height, width = size
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be (height, width), got {shown(size)}") from None
+    return whole(height, f"the height in {name}", 1), whole(width, f"the width in {name}", 1)
+
+
 def _coordinates(images: Sequence[Maps]) -> Tensor:
     """(n, 2) int64, the images' fixations one after the other."""
-    parts = [xy for xy in (torch.as_tensor(_writable(image)) for image in images) if xy.numel()]
+    parts = [xy for xy in (tensor_of(image, "fixations", shape="(n, 2), x first") for image in images) if xy.numel()]
     for xy in parts:
         if xy.ndim != 2 or xy.shape[1] != 2:
             raise ValueError(f"fixations must be (n, 2), x first, got {tuple(xy.shape)}")
@@ -140,29 +166,17 @@ def _coordinates(images: Sequence[Maps]) -> Tensor:
     return torch.cat(parts).to(torch.int64) if parts else torch.zeros(0, 2, dtype=torch.int64)
 
 
-def _writable(values: Any) -> Any:
-    """NumPy arrays that torch can take: images read by PIL are read-only, flipped ones have negative strides."""
-    return np.require(values, requirements=["C", "W"]) if isinstance(values, np.ndarray) else values
-
-
 def as_tensor(values: Maps, name: str) -> Tensor:
     """A map or a batch of maps as a tensor, (H, W) or (B, H, W); the values as they are.
 
     Tensors, NumPy arrays of any byte order, nested lists, and PIL images of one channel. ValueError, one line, for other shapes, for
-    channels at the end, and for what is not of real numbers.
+    channels at the end, for what is not of real numbers, and for masked arrays that mask something.
     """
     if (mode := getattr(values, "mode", None)) is not None and hasattr(values, "getbands"):  # a PIL image, without importing PIL
         if mode == "P" or len(values.getbands()) > 1:
             raise ValueError(f"{name} is a picture of mode {mode}, which is no map of one value a pixel; give image.convert('L')")
         values = np.array(values)
-    if isinstance(values, np.ndarray) and not values.dtype.isnative:
-        values = values.astype(values.dtype.newbyteorder("="))
-    try:
-        tensor = torch.as_tensor(_writable(values)).detach()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name} is no array of numbers ({' '.join(str(error).split())[:150]}); give (H, W) or (B, H, W)") from None
-    if tensor.is_complex() or tensor.layout != torch.strided:
-        raise ValueError(f"{name} is {tensor.dtype}, {tensor.layout}, and a map holds real numbers, all of them; give .real, or .to_dense()")
+    tensor = tensor_of(values, name, shape="(H, W) or (B, H, W)")
     if tensor.ndim not in (2, 3) or 0 in tensor.shape[-2:]:
         raise ValueError(f"{name} must be (H, W) or (B, H, W) and not empty, got {tuple(tensor.shape)}; squeeze or reshape it")
     if tensor.ndim == 3 and tensor.shape[2] <= CHANNELS < min(tensor.shape[:2]):
@@ -204,15 +218,31 @@ def flattened(maps: Tensor) -> Tensor:
 def match(saliency_map: Maps, other: Maps, name: str, *, shared: bool = False) -> tuple[Tensor, Tensor]:
     """The prediction and the map that it is compared with: tensors of one shape on the prediction's device.
 
-    `shared`: one (H, W) map may serve a whole batch. ValueError where the shapes differ.
+    `shared`: one (H, W) map may serve a whole batch. ValueError where the shapes differ: one is transposed, only one has a
+    batch axis, the batches differ, or the sizes.
     """
     saliency_map, other = as_tensor(saliency_map, "saliency_map"), as_tensor(other, name)
-    if shared and other.ndim == 2:
-        other = other.expand(saliency_map.shape[:-2] + other.shape)
-    if saliency_map.shape != other.shape:
+    one_for_all = shared and other.ndim == 2
+    if saliency_map.shape[-2:] != other.shape[-2:] or not (one_for_all or saliency_map.shape == other.shape):
         a, b = tuple(saliency_map.shape), tuple(other.shape)
-        raise ValueError(f"saliency_map {a} and {name} {b} must have one size: resize the prediction first")
+        raise ValueError(f"saliency_map {a} and {name} {b} {_difference(a, b, one_for_all=one_for_all)}")
+    if one_for_all:
+        other = other.expand(saliency_map.shape[:-2] + other.shape)
     return saliency_map, other.to(saliency_map.device)
+
+
+def _difference(a: tuple[int, ...], b: tuple[int, ...], *, one_for_all: bool) -> str:
+    """In what two shapes differ, and what to do, as the end of a sentence."""
+    batch = len(a) != len(b) and not one_for_all
+    if a[-2:] == b[-2:] and batch:
+        return "differ in the batch axis: give both with one, (B, H, W), or both without"
+    if a[-2:] == b[-2:]:
+        return f"are {a[0]} and {b[0]} maps: give one for each"
+    if a[-2:] == b[-2:][::-1] or sorted(a) == sorted(b):
+        remedy = "have their axes in another order, one of them is transposed: give both as (H, W) or (B, H, W)"
+    else:
+        remedy = "must have one size: resize the prediction first"
+    return remedy + (", and give both a batch axis, or neither" if batch else "")
 
 
 def fixated(flat: Tensor, name: str) -> tuple[Tensor, Tensor]:

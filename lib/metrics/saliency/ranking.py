@@ -21,11 +21,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from lib.metrics.inputs import SEEDS, number, switches, whole
 from lib.metrics.saliency.maps import Maps, as_float, fixated, flattened, match, nonzero, one_thread, per_image
 
 Seen = tuple[Tensor, Tensor]  # pixels that were fixated, and how often, int64 (n,)
 CELLS = 2**14
 FEW = 8  # levels in one cell; where there are more, values are compared by bisection
+STEP = 1e-5  # the finest: maps of 16 bits have 65,536 levels
 JITTER = 1e-7  # MIT's AUC_Judd.m: rand(size(saliencyMap))/10000000
 
 
@@ -43,6 +45,7 @@ def auc(saliency_map: Maps, fixations: Maps, *, negatives: Literal["unfixated", 
         (1.0, 0.333)
     """
     _one_of(negatives=(negatives, ("unfixated", "all")))
+    switches(duplicates=duplicates)
 
     def area(values: Tensor, seen: Seen) -> Tensor:
         ranks = _Ranks(values, seen, duplicates)
@@ -54,14 +57,8 @@ def auc(saliency_map: Maps, fixations: Maps, *, negatives: Literal["unfixated", 
 
 
 @one_thread()
-def auc_judd(
-    saliency_map: Maps,
-    fixations: Maps,
-    *,
-    ties: Literal["group", "jitter", "order"] = "group",
-    duplicates: bool = False,
-    seed: int = 0,
-) -> Tensor:
+def auc_judd(saliency_map: Maps, fixations: Maps, *, ties: Literal["group", "jitter", "order"] = "group", duplicates: bool = False,
+             seed: int = 0) -> Tensor:
     """AUC-Judd of the MIT benchmark: thresholds at the fixated values, trapezoids between them.
 
     Above the exact `auc` by about 1/(2n) for n fixated pixels, as the trapezoids cut the corners of a staircase.
@@ -83,6 +80,8 @@ def auc_judd(
         (0.778, 0.789)
     """
     _one_of(ties=(ties, ("group", "jitter", "order")))
+    switches(duplicates=duplicates)
+    seed = whole(seed, "seed", *SEEDS)
 
     def area(values: Tensor, seen: Seen) -> Tensor:
         if ties == "jitter":
@@ -104,7 +103,7 @@ def auc_borji(saliency_map: Maps, fixations: Maps, *, splits: int = 100, step: f
     own evaluation uses a step of 0.01.) pysaliency has no counterpart.
 
     `saliency_map`, `fixations` (a count map): (H, W) or (B, H, W). `duplicates`: a pixel counts as often as it was fixated.
-    Returns (B,) or 0-d. ValueError for sizes that differ, `splits` < 1, `step` outside (0, 1].
+    Returns (B,) or 0-d. ValueError for sizes that differ, `splits` < 1, `step` outside [1e-5, 1].
 
     Example:
         >>> saliency, fixations = torch.arange(100.0).view(10, 10), torch.zeros(10, 10, dtype=torch.int16)
@@ -112,7 +111,8 @@ def auc_borji(saliency_map: Maps, fixations: Maps, *, splits: int = 100, step: f
         >>> (auc_borji(saliency, fixations) > auc_borji(saliency**8, fixations) + 0.1).item()  # the same order of pixels
         True
     """
-    _check_steps(splits, step)
+    splits, step, seed = _steps(splits, step, seed)
+    switches(duplicates=duplicates)
 
     def area(values: Tensor, seen: Seen) -> Tensor:
         positives = _pick(values, seen, duplicates)
@@ -134,7 +134,7 @@ def auc_shuffled(saliency_map: Maps, fixations: Maps, negatives: Maps, *, splits
     each split as many pixels of `negatives` (once each, without replacement) as there are fixated ones, thresholds as in
     `auc_borji`; MIT pools 10 other images, and the draw becomes slow where hundreds are pooled. `duplicates`: a fixated
     pixel counts as often as it was fixated. Returns (B,) or 0-d, NaN also where there are no negatives. ValueError for sizes
-    that differ, `splits` < 1, `step` outside (0, 1].
+    that differ, `splits` < 1, `step` outside [1e-5, 1].
 
     Example:
         >>> from lib.metrics.saliency import density_map, fixation_map
@@ -143,8 +143,8 @@ def auc_shuffled(saliency_map: Maps, fixations: Maps, negatives: Maps, *, splits
         >>> round(auc(middle, here).item(), 2), round(auc_shuffled(middle, here, elsewhere).item(), 2)
         (0.99, 0.5)
     """
-    rounds = 1 if splits is None else splits
-    _check_steps(rounds, step)
+    rounds, step, seed = _steps(1 if splits is None else splits, step, seed)
+    switches(duplicates=duplicates)
 
     def exact(values: Tensor, seen: Seen, elsewhere: Seen) -> Tensor:
         levels, weights = _pick(values, seen, duplicates).unique(return_counts=True)
@@ -166,9 +166,8 @@ def _one_of(**options: tuple[str, tuple[str, ...]]) -> None:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 
 
-def _check_steps(splits: int, step: float) -> None:
-    if splits < 1 or not 0 < step <= 1:
-        raise ValueError(f"splits must be at least 1 and step in (0, 1], got {splits} and {step}")
+def _steps(splits: int, step: float, seed: int) -> tuple[int, float, int]:
+    return whole(splits, "splits", 1), number(step, "step", STEP, 1), whole(seed, "seed", *SEEDS)
 
 
 def _image_by_image(area: Callable[..., Tensor], saliency_map: Maps, **count_maps: Maps) -> Tensor:

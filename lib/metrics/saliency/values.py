@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lib.metrics.inputs import number, switches, whole
 from lib.metrics.saliency.maps import Maps, as_float, chunks, constant, fixated, flattened, match, one_thread, per_image, rows
 
 EPSILON = 2.0**-52  # MATLAB's eps; pysaliency writes 2.2204e-16
@@ -24,12 +25,14 @@ def nss(saliency_map: Maps, fixations: Maps, *, duplicates: bool = False, ddof: 
 
     `saliency_map`, `fixations` (a count map): (H, W) or (B, H, W). `duplicates`: a pixel counts as often as it was fixated.
     `ddof`: 1 divides by N - 1 as MATLAB's `std`, 0 by N; a relative difference of 1/(2N). Both switched is the mean of
-    pysaliency's `NSS`. Returns (B,) or 0-d in standard deviations, 0 is chance. ValueError for sizes that differ.
+    pysaliency's `NSS`. Returns (B,) or 0-d in standard deviations, 0 is chance. ValueError for sizes that differ, another `ddof`.
 
     Example:
         >>> nss([[0.0, 0.0], [2.0, 2.0]], [[0, 0], [0, 1]], ddof=0).item()  # the mean is 1, the standard deviation 1
         1.0
     """
+    ddof = whole(ddof, "ddof", 0, 1)
+    switches(duplicates=duplicates)
     saliency_map, fixations = match(saliency_map, fixations, "fixations")
     saliency_map = as_float(saliency_map)
     flat, (mean, deviation) = constant(rows(saliency_map)), _moments(saliency_map, ddof)  # (B,)
@@ -42,22 +45,15 @@ def nss(saliency_map: Maps, fixations: Maps, *, duplicates: bool = False, ddof: 
 
 
 @one_thread()
-def information_gain(
-    saliency_map: Maps,
-    fixations: Maps,
-    baseline: Maps,
-    *,
-    min_max: bool = True,
-    epsilon: float = EPSILON,
-    duplicates: bool = False,
-) -> Tensor:
+def information_gain(saliency_map: Maps, fixations: Maps, baseline: Maps, *, min_max: bool = True, epsilon: float = EPSILON,
+                     duplicates: bool = False) -> Tensor:
     """Information gain over a baseline: the mean log2 ratio of the two densities at fixated pixels.
 
     `saliency_map`, `fixations` (a count map), `baseline`: (H, W) or (B, H, W), or one (H, W) baseline for a batch; the field's
     baseline is a centre bias, the other images' fixations blurred (`density_map(shuffled_map(...))`). `min_max`: subtract
     each map's minimum before it is made to sum to 1. `epsilon` is added inside both logarithms. With `min_max=False,
     epsilon=0, duplicates=True` it is pysaliency's `Model.information_gain` of two densities. Returns (B,) or 0-d in bits per
-    fixation; infinite where `epsilon=0` and a density is 0. ValueError for sizes that differ.
+    fixation; infinite where `epsilon=0` and a density is 0. ValueError for sizes that differ, `epsilon` < 0 or infinite.
 
     Example:
         >>> saliency, uniform = torch.tensor([[1.0, 1.0], [1.0, 5.0]]), torch.ones(2, 2)
@@ -65,6 +61,8 @@ def information_gain(
         >>> round(gain.item(), 3)  # five eighths where the baseline has two: log2(2.5)
         1.322
     """
+    epsilon = number(epsilon, "epsilon", 0)
+    switches(min_max=min_max, duplicates=duplicates)
     saliency_map, fixations = match(saliency_map, fixations, "fixations")
     _, baseline = match(saliency_map, baseline, "baseline", shared=True)
 
@@ -117,6 +115,7 @@ def sim(saliency_map: Maps, density: Maps, *, min_max: bool = True) -> Tensor:
         >>> sim([[0.0, 1.0], [1.0, 2.0]], [[0.0, 1.0], [2.0, 1.0]]).item()
         0.75
     """
+    switches(min_max=min_max)
     saliency_map, density = match(saliency_map, density, "density")
 
     def score(maps: Tensor, truth: Tensor) -> Tensor:
@@ -135,12 +134,13 @@ def kl_divergence(saliency_map: Maps, density: Maps, *, epsilon: float = EPSILON
     `saliency_map`, `density`: (H, W) or (B, H, W), prediction first. Both are made to sum to 1 after `floor` is added to every
     pixel. The defaults are MIT's and pysaliency's `MIT_KLDiv`; `epsilon=0, floor=1e-20` is pysaliency's
     `image_based_kl_divergence`. Returns (B,) or 0-d, 0 is best, infinite where `epsilon=0` and a prediction is 0 where the
-    density is not. ValueError for sizes that differ.
+    density is not. ValueError for sizes that differ, `epsilon` or `floor` below 0 or infinite.
 
     Example:
         >>> round(kl_divergence(torch.ones(2, 2), [[1.0, 0.0], [0.0, 0.0]]).item(), 3)  # one of four: ln 4
         1.386
     """
+    epsilon, floor = number(epsilon, "epsilon", 0), number(floor, "floor", 0)
     saliency_map, density = match(saliency_map, density, "density")
 
     def score(maps: Tensor, truth: Tensor) -> Tensor:
