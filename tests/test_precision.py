@@ -97,6 +97,10 @@ class TestDistributed:
         task = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
         model = SaliencySampler(task, nn.Conv2d(3, 4, 3), 24, 16, normalize=((0.5,) * 3, (0.2,) * 3))
         wrapped, before = nn.parallel.DistributedDataParallel(model), copy.deepcopy(model.state_dict())
+        wrapped.blur = True
+        with pytest.raises(ValueError, match="blur was set on the DistributedDataParallel"):
+            wrapped(BYTES.expand(2, -1, -1, -1))
+        del wrapped.blur
         set_blur(wrapped, True)
         wrapped(torch.cat([BYTES, BYTES.flip(3)])).square().sum().backward()
         assert model.blur and all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())

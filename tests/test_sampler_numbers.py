@@ -189,7 +189,7 @@ class TestWhatWarpTakes:
     @pytest.mark.parametrize("heatmap", [torch.rand(9, 9, 1), torch.rand(9, 9, 3), torch.rand(1, 3, 9, 9), torch.rand(3, 9, 9), torch.rand(9),
                                          np.ones((9, 9, 3)), Image.new("RGB", (9, 9), (9, 9, 9)), torch.rand(2, 1, 9, 9)])
     def test_heat_maps_with_channels_or_for_other_images_are_refused(self, heatmap):
-        with pytest.raises(ValueError, match=r"heat map has shape.*expected"):
+        with pytest.raises(ValueError, match=r"heat map (has shape|is a picture).*expected"):
             warp(BYTES[0], heatmap)
 
     def test_a_single_map_serves_a_batch_and_a_batch_of_maps_goes_image_by_image(self):
@@ -234,6 +234,19 @@ class TestBlurInsideWrappers:
         assert net.blur is False
         with pytest.raises(ValueError, match=f"blur was set on the {type(wrapped).__name__}"):
             set_blur(wrapped, True)
+
+    def test_training_stops_where_blur_was_set_on_torchs_wrapper_and_the_documented_way_is_never_taken(self):
+        net = model()
+        wrapped = nn.DataParallel(nn.Sequential(net)).train()
+        wrapped(IMAGE)
+        wrapped.blur = True
+        for call in (lambda: wrapped(IMAGE), net._replicate_for_data_parallel):  # on one device, and as several are fed
+            with pytest.raises(ValueError, match="blur was set on the DataParallel.*set_blur"):
+                call()
+        wrapped.eval()(IMAGE)  # nothing blurs in evaluation
+        copy.deepcopy(net).train()(IMAGE)  # nothing is around the copy
+        del wrapped.blur
+        wrapped.train()(IMAGE)
 
     @pytest.mark.parametrize("around", [nn.Sequential, lambda wrapped: torch.compile(wrapped, backend="eager")])
     def test_it_is_told_too_where_the_wrapper_is_wrapped_again(self, around):

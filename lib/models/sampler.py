@@ -25,13 +25,16 @@ Deviations from the paper, and from the released code (github.com/recasens/Salie
 """
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 try:  # two files beside this one, which works without them: how to undo a zoom, and uint8 images without a float copy
     from lib.models.inverse import inverse as inverse
@@ -457,8 +460,8 @@ class SampledNetwork(nn.Module):
 
     normalize: (mean, std) per channel of what the task network sees. While `blur` is True and the model trains, the resampled
     image is scaled down and up again by a random factor (section 3.3: "It forces the saliency sampler to zoom deeper").
-    The training loop says `set_blur(model, epoch < epochs // 3)`: assigning `blur` to a wrapper around the model does nothing,
-    without a word: the wrapper is torch's and keeps the name to itself (`set_blur` says so when it meets one).
+    The training loop says `set_blur(model, epoch < epochs // 3)`: assigning `blur` to DataParallel or DistributedDataParallel around
+    the model would do nothing, as torch's wrapper keeps the name to itself; training then stops with a line that says so.
 
     Example:
         >>> zoom = SaliencyZoom(nn.Conv2d(3, 8, 3), task_size=64, view_size=32)
@@ -475,10 +478,37 @@ class SampledNetwork(nn.Module):
 
     def forward(self, image: Tensor, view: Tensor | None = None, *, return_maps: bool = False):
         """The task network's output for `image` (B, C, H, W); with `return_maps` also the `Sampled` it saw."""
+        if self.training and not torch.compiler.is_compiling():
+            _check_around(_around.get(self, ()))
         sampled = self.sampler(image, view)
         seen = random_blur(sampled.image) if self.blur and self.training else sampled.image
         output = self.task_network(like_weights(self.normalize(seen), self.task_network))
         return (output, sampled) if return_maps else output
+
+    def _replicate_for_data_parallel(self) -> nn.Module:  # several GPUs: copies of the model are called, which no wrapper is around
+        _check_around(_around.get(self, ()))
+        return super()._replicate_for_data_parallel()
+
+
+_around: WeakKeyDictionary[SampledNetwork, WeakSet[nn.Module]] = WeakKeyDictionary()  # torch's wrappers, known from when they were made
+
+
+def _remember(outer: nn.Module, name: str, inner: nn.Module | None) -> None:
+    if name == "module" and isinstance(outer, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        for network in inner.modules():
+            if isinstance(network, SampledNetwork):
+                _around.setdefault(network, WeakSet()).add(outer)
+
+
+register_module_module_registration_hook(_remember)
+
+
+def _check_around(wrappers: Iterable[nn.Module]) -> None:
+    """ValueError where `blur` was set on a wrapper, which keeps it to itself."""
+    for outer in wrappers:
+        if "blur" in vars(outer):
+            raise ValueError(f"blur was set on the {type(outer).__name__} around the model, where it does nothing; delete it there and "
+                             "call set_blur(model, True)")
 
 
 def set_blur(model: nn.Module, on: bool) -> None:
@@ -492,9 +522,7 @@ def set_blur(model: nn.Module, on: bool) -> None:
     """
     if not isinstance(on, bool):
         raise ValueError(f"blur is {on!r}, expected True or False")
-    for outer in model.modules():  # a wrapper may itself be wrapped, or be a part of something larger
-        if {"module", "_orig_mod"} & outer._modules.keys() and "blur" in vars(outer):
-            raise ValueError(f"blur was set on the {type(outer).__name__} around the model, where it does nothing; leave that out")
+    _check_around(outer for outer in model.modules() if {"module", "_orig_mod"} & outer._modules.keys())  # themselves wrapped, perhaps
     networks = [module for module in model.modules() if isinstance(module, SampledNetwork)]
     if not networks:
         raise ValueError(f"{type(model).__name__} holds no SampledNetwork, so nothing to blur; build the model with SaliencySampler")
