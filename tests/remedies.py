@@ -15,7 +15,7 @@ VERBS = set(
     """
 add ask build call change choose complete convert copy correct cut divide download draw fetch fill free get give install keep leave let look lower
 make mark mend move name normalise open pass pick predict put read reduce remove rename repeat replace restart round run save say see select
-set shrink sort split start stretch take train try turn unpack update use wait write zoom
+set shrink sort split start stretch take train transpose try turn unpack update use wait write zoom
 """.split()
 )
 WHERE = re.compile(r"python -m lib \w+|data/[\w{}.]+\.md says|give_|lib/[\w/]+\.md")  # a command that does it, or a page that says how
