@@ -134,7 +134,7 @@ def test_folders_capitals_and_blank_lines_do_not_matter(tmp_path):
     for change in (str.upper, lambda name: f"data/stimuli/{name}", lambda name: f"C:\\data\\{name.title()}",
                    lambda name: f"./{name.removesuffix('.jpeg')}"):
         changed = [",".join([change(name), part]) for name, part in (row.split(",") for row in rows)]
-        assert same(read_split(save(tmp_path / "edited.csv", "", header, *changed[:9], " ", *changed[9:], ",", ""), TWENTY), split)
+        assert same(read_split(save(tmp_path / "edited.csv", "", header.title(), *changed[:9], " ", *changed[9:], ",", ""), TWENTY), split)
 
 
 def test_capitals_decide_where_two_photographs_differ_in_nothing_else(tmp_path):

@@ -142,7 +142,7 @@ def _rows(path: Path) -> Sequence[tuple[int, list[str]]]:
         raise FileNotFoundError(f"{path}: missing; write_split makes such a list") from None
     except (OSError, ValueError, csv.Error) as error:
         raise ValueError(f"{path}: not readable as a CSV list of file names ({type(error).__name__}); write_split makes such a list") from None
-    if not rows or [cell.strip() for cell in rows[0][1]] != HEADER:
+    if not rows or [cell.strip().lower() for cell in rows[0][1]] != HEADER:
         _check_separator(rows[0][1] if rows else [], str(path))
         raise ValueError(f"{path}: not a split; write {','.join(HEADER)} as its first line, as write_split does")
     return rows[1:]
