@@ -32,7 +32,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from lib.files.pictures import picture_size, read_picture
+from lib.files.pictures import picture_size, read_picture, some_picture, told_of
 from lib.models.emlnet_weights import GUIDE, RELEASED, WEIGHTS, load_emlnet
 from lib.models.mrcnn import MrCNN
 from lib.models.mrcnn_weights import load_mrcnn
@@ -245,7 +245,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise ValueError(f"several photographs would be written to {twice[0]}.png; predict them into different folders")
     for_folder(arguments.out)
     apart([stem.with_name(stem.name + suffix) for stem in stems for suffix in (".png", ".npy")], arguments.photos)
-    some_photograph(arguments.photos)
+    some_picture(arguments.photos, remedy=REMEDY)
     predict, failed = MODELS[arguments.model](arguments), False
     for photo, stem in zip(arguments.photos, stems, strict=True):
         try:
@@ -254,14 +254,3 @@ def main(arguments: argparse.Namespace) -> int:
             print(f"error: {told_of(photo, error)}", file=sys.stderr)
             failed = True
     return int(failed)
-
-
-def told_of(photo: Path, error: Exception) -> str:
-    """The error's line, which names the photograph."""
-    return str(error) if str(photo) in str(error) else f"{photo}: {error}"
-
-
-def some_photograph(photos: Sequence[Path]) -> None:
-    """FileNotFoundError, one line, where none of them is there: told before a network is loaded; all else is told when one is read."""
-    if not any(photo.exists() for photo in photos):
-        raise FileNotFoundError(f"{photos[0]}: missing; {REMEDY}")

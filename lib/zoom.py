@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lib.files import apart, for_folder, replace_atomically
 from lib.files.maps import ARRAYS, read_map_file
-from lib.files.pictures import picture_header, read_picture, turned
+from lib.files.pictures import picture_header, read_picture, some_picture, told_of, turned
 from lib.models.grids import cell_grid, marginal_grid, separable_grid, transport_grid
 from lib.models.sampler import RELEASED_SIGMA, low_resolution, resample, resize_grid, saliency_grid
 from lib.options import STRENGTH, predict_arguments
@@ -110,7 +110,6 @@ def main(arguments: argparse.Namespace) -> int:
     """Write PHOTO_zoom.png and PHOTO_zoom_explained.png for each photograph; 1 where one could not be read, the others are written."""
     from tqdm import tqdm
 
-    from lib.predict import some_photograph, told_of
     from lib.training.progress import Progress
 
     stems = [arguments.out / f"{photo.stem}_zoom" for photo in arguments.photos]
@@ -121,7 +120,7 @@ def main(arguments: argparse.Namespace) -> int:
     for_folder(arguments.out)
     apart([stem.with_name(stem.name + ending) for stem in stems for ending in (".png", "_explained.png")],
           [*arguments.photos, *([arguments.heatmap] if arguments.heatmap else [])])
-    some_photograph(arguments.photos)
+    some_picture(arguments.photos, remedy=REMEDY)
     saliency_of, progress, failed = _heat(arguments), Progress("zoom: ", quiet=len(stems) < 2), False
     for i, (path, stem) in enumerate(zip(arguments.photos, stems, strict=True), start=1):
         try:
@@ -129,8 +128,9 @@ def main(arguments: argparse.Namespace) -> int:
             saliency = saliency_of(path)
             _check_turned(arguments.heatmap, saliency, photo)
             zoomed, grid = zoom(photo, saliency, grid=arguments.grid, strength=arguments.strength, size=arguments.size)
-            tqdm.write(" ".join(map(str, (save(stem.with_name(f"{stem.name}.png"), Image.fromarray(zoomed)),
-                  save(stem.with_name(f"{stem.name}_explained.png"), side_by_side(photo, saliency, grid, zoomed))))))
+            made = (save(stem.with_name(f"{stem.name}.png"), Image.fromarray(zoomed)),
+                    save(stem.with_name(f"{stem.name}_explained.png"), side_by_side(photo, saliency, grid, zoomed)))
+            tqdm.write(" ".join(map(str, made)))
         except (ValueError, OSError) as error:
             tqdm.write(f"error: {told_of(path, error)}", file=sys.stderr)
             failed = True

@@ -18,9 +18,9 @@ def beats(first: str, second: str, sentence: str, key: str) -> Claim:
                      statistic=f"top-1 of {first} minus {second}")
 
 
-def dense(first: str, second: str, sentence: str, key: str, value: str = "nss", **options) -> Claim:
+def dense(first: str, second: str, sentence: str, key: str, value: str = "nss") -> Claim:
     return direction(key, sentence, contrast(less(first, second), value), source=QUESTION, table="unzoomed", digits=3,
-                     statistic=f"{value} of {first} minus {second}", **options)
+                     statistic=f"{value} of {first} minus {second}")
 
 
 SUCCESSORS = (

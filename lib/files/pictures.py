@@ -22,6 +22,7 @@ from __future__ import annotations
 import io
 import threading
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -171,6 +172,17 @@ def _use(source: BinaryIO, use) -> Any:
 
 def _too_large(size: str) -> str:
     return f"declares{size} more than {PICTURE_LIMIT:,} pixels, which is the most that is decoded; shrink the picture, or replace a damaged file"
+
+
+def some_picture(paths: Sequence[Path], *, remedy: str) -> None:
+    """FileNotFoundError, one line, where none of them is there: for before a network is loaded; all else is told when one is read."""
+    if not any(path.exists() for path in paths):
+        raise FileNotFoundError(f"{paths[0]}: missing; {remedy}")
+
+
+def told_of(path: Path, error: Exception) -> str:
+    """The error's line, which names the picture."""
+    return str(error) if str(path) in str(error) else f"{path}: {error}"
 
 
 def _check_file(path: Path, remedy: str) -> None:
