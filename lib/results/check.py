@@ -286,7 +286,8 @@ def report(names: list[str], *, preset: str = "demo", results_dir: str = "result
     names = [tables.get(name).name for name in names or tables.NAMES]
     here, reference = (_read(folder, preset) for folder in (results_dir, reference_dir))
     lines = [f"damaged, left out: {line}" for side in (here, reference) for line in side.problems]
-    for folder, found, remedy in ((results_dir, here, f"make reproduce PRESET={preset} computes them"), (reference_dir, reference, "give another --reference")):
+    for folder, found, remedy in ((results_dir, here, f"make reproduce PRESET={preset} computes them"),
+                                  (reference_dir, reference, "give another --reference")):
         if not found.groups:
             raise ValueError("; ".join([f"{folder}: no finished row with preset {preset!r}; {remedy}", *lines]))
     shown = list(sections(names, reference, here))

@@ -25,8 +25,9 @@ LEVEL = 0.95
 MOST_ALIKE = 4.0  # degrees of freedom; the reference's rows have 2.4, of two of its three seeds 4, 2 and 240: set after these were seen
 OWN, REFERENCE, NONE, FIXED = "own", "reference", "none", "fixed"  # where an estimate's training noise is from
 METHOD = ("± is half of a 95 % interval, Student's t, over test samples (whole clusters of them where a subject gives many) and over trainings, "
-          "both together; a run of one seed takes the noise of training from the reference's seeds, or says that it has pictures only. Where that reaches beyond what is possible, "
-          "100 % for instance, the interval's ends stand in brackets, cut off there. Differences between rows are paired, sample by sample.")
+          "both together; a run of one seed takes the noise of training from the reference's seeds, or says that it has pictures only. "
+          "Where that reaches beyond what is possible, 100 % for instance, the interval's ends stand in brackets, cut off there. "
+          "Differences between rows are paired, sample by sample.")
 
 
 @dataclass(frozen=True)
