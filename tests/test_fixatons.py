@@ -118,6 +118,13 @@ def test_x_and_y_changed_over_is_refused(tmp_path):
     assert "outside the picture of 80x60" in text and str(tmp_path / "SCANPATHS" / "a") in text
 
 
+def test_fractions_of_the_size_are_refused(tmp_path):
+    for observer, points in write(tmp_path)["a"].items():
+        (tmp_path / "SCANPATHS" / "a" / observer).write_text(lines(points / SIZE[::-1]))
+    text = message(ValueError, lambda: FixaTons(tmp_path).fixations(0))
+    assert "fractions of the size" in text and str(tmp_path / "SCANPATHS" / "a") in text
+
+
 def test_nobody_and_one_who_never_looked(tmp_path):
     write(tmp_path)
     (tmp_path / "SCANPATHS" / "a" / "ajs").write_text("")

@@ -116,6 +116,8 @@ def test_what_is_no_map_is_told(tmp_path):
     assert "1 of 768 pixels are NaN" in refused(save(tmp_path, Image.fromarray(floats), "nan.tif"), mode="map")
     alpha = Image.merge("LA", [Image.fromarray(EIGHT), Image.fromarray(EIGHT[::-1].copy())])
     assert "transparency varies" in refused(save(tmp_path, alpha, "veil.png"), mode="map")
+    hidden = Image.merge("LA", [Image.fromarray(EIGHT), Image.new("L", (32, 24), 0)])
+    assert "without transparency" in refused(save(tmp_path, hidden, "hidden.png"), mode="map")
     opaque = Image.merge("LA", [Image.fromarray(EIGHT), Image.new("L", (32, 24), 128)])
     np.testing.assert_allclose(read_picture(save(tmp_path, opaque, "even.png"), mode="map"), EIGHT / 255, atol=1e-6)
 

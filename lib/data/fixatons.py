@@ -113,7 +113,7 @@ class Scanpaths:
         xy, outside = every[inside].astype(np.int64), int((~inside).sum())
         if outside > max(1, OUTSIDE * len(every)):
             raise ValueError(f"{self.folder / stem}: {outside} of {len(every)} fixations lie outside the picture of {size[1]}x{size[0]}: of "
-                             f"another size, or with x and y changed over; {_REFETCH}")
+                             f"another size, with x and y changed over, or fractions of the size; {_REFETCH}")
         return xy, who[inside], outside
 
     def _pixels(self, xy: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:

@@ -287,8 +287,9 @@ def _map(image: Image.Image) -> NDArray[np.floating]:
         return (values / top).astype(np.float32) if top <= 65535 else values / top
     if image.has_transparency_data:
         low, high = image.convert("RGBA").getchannel("A").getextrema()
-        if low != high:
-            raise _Refused("its transparency varies, so that its values are not known; save the map in grey, without transparency")
+        if low != high or high == 0:
+            raise _Refused(f"its transparency {'hides it all' if low == high else 'varies'}, so that its values are not known; "
+                           "save the map in grey, without transparency")
         image = image.convert("RGB")
     return np.asarray(_grey(image), dtype=np.float32) / np.float32(255)
 
