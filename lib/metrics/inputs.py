@@ -91,5 +91,7 @@ def _plain(values: Any, name: str) -> Any:
         # images read by PIL are read-only, flipped ones have negative strides
         return np.require(array, requirements=["C", "W"])
     if isinstance(values, (list, tuple)) and any(isinstance(each, (list, tuple, np.ndarray)) for each in values):
-        return [_plain(each, name) for each in values]
+        plain = [_plain(each, name) for each in values]
+        alike = all(isinstance(each, np.ndarray) and each.shape == plain[0].shape for each in plain)
+        return np.stack(plain) if alike else plain  # torch takes a list of arrays element by element
     return values
