@@ -29,7 +29,7 @@ from lib.models.sampler import RELEASED_SIGMA, low_resolution, resample, resize_
 from lib.options import STRENGTH, predict_arguments
 
 CELLS = 31  # of the map, along the photograph's longer side
-PANEL = 480  # pixels, the height of the three pictures side by side
+PANEL, WIDEST = 480, 1600  # pixels: the height of the three pictures side by side, and the most that one is wide
 GAP = 8
 LINES = 24  # of the grid, along the longer side
 REMEDY = "give a photograph as JPEG, PNG, TIFF or WebP, or save it again"
@@ -49,7 +49,7 @@ def zoom(photo: NDArray[np.uint8], saliency: NDArray[np.floating], *, grid: str 
     """`photo` (H, W, 3) zoomed by `saliency` (h, w), non-negative, any size: the zoomed photograph, and the grid (1, h, w, 2) that made it.
 
     strength: the exponent of the map; 0 leaves the photograph as it is. size: (height, width) of the result, by default the photograph's.
-    ValueError for a grid that there is not, and for a map that is negative or not finite.
+    ValueError for a grid that there is not, for a map that is negative or not finite, and for one whose weight the grid cannot reach.
 
     Example:
         >>> photo, saliency = np.zeros((120, 160, 3), dtype=np.uint8), np.full((60, 80), 0.1)
@@ -68,6 +68,9 @@ def zoom(photo: NDArray[np.uint8], saliency: NDArray[np.floating], *, grid: str 
     small = low_resolution(heat, cells).clamp(min=0)
     small = (small / small.amax().clamp(min=torch.finfo(torch.float32).tiny)) ** strength if small.any() else torch.ones_like(small)
     made = GRIDS[grid](small)
+    if not torch.isfinite(made).all():
+        raise ValueError(f"the heat map's weight lies in one place, too far from the rest for the grid {grid!r} at strength {strength:g}; take a "
+                         "lower --strength, a smoother heat map or --grid transport")
     size = size or (height, width)
     stride = max(height / size[0], width / size[1])
     image = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None]
@@ -77,13 +80,21 @@ def zoom(photo: NDArray[np.uint8], saliency: NDArray[np.floating], *, grid: str 
 
 def side_by_side(photo: NDArray[np.uint8], saliency: NDArray[np.floating], grid: Tensor, zoomed: NDArray[np.uint8]) -> Image.Image:
     """The photograph, the same darkened where nothing stands out with the grid's lines over it, and the zoomed one."""
-    height, width = photo.shape[:2]
-    panel = (round(width * PANEL / height), PANEL)
-    plain, result = (Image.fromarray(one).resize(panel, Image.Resampling.LANCZOS) for one in (photo, zoomed))
-    shown = Image.new("RGB", (3 * panel[0] + 2 * GAP, PANEL), "white")
-    for i, picture in enumerate((plain, _explained(plain, saliency, grid), result)):
-        shown.paste(picture, (i * (panel[0] + GAP), 0))
+    plain, result = map(_panel, (photo, zoomed))
+    panels = (plain, _explained(plain, saliency, grid), result)
+    shown = Image.new("RGB", (sum(one.width for one in panels) + 2 * GAP, max(one.height for one in panels)), "white")
+    left = 0
+    for one in panels:
+        shown.paste(one, (left, (shown.height - one.height) // 2))
+        left += one.width + GAP
     return shown
+
+
+def _panel(picture: NDArray[np.uint8]) -> Image.Image:
+    """In its own proportions, `PANEL` high, or `WIDEST` wide where it is very wide."""
+    height, width = picture.shape[:2]
+    scale = min(PANEL / height, WIDEST / width)
+    return Image.fromarray(picture).resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.LANCZOS)
 
 
 def _explained(photo: Image.Image, saliency: NDArray[np.floating], grid: Tensor) -> Image.Image:

@@ -79,9 +79,20 @@ class TestPoints:
         points = (some_points(1, 3, within=0.8).double() + 0.013).requires_grad_()
         assert torch.autograd.gradcheck(lambda g, p: carry_points(g, p, back=back), (grid, points), atol=1e-3 if not back else 1e-5)
 
-    def test_one_grid_serves_a_batch(self):
-        grid = zooms("marginal")[:1]
-        assert carry_points(grid, some_points(4, 5)).shape == (4, 5, 2)
+    @pytest.mark.parametrize("back", [True, False])
+    def test_one_grid_serves_a_batch(self, back):
+        grid, points = zooms("marginal")[:1].double().requires_grad_(), some_points(4, 5, within=0.8).double().requires_grad_()
+        one, each = carry_points(grid, points, back=back), carry_points(grid.expand(4, -1, -1, -1), points, back=back)
+        torch.testing.assert_close(one, each)
+        for found, expected in zip(*(torch.autograd.grad(of.sum(), (grid, points)) for of in (one, each)), strict=True):
+            torch.testing.assert_close(found, expected)
+
+    @pytest.mark.parametrize("back", [True, False])
+    def test_nothing_carried_is_nothing(self, back):
+        empty = zooms("marginal")[:0]
+        assert carry_points(empty, torch.zeros(0, 3, 2), back=back).shape == (0, 3, 2)
+        assert carry_boxes(empty, torch.zeros(0, 3, 4), back=back).shape == (0, 3, 4)
+        assert carry_points(zooms("marginal"), torch.zeros(len(zooms("marginal")), 0, 2), back=back).numel() == 0
 
     @pytest.mark.parametrize("points", [torch.rand(3, 5), torch.rand(3, 5, 3), torch.rand(2, 5, 2)])
     def test_wrong_shapes_are_named(self, points):
@@ -129,6 +140,11 @@ class TestBoxes:
             area = 0.5 * (x * y.roll(-1) - x.roll(-1) * y).sum()
             share = (area / ((hull[2] - hull[0]) * (hull[3] - hull[1]))).item()
             assert share == pytest.approx(1, abs=1e-6) if fills else 0.5 < share < 0.97
+
+    @pytest.mark.parametrize("back", [True, False])
+    def test_one_grid_serves_a_batch(self, back):
+        grid, boxes = zooms("marginal")[:1], torch.tensor([-0.3, -0.2, 0.4, 0.1]).expand(4, 2, 4)
+        torch.testing.assert_close(carry_boxes(grid, boxes, back=back), carry_boxes(grid.expand(4, -1, -1, -1), boxes, back=back))
 
     def test_wrong_shapes_are_named(self):
         with pytest.raises(ValueError, match="boxes"):

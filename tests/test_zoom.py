@@ -70,6 +70,21 @@ def test_an_empty_map_zooms_nothing_and_a_wrong_one_is_refused():
         zoom.zoom(photograph(), spot(0.5, 0.5), grid="fisheye")
 
 
+def test_a_map_whose_weight_the_grid_cannot_reach_is_refused_not_drawn_black():
+    corner = np.zeros((HEIGHT, WIDTH), np.float32)
+    corner[0, 0] = 1
+    with pytest.raises(ValueError, match="--strength"):
+        zoom.zoom(photograph(), corner, grid="separable")
+
+
+def test_what_explains_a_zoom_keeps_each_pictures_proportions():
+    zoomed, made = zoom.zoom(photograph(), spot(0.5, 0.5), size=(30, 120))
+    shown = zoom.side_by_side(photograph(), spot(0.5, 0.5), made, zoomed)
+    assert shown.size == (2 * 720 + 1600 + 2 * zoom.GAP, zoom.PANEL)
+    strip = photograph(10, 400)
+    assert zoom.side_by_side(strip, spot(0.5, 0.5), zoom.zoom(strip, spot(0.5, 0.5))[1], strip).size == (3 * zoom.WIDEST + 2 * zoom.GAP, 40)
+
+
 def test_a_smaller_result_is_averaged_not_skipped():
     stripes = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     stripes[:, ::2] = 255

@@ -162,7 +162,7 @@ def _carried(grid: Tensor, boxes: Tensor, back: bool, samples: int) -> Tensor:
     """The outlines (B, N, K, 2) of boxes that were checked."""
     boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32))
     if not back:  # a side at infinity ends where the grid does
-        far = torch.cat([part.detach().nan_to_num(0, 0, 0).abs().flatten() for part in (grid.to(boxes.dtype), boxes)]).max()
+        far = torch.cat([boxes.new_zeros(1), *(part.detach().nan_to_num(0, 0, 0).abs().flatten() for part in (grid.to(boxes.dtype), boxes))]).max()
         boxes = boxes.clamp(-far, far)
     outline = _outlines(boxes, grid, samples if not back else None)
     return carry_points(grid, outline.flatten(1, 2), back=back).view_as(outline)
@@ -198,7 +198,7 @@ def unzoom(maps: Tensor, grid: Tensor, size: int | tuple[int, int], *, fill: flo
     Where the zoom enlarged, an original pixel is the mean of the zoomed pixels that fall on it (a box of its footprint, up to 8 samples an
     axis); where it shrank, or at one to one, it is a bilinear sample: the identity returns the maps. Weights sum to 1. Integer maps are labels:
     nearest. What the grid never showed is `fill`, False in the mask; NaN behind a grid that is not finite. Differentiable in maps and, like
-    `carry_points`, in the grid.
+    `carry_points`, in the grid; there the footprints' shapes are taken as constant, which is exact where nothing is averaged.
 
     Example:
         >>> grid = identity_grid(5, like=torch.zeros(1)) / 2  # shows 3x3 of the 5x5 pixels

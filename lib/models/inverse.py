@@ -22,7 +22,7 @@ def inverse(grid: Tensor, size: int | tuple[int, int] | None = None, *, points: 
 
     grid: (B, h, w, 2), x first, h and w at least 2; bilinear between its points, of which the outermost are the zoomed image's
         borders, -1 and 1 (`align_corners=True`).
-    points: (B, N, 2) original positions, x first, the image is [-1, 1]; without them a raster of `size` (height, width; by
+    points: (B, N, 2) original positions, x first, the image is [-1, 1], one grid for each image or one for all; without them a raster of `size` (height, width; by
         default the grid's) over the image, which makes the result a grid that undoes the zoom.
     tolerance: a position this far outside of all cells counts as reached, at the nearest edge.
 
@@ -36,8 +36,10 @@ def inverse(grid: Tensor, size: int | tuple[int, int] | None = None, *, points: 
     """
     if grid.dim() != 4 or grid.shape[-1] != 2 or min(grid.shape[1:3]) < 2:
         raise ValueError(f"grid has shape {tuple(grid.shape)}, expected (B, h, w, 2), h and w at least 2")
-    if points is not None and (points.dim() != 3 or points.shape[::2] != (len(grid), 2)):
+    if points is not None and (points.dim() != 3 or points.shape[-1] != 2 or len(grid) not in (1, len(points))):
         raise ValueError(f"points have shape {tuple(points.shape)}, expected ({len(grid)}, N, 2)")
+    if points is not None and len(grid) != len(points):
+        return inverse(grid, points=points.reshape(1, -1, 2), tolerance=tolerance).view(points.shape)
     shape = (size, size) if isinstance(size, int) else tuple(size or grid.shape[1:3])
     cells = _cells(grid.double())
     if points is None:
@@ -138,7 +140,7 @@ def _boxes(cells: list[Tensor], tolerance: float) -> tuple[list[Tensor], list[Te
 def _fill(first: list[Tensor], last: list[Tensor], batch: int, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """(cell, place) for the places from `first` to `last`, x and y, of each cell, on rasters of `shape`, one for each image."""
     wide, high = ((end - start + 1).clamp_(min=0) for start, end in zip(first, last, strict=True))
-    image = torch.arange(batch, device=wide.device).repeat_interleave(len(wide) // batch)
+    image = torch.arange(batch, device=wide.device).repeat_interleave(len(wide) // max(1, batch))
     cell, row = _runs(image * shape[0] + first[1], torch.where(wide > 0, high, 0))
     owner, place = _runs(row * shape[1] + first[0][cell], wide[cell])
     return cell.index_select(0, owner), place
