@@ -300,15 +300,17 @@ def main(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{arguments.file}: the suffix says the format, give a file that ends in {' or '.join(FORMATS)}")
     check_packages(arguments.file)
     for_file(arguments.file, named="FILE")
-    for option, given, taken in (("--encoder", arguments.encoder, "emlnet"), ("--decoder", arguments.decoder, "emlnet"),
-                                 ("--squares", arguments.squares, "mrcnn")):
-        if given and arguments.model != taken:
-            raise ValueError(f"{option} is an option of {taken}, not of {arguments.model}; leave it out")
     models = {"emlnet": emlnet_model, "mrcnn": mrcnn_model}
+    kind = arguments.model if arguments.model in models else "a row"
+    for option, given, taken in (("--encoder", arguments.encoder, ("emlnet",)), ("--decoder", arguments.decoder, ("emlnet",)),
+                                 ("--squares", arguments.squares, ("mrcnn",)), ("--weights", arguments.weights, ("mrcnn", "a row")),
+                                 ("--preset", arguments.preset, ("a row",))):
+        if given and kind not in taken:
+            raise ValueError(f"{option} is an option of {' and of '.join(taken)}, not of {arguments.model}; leave it out")
     if arguments.model in models:
         model = models[arguments.model](arguments)
     else:
-        model = row_model(arguments.model, preset=arguments.preset, weights=arguments.weights)
+        model = row_model(arguments.model, preset=arguments.preset or "demo", weights=arguments.weights)
     if arguments.maps:
         if not isinstance(model, SampledNetwork):
             raise ValueError(f"--maps: {arguments.model} has no sampler, so no zoomed picture; leave the option out")

@@ -144,5 +144,5 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", action="append", type=Path, default=[], metavar="WEIGHTS", help="of emlnet: one encoder, or twice for two")
     parser.add_argument("--decoder", type=Path, metavar="WEIGHTS", help="of emlnet: combines two encoders")
     parser.add_argument("--squares", type=_sides, help="of mrcnn: what one or two streams look at, 400,150 say")
-    parser.add_argument("--preset", default="demo", help="of a row: how large its network is (default: demo)")
+    parser.add_argument("--preset", help="of a row: how large its network is (default: demo)")
     parser.add_argument("--maps", action="store_true", help="of a row with a sampler: give the zoomed picture and the grid, too")

@@ -130,6 +130,8 @@ class TestInputs:
 
     @pytest.mark.parametrize(("words", "said"), [
         (["export", "mrcnn", "x.pt2", "--encoder", "a"], "--encoder is an option of emlnet"),
+        (["export", "emlnet", "x.pt2", "--weights", "a"], "--weights is an option of mrcnn and of a row, not of emlnet"),
+        (["export", "mrcnn", "x.pt2", "--preset", "photos"], "--preset is an option of a row, not of mrcnn"),
         (["fetch", "osie", "x", "--mirror", "nowhere"], "--mirror nowhere.*https://"),
         (["score", "osie", "MAPS", "--data", "DATA", "--split", "val"], "has 3 photographs, of which none is in the split val"),
         (["status", "--results", "PHOTO"], "is a file, where a folder is wanted.*--results")])
