@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from lib.figures import recognition, recognition_numbers
-from lib.results.statistics import mean
+from lib.results.statistics import Interval, mean
 from lib.runs.engine import Run
 from lib.training.loop import run_network
 
@@ -173,6 +173,17 @@ def test_looks_shows_the_recorded_means_and_leaves_out_rows_that_only_resize(run
         drawn = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
         for name in ("sampler", "oracle"):
             assert np.isclose(drawn, mean(run.results[name][0].values[key])).any(), (name, key)
+
+
+def test_a_figure_says_what_its_own_bars_are_over(run):
+    """One seed's bars of what is no column of the table know no noise of training, whatever the table's own know."""
+    bars = [Interval(1.0, 0.5, 1.5, 9, over) for over in ("images only", "images, and trainings as in the reference", "images only")]
+    assert recognition_numbers.told_of(bars[::2]).endswith("over images only")
+    assert recognition_numbers.told_of(bars).endswith("over images only or images, and trainings as in the reference")
+    top1, cell = 100 * run.results["sampler"][0].values["top1"], run.filled.cells["sampler", "top-1"].ours
+    found = recognition_numbers._mean(run, "sampler", [top1], "top1")
+    assert (found.mean, found.low, found.high) == (cell.interval.mean, cell.interval.low, cell.interval.high)
+    assert any("images only" in text for text in check(recognition_numbers.looks(run), 4))
 
 
 def test_shares_leave_out_pictures_without_a_box():

@@ -73,12 +73,12 @@ def examples(run: Run, *, most: int = 6) -> Figure:
         zoom.show_image(ax, shown.image, boxes=shown.boxes)
         ax.set_title(shown.what.replace(", ", ",\n", 1).replace(", home", ",\nhome"), fontsize=8)
         ax.set_xlabel("looks at ({:+.1f}, {:+.1f}) cm".format(*data.camera_cm[i]), fontsize=8)
-    figure.text(0.5, 0, _source(known), ha="center", va="top", color=style.GREY, fontsize=8)
+    figure.text(0.5, 0, f"{_source(known)}; orange: face box, blue: eye boxes, as annotated", ha="center", va="top", color=style.GREY, fontsize=8)
     return figure
 
 
 def _source(known: Opened) -> str:
-    return f"{'SYNTHETIC TWIN: drawn faces' if known.is_twin else 'GazeCapture'}; orange: face box, blue: eye boxes, as annotated"
+    return "SYNTHETIC TWIN: drawn faces" if known.is_twin else "GazeCapture"
 
 
 def networks(run: Run) -> DataFrame:
@@ -167,7 +167,7 @@ def three_cases(run: Run, name: str = "sampler") -> Figure:
 
 def eye_magnification(run: Run) -> Figure:
     """How much each row's sampler enlarges the eyes over the test set, mean with its interval; 1 is plain resizing."""
-    lines = []
+    lines, over = [], set()
     for results in run.results.values():
         row, values = results[0].row, results[0].values
         if "eye_magnification" not in values:
@@ -175,11 +175,13 @@ def eye_magnification(run: Run) -> Figure:
         for column in run.table.columns:
             found = summarise([column.samples(r.values, "eye_magnification") for r in results],
                               column.samples(values, run.table.clusters), over=run.table.over)
+            over.add(found.over)
             lines.append({"row": row.name, "label": row.label, "variant": row.variant, "column": column.name, "ours": found.mean,
                           "quantity": "linear magnification of the eyes (×)", "ours_low": found.low, "ours_high": found.high, "paper": np.nan})
     if not lines:
         return tables.note("none of the chosen rows has a sampler")
-    figure = tables.intervals(DataFrame(lines), columns=[column.name for column in run.table.columns], data="this run")
+    figure = tables.intervals(DataFrame(lines), columns=[column.name for column in run.table.columns],
+                              data=f"{_source(run.opened())}, over {' or '.join(sorted(over, key=len))}")
     for ax in figure.axes:
         ax.set_xlim(left=min(0.5, ax.dataLim.x0))
         ax.axvline(1, color="#4D4D4D", linewidth=0.9)

@@ -4,6 +4,7 @@ Everything takes a `Run` of the table "inaturalist", "saliency_depth" or "cub200
 pictures are in `lib.figures.recognition`.
 """
 
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -95,7 +96,7 @@ def accuracy(run: Run) -> Figure:
     """Every row's top-1 and top-5 with their intervals and the published values; the control apart."""
     if not run.results:
         return tables.note("no row has been run")
-    return tables.intervals(run.filled.numbers(), columns=[column.name for column in run.table.columns], reference=run.table.reference,
+    return tables.intervals(run.filled.numbers(), columns=[column.name for column in run.filled.columns], reference=run.table.reference,
                             data=source(run))
 
 
@@ -131,14 +132,16 @@ def per_species(run: Run, name: str = "sampler", reference: str = "plain") -> Fi
     figure, axes = dots({"top-1 (%)": {}, f"gain of {name} over {reference} (points)": {k: gain[k] for k in ordered}},
                         {k: "" if many else names[int(k)] for k in ordered}, width=2.6,
                         places={k: i * height for i, k in enumerate(ordered)})
+    drawn = [*gain.values()]
     for i, k in enumerate(ordered):
         for row, below, colour in ((reference, -0.13, style.GREY), (name, 0.13, style.OURS)):
-            draw_interval(axes[0], summarise(of(row, int(k)), None, over=run.table.over).within(0, 100), (i + below) * height, colour)
+            drawn.append(summarise(of(row, int(k)), None, over=run.table.over).within(0, 100))
+            draw_interval(axes[0], drawn[-1], (i + below) * height, colour)
     axes[1].axvline(0, color="#4D4D4D", linewidth=0.9)
     axes[0].set_xlim(-3, 103)
     axes[0].set_xlabel(f"grey: {reference}, blue: {name}")
     axes[1].set_xlabel("better →")
-    return sign(figure, run, run.filled.interval)
+    return sign(figure, run, told_of(drawn))
 
 
 # --------------------------------------------------------------------------------------- does it look where the answer is?
@@ -159,12 +162,12 @@ def looks(run: Run) -> Figure:
             if any((found := results[0].values.get(key)) is not None and (found[np.isfinite(found)] != 1).any() for key in LOOKS)}
     if not kept:
         return tables.note("none of the chosen rows has a sampler, or no test picture has a box")
-    columns = {title: {name: interval for name, results in kept.items() if (interval := _summary(run, [r.values.get(key) for r in results]))}
+    columns = {title: {name: found for name, results in kept.items() if (found := _mean(run, name, [r.values.get(key) for r in results], key))}
                for key, title in LOOKS.items()}
     columns = {title: found for title, found in columns.items() if found}
     inside = {name: [shares(result.values) for result in results] for name, results in kept.items() if "box_share" in results[0].values}
     inside = {name: found for name, found in inside.items() if np.isfinite(found[0][1]).any()}
-    saliency = {name: _summary(run, [each[0] for each in found], most=100) for name, found in inside.items()}
+    saliency = {name: _mean(run, name, [each[0] for each in found], most=100) for name, found in inside.items()}
     labels = {name: run.table.row(name).label for name in kept}
     places = tables.places(DataFrame({"row": list(kept), "variant": [variant_of(run, name) for name in kept]}))
     figure, axes = dots(columns | ({"saliency in the box": saliency} if saliency else {}), labels, places=places,
@@ -180,13 +183,27 @@ def looks(run: Run) -> Figure:
         axes[-1].set_xlabel("share of the map (%)")
     marks = "; black marks: the box's share of the picture" if inside else ""
     control = "; grey: the control" if any(variant_of(run, name) != "main" for name in kept) else ""
-    return sign(figure, run, f"{run.filled.interval}{control}{marks}")
+    drawn = [one for found in (*columns.values(), saliency) for one in found.values()]
+    return sign(figure, run, f"{told_of(drawn)}{control}{marks}")
 
 
-def _summary(run: Run, per_seed: list[NDArray | None], *, most: float = np.inf) -> Interval | None:
-    """most: beyond what no mean can lie, 100 for a share in per cent; nor can it lie below 0."""
-    known = all(values is not None and np.isfinite(values).any() for values in per_seed)
-    return summarise(per_seed, None, over=run.table.over).within(0, most) if known else None
+def _mean(run: Run, name: str, per_seed: list[NDArray | None], metric: str = "", *, most: float = np.inf) -> Interval | None:
+    """Row `name`'s mean of values (n,) for each seed: the table's own cell where it shows `metric`, which knows the noise of training.
+
+    most: beyond what no mean can lie, 100 for a share in per cent; nor can it lie below 0.
+    """
+    if not all(values is not None and np.isfinite(values).any() for values in per_seed):
+        return None
+    shown = next((column.name for column in run.filled.columns if column.metric == metric and column.where is None), None)
+    if (cell := run.filled.cells.get((name, shown))) and cell.ours:
+        return replace(cell.ours.interval, over=cell.ours.found.varies(run.table.over))
+    return summarise(per_seed, None, over=run.table.over).within(0, most)
+
+
+def told_of(drawn: list[Interval]) -> str:
+    """What bars are over, where a figure draws its own: without a column of the table, one seed knows no noise of training."""
+    over = sorted({one.over for one in drawn if np.isfinite(one.half)}, key=len)
+    return "mean with 95 % interval" + f" over {' or '.join(over)}" * bool(over)
 
 
 @torch.no_grad()
@@ -283,8 +300,8 @@ def depth(run: Run) -> Figure:
         return tables.note("the rows depth_6 and depth_10 have not been run")
     small = run.preset.trunk == "small"
     cells = run.filled.numbers().set_index(["column", "row"])
-    figure, axes = style.panels([2.4] * len(run.table.columns), [2.0], left=0.55, top=0.3, bottom=0.85, gap=0.6)
-    for ax, column in zip(axes[0], run.table.columns, strict=True):
+    figure, axes = style.panels([2.4] * len(run.filled.columns), [2.0], left=0.55, top=0.3, bottom=0.85, gap=0.6)
+    for ax, column in zip(axes[0], run.filled.columns, strict=True):
         for key, colour, marker in (("ours", style.OURS, "o"), ("paper", style.PAPER, "D")):
             ax.plot([list(DEPTHS).index(name) for name in names], [cells.loc[(column.name, name), key] for name in names], marker + "-", color=colour,
                     markersize=5, linewidth=1, markerfacecolor="white" if key == "paper" else colour)
@@ -309,14 +326,16 @@ def blur(run: Run) -> Figure:
     key, what = next(((key, what) for key, what in reversed(LOOKS.items()) if key in run.results[names[0]][0].values), ("", ""))
     panels = [("test top-1 (%)", "top1", 100), *([(f"magnification of\n{what} (×)", key, 1)] if key else [])]
     figure, axes = style.panels([2.8] + [1.5] * len(panels), [1.9], left=0.45, top=0.4, bottom=0.75, gap=0.5)
+    drawn: list[Interval] = []
     for k, name in enumerate(names):
         colour, until = style.CYCLE[k], run.recipe(run.table.row(name)).blurred_epochs
         tables.curve(axes[0, 0], run.results[name][0].record.history, lambda entry: 100 * entry["val"], color=colour, label=BLURS[name])
         if 0 < until < len(run.results[name][0].record.history):
             axes[0, 0].axvline(until + 0.5, color=colour, linestyle=":", linewidth=1)
         for ax, (title, metric, scale) in zip(axes[0, 1:], panels, strict=True):
-            if (found := _summary(run, [scale * result.values[metric] for result in run.results[name]], most=100 if scale == 100 else np.inf)):
+            if found := _mean(run, name, [scale * result.values[metric] for result in run.results[name]], metric, most=100 if scale == 100 else np.inf):
                 draw_interval(ax, found, k, colour, upright=True)
+                drawn.append(found)
             ax.set_title(title)
     axes[0, 0].set_title("validation top-1 (%)")
     axes[0, 0].set_ylim(bottom=0)
@@ -326,4 +345,4 @@ def blur(run: Run) -> Figure:
         ax.grid(axis="y")
     figure.legend(handles=[Line2D([], [], color=style.CYCLE[k], label=f"blurred {BLURS[name]}" if name != "sampler" else "never blurred")
                            for k, name in enumerate(names)], loc="lower center", ncols=3, bbox_to_anchor=(0.5, 0))
-    return sign(figure, run, f"seed 0's curves; {run.filled.interval}")
+    return sign(figure, run, f"seed 0's curves; {told_of(drawn)}")
