@@ -12,9 +12,9 @@ from lib.report.deviations import find as find_deviations
 from lib.report.gallery import Figure
 from lib.report.gallery import find as find_figures
 from lib.report.parts import cost, disk, not_run, provenance
-from lib.results.filled import Filled, short
+from lib.results.filled import Filled
 from lib.results.grids import Grid, Mark
-from lib.results.records import git_commit
+from lib.results.records import git_commit, short
 from lib.results.store import Group, Stored, read_folder
 from lib.files import resolve
 from lib.tables.table import Table

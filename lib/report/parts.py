@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lib import tables
-from lib.results.filled import Filled, short
+from lib.results.filled import Filled
 from lib.results.grids import NOTHING, Grid, Text, grid
-from lib.results.store import MEANINGLESS, Group, Item, Rows, Stored, items_of, size_of, variants
+from lib.results.records import short, size_of
+from lib.results.store import MEANINGLESS, Group, Item, Rows, Stored, items_of, variants
 from lib.tables.table import Table
 
 NEEDS_GPU = "the paper's networks, sizes and schedule: meant for a GPU"

@@ -15,8 +15,9 @@ from lib.report.contents import Report
 from lib.report.deviations import by_system
 from lib.report.gallery import Figure
 from lib.report.sources import SOURCES, title
-from lib.results.filled import Filled, short
+from lib.results.filled import Filled
 from lib.results.grids import NOTHING, Grid, grid, markdown
+from lib.results.records import short
 from lib.results.statistics import METHOD
 
 WEIGHTS = {  # name -> where it was trained: table, data set and row

@@ -15,7 +15,7 @@ from lib.files import replace_atomically
 from lib.results.cells import Cell, Value, cell, versus
 from lib.results.grids import NOTHING, Grid, Mark, Text, grid, latex, markdown, minus
 from lib.results.noise import Known, known
-from lib.results.records import Record
+from lib.results.records import Record, short
 from lib.results.statistics import FIXED, METHOD, REFERENCE
 from lib.results.store import MEANINGLESS, Group, Rows, items_of
 from lib.tables.table import Column, Table
@@ -247,9 +247,3 @@ def differing_code(records: list[Record]) -> str | None:
             sources.setdefault(name, set()).add(str(digest))
     changed = sorted({name.split(":")[0] for name, digests in sources.items() if len(digests) > 1})
     return f", which differ in {', '.join(changed)}" if changed else None
-
-
-def short(commit: str | None) -> str:
-    """ "21d14a4", "21d14a4-dirty"; "unknown"."""
-    commit = commit or "unknown"
-    return commit[:7] + ("-dirty" if commit.endswith("-dirty") else "")

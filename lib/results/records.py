@@ -92,6 +92,12 @@ def git_commit() -> str | None:
         return None
 
 
+def short(commit: str | None) -> str:
+    """ "21d14a4", "21d14a4-dirty"; "unknown"."""
+    commit = commit or "unknown"
+    return commit[:7] + "-dirty" * commit.endswith("-dirty")
+
+
 # --- reading ------------------------------------------------------------------------------------------------------------
 
 

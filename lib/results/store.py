@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lib import tables
-from lib.results.records import Item, Record, read_record, size_of
+from lib.results.records import Item, Record, read_record
 from lib.results.schema import OtherVersion, column_problem
 from lib.tables import MEANINGLESS
-
-__all__ = ["Group", "Item", "Rows", "Stored", "group_of", "items_of", "read_folder", "read_record", "size_of"]
 
 Rows = dict[str, dict[int, Item]]  # by row and seed
 

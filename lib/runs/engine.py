@@ -15,7 +15,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,6 @@ from lib.results.records import Item, Record, provenance
 from lib.results.statistics import mean
 from lib.results.store import group_of
 from lib.runs import keys
-from lib.runs.keyed import Keyed
 from lib.runs.parameters import Settings
 from lib.runs.parameters import settings as settings  # what notebooks need beside Run
 from lib.tables.table import Opened, Row, Source, Table, arguments
@@ -52,11 +51,11 @@ class Result:
     computed: bool
 
 
-class Run(Keyed):
+class Run(keys.Keyed):
     """A table being filled: `results[row name]` is one `Result` per seed, in the order of `settings.seeds`."""
 
     def __init__(self, table: Table, chosen: Settings, *, processes: Processes = ALONE, sink: Sink | None = None):
-        super().__init__(chosen, table=table.records or table.name)
+        super().__init__(replace(chosen, device=torch.device(chosen.device)), table=table.records or table.name, torch=torch.__version__)
         self.table, self.processes, self.sink = table, processes, sink
         preset = table.presets[chosen.preset]
         self.preset = table.fit(preset, chosen.data_dir) if table.fit else preset
@@ -91,15 +90,12 @@ class Run(Keyed):
     def fingerprints(self, variant: str) -> dict[str, str]:
         """Of the splits of a variant's data, which are opened for it unless a worker has told."""
         if variant not in self.surveyed:
-            self.surveyed[variant] = self.opened(variant).fingerprints
+            self.surveyed[variant] = self.opened(variant).task.fingerprints
         return self.surveyed[variant]
 
     def code(self, name: str) -> tuple[dict, dict]:
         of_weights = keys.code_of_weights(self.table, self.row(name), self.preset, dataset=self.settings.dataset)
         return of_weights, keys.code_of_values(self.table, self.preset)
-
-    def torch_version(self) -> str:
-        return torch.__version__
 
     # --- networks -------------------------------------------------------------------------------------------------------
 

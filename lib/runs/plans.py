@@ -9,14 +9,13 @@ import functools
 import hashlib
 import importlib.util
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib import tables
-from lib.files import ROOT
+from lib.files import ROOT, replace_atomically
 from lib.runs import keys
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def plan_of(table: "Table", *, presets: Iterable[str] | None = None, data_dir: P
     found = {}
     for name in presets or table.presets:
         preset = table.fit(table.presets[name], data_dir) if table.fit else table.presets[name]
-        found[name] = {kind: _planned(table, name, preset, dataset) for kind, dataset in (("twin", "twin"), ("real", "real"))}
+        found[name] = {kind: _planned(table, name, preset, kind) for kind in ("twin", "real")}
     return Plan(table.name, table.records, table.names, tuple(table.datasets), found, str(torch.__version__))
 
 
@@ -116,15 +115,9 @@ def _preset(rows: dict[str, dict], values: dict[str, Any]) -> PlannedPreset:
 
 
 def _keep(path: Path, found: Plan) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    content = json.dumps(asdict(found))
     with contextlib.suppress(OSError):
-        path.parent.mkdir(exist_ok=True)
-        try:
-            content = json.dumps(asdict(found))
-            partial.write_text(f"{_digest(content)}\n{content}")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        replace_atomically(path, lambda temporary: temporary.write_text(f"{_digest(content)}\n{content}"))
         for older in path.parent.glob(f"{found.name}.plan-*.json"):
             if older != path:
                 older.unlink(missing_ok=True)

@@ -15,10 +15,10 @@ from lib import tables
 from lib.files import for_folder, resolve
 from lib.files.weights import weights_header
 from lib.results.experiment import changes
-from lib.results.records import SCHEMA, Record, read_record
+from lib.results.records import SCHEMA, Record, read_record, short
 from lib.results.schema import OtherVersion
 from lib.runs import plans
-from lib.runs.keyed import Keyed
+from lib.runs.keys import Keyed
 from lib.runs.parameters import PARAMETERS, Settings, choose, settings
 from lib.runs.plans import Plan, PlannedRow
 
@@ -45,7 +45,7 @@ class Unopened(Keyed):
 
     def __init__(self, table: "Table | Plan", chosen: Settings):
         plan = table if isinstance(table, Plan) else plans.plan_of(table, presets=[chosen.preset], data_dir=chosen.data_dir)
-        super().__init__(chosen, table=plan.records or plan.name)
+        super().__init__(chosen, table=plan.records or plan.name, torch=plan.torch)
         self.plan, self.preset = plan, plan.preset(chosen.preset, chosen.dataset)
         self.records, self.older, self.damaged = _records(self.store.folder)
         self.surveyed = self._seen()
@@ -61,9 +61,6 @@ class Unopened(Keyed):
 
     def code(self, name: str) -> tuple[dict, dict]:
         return self.row(name).code, self.preset.values
-
-    def torch_version(self) -> str:
-        return self.plan.torch
 
     def _seen(self) -> dict[str, dict[str, str]]:
         """The data of each variant's newest record that fits in all else; without one, of its newest record."""
@@ -139,8 +136,7 @@ def _records(folder: Path) -> tuple[list[Record], int, list[str]]:
 def _made(record: Record, path: Path) -> str:
     made = record.provenance
     date = time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime))
-    device, commit = made.get("device_name") or made.get("device"), made.get("commit") or "unknown"
-    return f"{made.get('seconds', 0):.0f} s on {device}, {date}, commit {commit[:7]}{'-dirty' * commit.endswith('-dirty')}"
+    return f"{made.get('seconds', 0):.0f} s on {made.get('device_name') or made.get('device')}, {date}, commit {short(made.get('commit'))}"
 
 
 # --- the command --------------------------------------------------------------------------------------------------------
@@ -157,7 +153,7 @@ def report(names: list[str], *, data_dir: str | None = None, **options) -> str:
     for plan in wanted:
         name = plan.name
         try:
-            chosen = settings(plan, asked_only=True, **folder, **options)
+            chosen = settings(plan, **folder, **options)
         except ValueError as error:
             if names:
                 raise
@@ -205,7 +201,7 @@ def _summary(kinds: list[str], commands: list[str]) -> list[str]:
 def _command(plan: Plan, chosen: Settings, data_dir: str | None) -> str:
     """The command line that computes what is missing; options at their defaults are left out."""
     known = {} if "twin" in plan.datasets else {"dataset": chosen.dataset, "data_dir": "."}  # a table may be of real data alone
-    usual = settings(plan, asked_only=True, **known).plain() | {"dataset": "twin", "data_dir": ""}
+    usual = settings(plan, **known).plain() | {"dataset": "twin", "data_dir": ""}
     plain = chosen.plain() | {"data_dir": data_dir or ""}
     if chosen.dataset != "twin" and not data_dir:
         plain["data_dir"] = "DIR"

@@ -130,11 +130,6 @@ class Opened:
     known: dict[str, np.ndarray] = field(default_factory=dict)  # per test sample, kept beside its values: subject, device
     notes: tuple[str, ...] = ()
 
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """Of each split's content."""
-        return self.task.fingerprints
-
 
 def said_of(data: Any) -> tuple[str, ...]:
     """What a data set says of itself that a record must hold: that it is a part of what is published, for instance."""
