@@ -26,7 +26,7 @@ from PIL import Image
 
 from lib import claims, report
 from lib.report import readme
-from lib.report.results_page import WEIGHTS
+from lib.report.files import WEIGHTS
 from lib.results import noise
 from lib.results.experiment import experiment
 from lib.results.records import ROOT, SCHEMA, as_json, file_name

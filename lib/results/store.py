@@ -52,7 +52,7 @@ class Group(NamedTuple):
 class Stored:
     """What lies in a results folder."""
 
-    groups: dict[Group, Rows] = field(default_factory=dict)
+    groups: dict[Group, Rows] = field(default_factory=dict)  # in the tables' order
     problems: list[str] = field(default_factory=list)  # what is damaged, unknown or does not fit, one line each
     hidden: dict[Group, Rows] = field(default_factory=dict)  # of the preset whose numbers mean nothing, where there are others
     interrupted: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)  # (table, data set, preset) -> rows with a checkpoint
@@ -69,8 +69,8 @@ class Stored:
     def filled(self) -> Iterator[tuple]:
         """(table, group, its rows) for every table of which a row was run, in the tables' order."""
         for table in map(tables.get, tables.NAMES):
-            for group in sorted(self.groups, key=Group.order):
-                rows = {row.name: self.groups[group][row.name] for row in table.rows if row.name in self.groups[group]}
+            for group, stored in self.groups.items():
+                rows = {row.name: stored[row.name] for row in table.rows if row.name in stored}
                 if rows and group.table == (table.records or table.name) and stands(table, group, rows):
                     yield table, group, rows
 
@@ -101,8 +101,8 @@ def read_folder(folder: Path, *, preset: str | None = None) -> Stored:
             found.problems.append(str(error).replace(f"{root}/", ""))
     if other:
         found.problems.append(other[0].replace(f"{root}/", "") + (f"; so are {len(other) - 1} others" if other[1:] else ""))
-    for group, items in seen.items():
-        found.groups[group] = _of_same_data(group, items, found.problems)
+    for group in sorted(seen, key=Group.order):
+        found.groups[group] = _of_same_data(group, seen[group], found.problems)
     if preset is None and not found.meaningless:
         found.hidden = {group: rows for group, rows in found.groups.items() if group.preset == MEANINGLESS}
         found.groups = {group: rows for group, rows in found.groups.items() if group.preset != MEANINGLESS}
