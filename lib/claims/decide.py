@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.claims.claim import Claim, Contrast
-from lib.claims.samples import sample
+from lib.claims.claim import Claim, Contrast, sample
 from lib.claims.verdicts import FAILS, HOLDS, MOST_SEEDS, UNDECIDED, p_value, seeds_to_decide, verdict
 from lib.results import noise
 from lib.results.grids import NOTHING, Grid, grid, minus

@@ -19,32 +19,30 @@ def telephone(rows: dict[str, Values]) -> np.ndarray:
     return ~tablet(rows)
 
 
-def both_devices(rows: dict[str, float]) -> Contrast:
-    """The error in cm, iPad and iPhone with half the weight each."""
-    halves = tuple(Piece(values={"error_cm": 0.5}, where=where, reads=("tablet",)) for where in (tablet, telephone))
-    return Contrast(rows=rows, pieces=halves)
+DEVICES = {"iPad": tablet, "iPhone": telephone}
 
 
-def on(device: str, rows: dict[str, float]) -> Contrast:
-    where = {"iPad": tablet, "iPhone": telephone}[device]
-    return Contrast(rows=rows, pieces=(Piece(values={"error_cm": 1.0}, where=where, reads=("tablet",)),))
+def error(rows: dict[str, float], *devices: str) -> Contrast:
+    """The error in cm on these devices, each with the same weight; on both by default."""
+    devices = devices or tuple(DEVICES)
+    return Contrast(rows=rows, pieces=tuple(Piece(values={"error_cm": 1 / len(devices)}, where=DEVICES[one], reads=("tablet",)) for one in devices))
 
 
 def beats(rival: str, name: str, printed: str) -> Claim:
     return direction(f"gaze_beats_{rival}", f"The saliency sampler has a smaller gaze error than {name} ({printed}).",
-                     both_devices(less(rival, "sampler")), source=TABLE_1, table="gazecapture", unit="cm",
+                     error(less(rival, "sampler")), source=TABLE_1, table="gazecapture", unit="cm",
                      statistic=f"error of {rival} minus error of sampler, mean of iPad and iPhone")
 
 
 def by_how_much(rival: str, name: str, device: str, published: float, source: str) -> Claim:
     return size(f"gaze_size_{rival}_{device.lower()}", f"On {device} the sampler's error is {published:.2f} cm below that of {name}.",
-                on(device, less(rival, "sampler")), source=source, table="gazecapture", unit="cm", published=published, datasets=("gazecapture",),
+                error(less(rival, "sampler"), device), source=source, table="gazecapture", unit="cm", published=published, datasets=("gazecapture",),
                 statistic=f"error of {rival} minus error of sampler, {device}")
 
 
 def level_with_itracker(device: str, ours: float, theirs: float) -> Claim:
     return size(f"gaze_level_{device.lower()}", f"On {device} the sampler comes within 0.05 cm of iTracker, or below it ({ours} against {theirs}).",
-                on(device, less("itracker", "sampler")), source=TABLE_1, table="gazecapture", unit="cm", published=0.0, margin=0.05,
+                error(less("itracker", "sampler"), device), source=TABLE_1, table="gazecapture", unit="cm", published=0.0, margin=0.05,
                 one_sided=True, datasets=("gazecapture",), statistic=f"error of itracker minus error of sampler, {device}; the margin is ours")
 
 
@@ -58,7 +56,7 @@ CLAIMS = (
     beats("grid_estimator", "a network that estimates the grid without a saliency map", "3.91 and 2.20 cm"),
     direction(
         "gaze_like_itracker", "With one input the sampler performs similarly to iTracker with its four.",
-        both_devices({"itracker": 0.9, "plain": 0.1, "sampler": -1.0}), source=TABLE_1, table="gazecapture", unit="cm",
+        error({"itracker": 0.9, "plain": 0.1, "sampler": -1.0}), source=TABLE_1, table="gazecapture", unit="cm",
         statistic="nine tenths of itracker's error and one tenth of plain's, minus sampler's: above 0 if the sampler closes nine tenths of the gap"),
     direction(
         "gaze_finds_the_eyes", "The sampler locates the eyes and enlarges them.", contrast({"sampler": 1.0}, "eye_magnification"), low=1.0,
@@ -78,7 +76,7 @@ CLAIMS = (
         statistic="magnification of the eyes: sampler minus the mean of stn_affine, stn_tps and grid_estimator"),
     direction(
         "gaze_small_features", "The sampler is most beneficial for gaze where the eyes are small in the frame.",
-        both_devices(less("plain", "sampler")), both_devices(less("control_sampler", "control_plain")),
+        error(less("plain", "sampler")), error(less("control_sampler", "control_plain")),
         source="Learning to Zoom, section 5", table="gazecapture", unit="cm",
         statistic="the sampler's gain over plain, minus its gain in the control, whose eyes survive shrinking"),
     by_how_much("plain", "the plain AlexNet", "iPad", 2.15, TABLE_1),
