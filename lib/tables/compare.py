@@ -4,16 +4,16 @@ Presets are Table 4's: `photos` and its recipe, chosen on birds and not on anybo
 Without a folder there are 496 drawn birds of sixteen species, the twin of CUB-200-2011, read as a folder of class folders.
 """
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 
-from lib.data.canvas import Square
 from lib.data.pictures_folder import LabelledPictures, read_listing
 from lib.data.synthetic import cub200 as twin
 from lib.models import zoomed
 from lib.tables import cub200
 from lib.tables import recognition as r
-from lib.tables.table import Opened, Row, Source, Table, Twin, opens, said_of
+from lib.tables.table import Opened, Row, Source, Table, Twin, said_of
 
 DRAWN = r.presets(task="resnet50", real_classes=16, twin_classes=16, epochs=14)
 PRESETS = {"smoke": DRAWN["smoke"], "demo": replace(DRAWN["demo"], twin="compare"),
@@ -36,11 +36,10 @@ def fit(preset: r.Preset, folder: Path | None) -> r.Preset:
     return replace(preset, outputs=len(twin.species()) if folder is None else len(set(read_listing(folder).classes)))
 
 
-@opens("pictures", "views", "classification", values=("classification values", "zoom values"))
-def open_pictures(source: Source, *, outputs: int, view_size: int, canvas: Square, test_canvas: Square, flip: bool, random_crop: bool) -> Opened:
+@functools.wraps(r.open_recognition)
+def open_pictures(source: Source, **options) -> Opened:
     drawn = source.dataset == "twin"
-    found = r.open_recognition(replace(source, root=source.root / "images") if drawn else source, loader=LabelledPictures, outputs=outputs,
-                               view_size=view_size, canvas=canvas, test_canvas=test_canvas, flip=flip, random_crop=random_crop)
+    found = r.open_recognition(replace(source, root=source.root / "images") if drawn else source, loader=LabelledPictures, **options)
     said = dict.fromkeys(line for split in ("test", "train", "val") for line in said_of(found.task.data[split]))
     return replace(found, is_twin=drawn, notes=(found.notes[0], *said))
 

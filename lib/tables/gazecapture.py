@@ -78,12 +78,11 @@ ROWS = (
     Row(name="control_sampler", label="Control: AN + Saliency Sampler", network=zoomed.sampler, variant="control"),
 )
 
-TARGETS = {"camera": CameraTarget, "screen": ScreenTarget}
-
 
 @opens("pictures", "views", "gaze", values=("gaze values",))
 def open_gaze(source: Source, *, view_size: int, reduce: int, target: str) -> Opened:
-    task = GazeTask(source.root, view_size=view_size, target=TARGETS[target](), reduce=reduce, cache_dir=source.cache_dir, progress=source.progress)
+    meaning = {"camera": CameraTarget, "screen": ScreenTarget}[target]()
+    task = GazeTask(source.root, view_size=view_size, target=meaning, reduce=reduce, cache_dir=source.cache_dir, progress=source.progress)
     test = task.data["test"]
     _, subject = np.unique(test.subject, return_inverse=True)
     return Opened(task=task, is_twin=test.is_twin, n=len(test), unit="frames", known={"subject": subject, "tablet": test.kind == "ipad"},

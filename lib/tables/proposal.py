@@ -27,7 +27,7 @@ from lib.models import zoomed
 from lib.models.network import declared
 from lib.models.proposal import CropOracle, FixedChoice, RegionProposal, ScoringHead
 from lib.models.zoomed import TASK_NETWORKS
-from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, Twin, opens, said_of
+from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, Twin, opens, said_of, share
 from lib.training.loop import Recipe
 from lib.training.proposal import ProposalTask
 
@@ -166,13 +166,10 @@ TABLE = Table(
     reference="full", presets=PRESETS, open=open_crops,
     twin=Twin(module=twin, name="imagenette", main={"objects": "small"}, control={"objects": "large"}), datasets=("twin", "imagenette"),
     caveats=dict.fromkeys(PHOTOS, SEEN),
-    columns=(Column(name="top-1", metric="top1", quantity="top-1 accuracy", unit="%", lower_is_better=False, digits=1, scale=100),
-             Column(name="object shown", metric="shown", quantity="chosen crop shows it", unit="%", lower_is_better=False, digits=1, scale=100),
-             Column(name="by chance", metric="shown_by_chance", quantity="crops that show it", unit="%", lower_is_better=None, digits=1, scale=100),
-             Column(name="surest", metric="surest", quantity="chosen crop is the one that lite0 is surest of", unit="%", lower_is_better=False,
-                    digits=1, scale=100, presets=PHOTOS),
-             Column(name="surest by chance", metric="surest_by_chance", quantity="a crop drawn at random is", unit="%", lower_is_better=None,
-                    digits=1, scale=100, presets=PHOTOS),
+    columns=(share("top-1", "top1", "top-1 accuracy"), share("object shown", "shown", "chosen crop shows it"),
+             share("by chance", "shown_by_chance", "crops that show it", lower_is_better=None),
+             share("surest", "surest", "chosen crop is the one that lite0 is surest of", presets=PHOTOS),
+             share("surest by chance", "surest_by_chance", "a crop drawn at random is", lower_is_better=None, presets=PHOTOS),
              Column(name="entropy", metric="entropy", quantity="entropy of the weights", unit="bits", lower_is_better=None)),
     comparisons=(("proposal", "mean"), ("proposal", "random"), ("proposal", "centre"), ("hard", "proposal"), ("argmax", "proposal"),
                  ("noisy", "proposal"), ("sampler", "proposal"), ("released_quiet", "released"), ("released_ten", "released"),

@@ -16,7 +16,7 @@ import numpy as np
 
 from lib.data.canvas import Square
 from lib.models import zoomed
-from lib.tables.table import Column, Opened, Row, Source, opens, said_of
+from lib.tables.table import Column, Opened, Row, Source, opens, said_of, share
 from lib.training.loop import Recipe
 from lib.training.recognition import RecognitionTask
 
@@ -103,8 +103,8 @@ def photos(*, outputs: int, classes: str | tuple[str | int, ...] = "all", recipe
 
 
 COLUMNS = (
-    Column(name="top-1", metric="top1", quantity="top-1 accuracy", unit="%", lower_is_better=False, digits=1, scale=100),
-    Column(name="top-5", metric="top5", quantity="top-5 accuracy", unit="%", lower_is_better=False, digits=1, scale=100),
+    share("top-1", "top1", "top-1 accuracy"),
+    share("top-5", "top5", "top-5 accuracy"),
 )
 ZOOMS = (  # where boxes and heads are annotated: how much wider than under plain resizing they are shown
     Column(name="head", metric="head_magnification", quantity="linear magnification of the head", unit="×", lower_is_better=None, presets=PHOTOS),

@@ -24,8 +24,8 @@ from lib.models.network import declared, flops
 from lib.models.unzoomed import UnzoomedNetwork
 from lib.models.zoomed import trunk_of
 from lib.tables import salicon
-from lib.tables.saliency import CEILING, FLOOR, without_points
-from lib.tables.table import Column, Opened, Row, Source, Table, Twin, opens, said_of
+from lib.tables.saliency import CEILING, FLOOR, opened
+from lib.tables.table import Column, Opened, Row, Source, Table, Twin, opens
 from lib.training.saliency import FullPictureTask
 
 Size = tuple[int, int]
@@ -108,9 +108,7 @@ COLUMNS = (
 @opens("pictures", "views", "truth", "saliency", values=("saliency values", "unzoom values"))
 def open_photographs(source: Source, *, size: Size) -> Opened:
     task = FullPictureTask(salicon.selections(source, ""), size, cache_dir=source.cache_dir, progress=source.progress)
-    test = task.chosen["test"]
-    return Opened(task=task, is_twin=test.data.is_twin, n=len(test), unit="images",
-                  notes=(f"photographs {task.pictures['train'].how}", *without_points(task), *said_of(test.data)))
+    return opened(task, f"photographs {task.pictures['train'].how}")
 
 
 ZOOMED = ("sampler", "fovea", "centre", "oracle")
