@@ -3,7 +3,7 @@
 The rule. Where both sides saw the same test samples, those are the same on both, and training alone differs. A mean over h seeds here is
 expected within t * sd * sqrt(1/h + 1/k) of the reference's mean over k, with sd the standard deviation between trainings that the
 reference's seeds show (`lib.results.noise`) and t Student's quantile on its degrees of freedom: a prediction interval. Where the samples
-differ (another twin, other photographs) the noise of pictures on both sides is added. Shares are compared as log odds (`lib.results.scale`). A run
+differ (another twin, other photographs) the noise of pictures on both sides is added. Shares are compared as log odds (`noise.linked`). A run
 disagrees
 
 - where one cell lies outside an interval that is widened for all cells together (Bonferroni), or
@@ -34,8 +34,7 @@ from lib.files import resolve
 from lib.results.cells import Value, own
 from lib.results.experiment import apart, named
 from lib.results.grids import NOTHING
-from lib.results.noise import Known, Place, measure, place
-from lib.results.scale import linked, slope, unlinked
+from lib.results.noise import Known, Place, linked, measure, place, slope, unlinked
 from lib.results.statistics import LEVEL, METHOD, Component, quantile, total
 from lib.results.store import Group, Item, Rows, Stored, read_folder
 from lib.tables.table import Column, Table
@@ -104,15 +103,12 @@ class Judged:
 
     @cached_property
     def networks(self) -> list[list[Cell]]:
-        rows: dict[tuple, list[Cell]] = {}
+        found: list[list[Cell]] = []
         for cell in (cell for cell in self.cells if cell.judged and cell.trainings):
-            rows.setdefault((cell.group, cell.trainings), []).append(cell)
-        found: list[tuple[Group, frozenset[str], list[Cell]]] = []
-        for (group, trainings), cells in rows.items():
-            alike = [one for one in found if one[0] == group and one[1] & trainings]
-            joined = (group, trainings.union(*(one[1] for one in alike)), cells + [cell for one in alike for cell in one[2]])
-            found = [one for one in found if not any(one is other for other in alike)] + [joined]
-        return [cells for *_, cells in found]
+            shares = [any(one.group == cell.group and one.trainings & cell.trainings for one in cells) for cells in found]
+            joined = [one for cells, shared in zip(found, shares, strict=True) if shared for one in cells]
+            found = [cells for cells, shared in zip(found, shares, strict=True) if not shared] + [[*joined, cell]]
+        return found
 
     @cached_property
     def levels(self) -> dict[int, float]:
@@ -147,16 +143,12 @@ class Judged:
     def words(self, cell: Cell) -> list[str]:
         """A cell as a line of the printed table."""
         digits, sides = cell.column.digits, [cell.reference, cell.here]
-        samples, seeds = ([spelt(side) for side in sides if side] for spelt in (lambda side: str(side.samples), lambda side: _list(side.seeds)))
+        samples, seeds = zip(*((str(side.samples), ",".join(map(str, side.seeds))) for side in sides if side), strict=True)
+        counts = (" | ".join(dict.fromkeys(both)) for both in (samples, seeds))
         means = [side.interval.text(digits) if side else NOTHING for side in sides]
         difference = f"{cell.difference:+z.{digits}f}" if all(sides) else NOTHING
         limit = f"{cell.allowed(self.levels.get(id(cell), 1 - LEVEL)):.{digits}f}" if cell.judged and cell.expected else NOTHING
-        counts = (" | ".join(dict.fromkeys(both)) for both in (samples, seeds))
         return [cell.row, cell.column.name, *counts, *means, difference, limit, self.verdict(cell)]
-
-
-def _list(seeds: tuple[int, ...]) -> str:
-    return ",".join(map(str, seeds))
 
 
 def compare(table: Table, group: Group, row: str, column: Column, reference: Seeds, here: Seeds, known: Known, *,

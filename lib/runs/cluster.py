@@ -68,7 +68,7 @@ class Graph:
             if run.surveyed:
                 self._submit_rows(run)
             else:
-                self._submit_survey(Job(run))
+                self._submit(Job(run))
         self.thread = threading.Thread(target=self._settle_all, daemon=True)
         self.thread.start()
 
@@ -78,34 +78,32 @@ class Graph:
         else:
             self.watch.event(event)
 
-    def _submit_survey(self, job: Job) -> None:
-        self._submit(job, job.run.survey, job.run.table.name, job.run.settings.plain(), priority=FIRST - self.runs.index(job.run))
-
-    def _submit(self, job: Job, function, *words, priority: int) -> Future:
-        future = self.client.submit(function, *words, key=f"{job.name}-{uuid.uuid4().hex[:8]}", pure=False, priority=priority)
+    def _submit(self, job: Job, *, late: bool = False) -> None:
+        """late: of a row, after all others."""
+        run, place = job.run, self.runs.index(job.run)
+        words, priority = [run.table.name, run.settings.plain()], FIRST - place
+        if job.row:
+            found = [self.futures.get(Job(run, name, job.seed).place) for name in run.row(job.row).needs]
+            needed = [one for one in found if one and one.status in ("pending", "finished")]  # else whoever is first trains the other row, too
+            words, priority = [*words, job.row, job.seed, *needed], -1000 * place - len(self.futures) - FIRST * late
+        future = self.client.submit(run.work if job.row else run.survey, *words, key=f"{job.name}-{uuid.uuid4().hex[:8]}", pure=False,
+                                    priority=priority)
         self.jobs[future] = job
+        if job.row:
+            self.futures[job.place] = future
         self.queue.add(future)
-        return future
 
     def _submit_rows(self, run: Any) -> None:
         jobs = [Job(run, row.name, seed) for row, seed in run.todo() if not run.is_finished(row, seed)]
         jobs = [job for job in jobs if job.place not in self.futures]
         self.watch.plan(jobs)
         for job in jobs:
-            self._submit_row(job)
-
-    def _submit_row(self, job: Job, *, late: bool = False) -> None:
-        row = job.run.table.row(job.row)
-        found = [self.futures.get(Job(job.run, name, job.seed).place) for name in row.needs]
-        needed = [one for one in found if one and one.status in ("pending", "finished")]  # else whoever is first trains the other row, too
-        priority = -1000 * self.runs.index(job.run) - len(self.futures) - FIRST * late
-        self.futures[job.place] = self._submit(job, job.run.work, job.run.table.name, job.run.settings.plain(), job.row, job.seed, *needed,
-                                               priority=priority)
+            self._submit(job)
 
     def wait(self, run: Any = None) -> None:
         """Until the rows of `run` are finished, all rows without one. RuntimeError or ValueError, one line, for the first that fails."""
         def concerns(job: Job) -> bool:
-            return run is None or job.run is run or (bool(job.row and run.surveyed) and job.place in _places(run))
+            return run is None or job.run is run or (bool(job.row and run.surveyed) and job.place in {run.place(*one) for one in run.todo()})
 
         with self.changed:
             while any(map(concerns, self.jobs.values())):
@@ -146,7 +144,7 @@ class Graph:
             raise
         if outcome == BUSY:
             self.begun[job.name] -= 1
-            self._submit_row(job, late=True)
+            self._submit(job, late=True)
             return
         self.vain.clear()
         if job.row:
@@ -163,10 +161,7 @@ class Graph:
         if lost:
             raise RuntimeError(f"{job.name}: its worker was lost {lost} times, killed or out of memory; the same command goes on at its last epoch, "
                                "fewer workers or a smaller preset need less memory")
-        if job.row:
-            self._submit_row(job)
-        else:
-            self._submit_survey(job)
+        self._submit(job)
 
     def _see(self, job: Job) -> None:
         """Until the record that a worker wrote is seen here. RuntimeError, one line, where it never is."""
@@ -176,11 +171,6 @@ class Graph:
                 raise RuntimeError(f"{job.name}: a worker finished it, but its record is not in {job.run.store.folder}; "
                                    "workers must share this folder, and have the same code, torch and data")
             time.sleep(0.5)
-
-
-def _places(run: Any) -> set[tuple[str, ...]]:
-    """Where the rows of a run are filed, once its data are known."""
-    return {Job(run, row.name, seed).place for row, seed in run.todo()}
 
 
 @contextlib.contextmanager
