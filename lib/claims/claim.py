@@ -70,7 +70,6 @@ class Claim:
     low: float = 0.0
     high: float = np.inf
     published: float | None = None  # of a size
-    margin: float | None = None  # of a size or an equivalence
     unit: str = ""
     digits: int = 2
     datasets: tuple[str, ...] | None = None  # of a size: what the paper's value was measured on
@@ -103,16 +102,16 @@ def direction(key: str, sentence: str, *contrasts: Contrast, **options) -> Claim
 
 def equivalence(key: str, sentence: str, *contrasts: Contrast, margin: float, one_sided: bool = False, **options) -> Claim:
     """|mean| < margin; one_sided: mean > -margin."""
-    return Claim(key=key, sentence=sentence, contrasts=contrasts, kind="equivalence", margin=margin, low=-margin,
-                 high=np.inf if one_sided else margin, **options)
+    return Claim(key=key, sentence=sentence, contrasts=contrasts, kind="equivalence", low=-margin, high=np.inf if one_sided else margin,
+                 **options)
 
 
 def size(key: str, sentence: str, *contrasts: Contrast, published: float, margin: float | None = None, one_sided: bool = False,
          **options) -> Claim:
     """|mean - published| < margin, half of the published value by default; one_sided: mean > published - margin."""
     margin = abs(published) / 2 if margin is None else margin
-    return Claim(key=key, sentence=sentence, contrasts=contrasts, kind="size", published=published, margin=margin,
-                 low=published - margin, high=np.inf if one_sided else published + margin, **options)
+    return Claim(key=key, sentence=sentence, contrasts=contrasts, kind="size", published=published, low=published - margin,
+                 high=np.inf if one_sided else published + margin, **options)
 
 
 def contrast(rows: dict[str, float], values: str | dict[str, float], *, table: str = "") -> Contrast:

@@ -68,17 +68,10 @@ def provenance(device: "torch.device", seconds: float, processes: int = 1) -> di
     """Where and with what a result was made."""
     import torch
 
-    versions = {name: _version(name) for name in ("torch", "torchvision", "numpy", "scipy", "pandas")}
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "torchvision", "numpy", "scipy", "pandas")}
     return {"commit": git_commit(), "python": platform.python_version(), "versions": versions, "device": device.type,
             "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine(),
             "threads": torch.get_num_threads(), "processes": processes, "host": platform.node(), "seconds": round(seconds, 2)}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def git_commit() -> str | None:

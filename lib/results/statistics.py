@@ -175,10 +175,8 @@ def between(means: Sequence[float]) -> Component | None:
 
 
 def interaction(per_seed: np.ndarray, clusters: np.ndarray | None = None) -> float:
-    """The variance that what seeds do to single samples adds to the mean of `per_seed` (k, n); 0 for one seed."""
+    """The variance that what seeds do to single samples adds to the mean of `per_seed` (k, n), of two seeds or more."""
     seeds = len(per_seed)
-    if seeds < 2:
-        return 0.0
     rest = per_seed - per_seed.mean(axis=0) - per_seed.mean(axis=1, keepdims=True) + per_seed.mean()
     return sum(sampling(one, clusters).variance for one in rest) / (seeds * (seeds - 1))
 
@@ -268,11 +266,10 @@ def _summed(parts: Sequence[Estimate]) -> Estimate:
                     sum(one.clusters for one in parts), seeds, min((one.trainings for one in parts), key=worst.index))
 
 
-def summarise(per_seed: Sequence[np.ndarray], clusters: np.ndarray | None = None, *, over: str, noise: Noise | None = None) -> Interval:
+def summarise(per_seed: Sequence[np.ndarray], clusters: np.ndarray | None = None, *, over: str) -> Interval:
     """The interval of the mean of values (n,) for each seed; without one where there are no two samples, or clusters of them."""
-    sample = Sample(np.stack(per_seed), clusters, noise)
     try:
-        found = estimate([sample])
+        found = estimate([Sample(np.stack(per_seed), clusters)])
     except ValueError:
         return Interval(np.nan, np.nan, np.nan, 0, over)
     return replace(found.interval, over=found.varies(over))

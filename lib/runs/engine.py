@@ -119,17 +119,14 @@ class Run(keys.Keyed):
         load_weights(self.weights_path(row, seed), model)
         return model.eval()
 
-    def network(self, name: str, position: int = 0) -> RowNetwork:
-        """`trained` for a row of `results`, for figures; position: among the seeds."""
-        found = self.results[name][position]
-        return self.trained(found.row, found.record.seed)
+    def network(self, name: str) -> RowNetwork:
+        """`trained` for a row of `results` and its first seed, for figures."""
+        return self.trained(self.results[name][0].row, self.results[name][0].record.seed)
 
     @property
     def filled(self) -> Filled:
         """The table with the rows that are finished, ready to be read and written."""
-        rows: dict[str, dict[int, Item]] = {}
-        for name, results in self.results.items():
-            rows[name] = {result.record.seed: Item(result.record, result.values) for result in results}
+        rows = {name: {one.record.seed: Item(one.record, one.values) for one in results} for name, results in self.results.items()}
         return Filled(self.table, group_of(next(iter(self.results.values()))[0].record), rows)
 
     # --- filling --------------------------------------------------------------------------------------------------------
@@ -247,23 +244,19 @@ class Run(keys.Keyed):
 
     def _evaluate(self, row: Row, seed: int) -> tuple[Record, dict[str, np.ndarray]]:
         """The test data's values by the trained network, recorded. What is random in them is drawn from the seed alone."""
-        started, opened, device = time.monotonic(), self.opened(row.variant), self.settings.device
+        started, opened, chosen = time.monotonic(), self.opened(row.variant), self.settings
         model, training = self.trained(row, seed), weights_header(self.weights_path(row, seed))
         seed_everything(seed)
-        values = evaluate(model, opened.task, "test", device=device, processes=self.processes) | opened.known
-        made = provenance(device, training["seconds"] + time.monotonic() - started, self.processes.count)
-        record = self._record(row, seed, values, training, made)
+        values = evaluate(model, opened.task, "test", device=chosen.device, processes=self.processes) | opened.known
+        made = provenance(chosen.device, training["seconds"] + time.monotonic() - started, self.processes.count)
+        summary = {column.metric: mean(values[column.metric]) for column in self.table.columns if column.metric in values}
+        summary |= {"epochs": self.recipe(row).epochs, "parameters": training["parameters"]}
+        record = Record(table=self.table.records or self.table.name, row=row.name, seed=seed, preset=chosen.preset, dataset=chosen.dataset,
+                        is_twin=opened.is_twin, n=opened.n, unit=opened.unit, summary=summary, history=training["history"],
+                        depends=self.depends(row, seed), provenance=made, notes=[*opened.notes, *training["notes"]])
         if self.processes.main:
             self.store.save(record, self.key(row, seed), values)
         return record, values
-
-    def _record(self, row: Row, seed: int, values: dict[str, np.ndarray], training: dict, made: dict) -> Record:
-        opened, chosen = self.opened(row.variant), self.settings
-        summary = {column.metric: mean(values[column.metric]) for column in self.table.columns if column.metric in values}
-        summary |= {"epochs": self.recipe(row).epochs, "parameters": training["parameters"]}
-        return Record(table=self.table.records or self.table.name, row=row.name, seed=seed, preset=chosen.preset, dataset=chosen.dataset,
-                      is_twin=opened.is_twin, n=opened.n, unit=opened.unit, summary=summary, history=training["history"],
-                      depends=self.depends(row, seed), provenance=made, notes=[*opened.notes, *training["notes"]])
 
 
 def _copied(path: Path) -> bool:

@@ -91,14 +91,14 @@ PHOTOS = ("photos", "photos-224")
 FINE_TUNED = Recipe(epochs=10, batch_size=16, lr=1e-3, clip_norm=1.0, rates=(("task_network.fc.", 3.0), ("sampler.", 0.1)))
 
 
-def photos(*, outputs: int, classes: str | tuple[str | int, ...] = "all", recipe: Recipe = FINE_TUNED) -> dict[str, Preset]:
+def photos(*, outputs: int, classes: tuple[int, ...]) -> dict[str, Preset]:
     """Real photographs in minutes on a CPU: pretrained EfficientNet-lite0 at 112 or 224 px behind squares of 448.
 
     Its first stages are the saliency network (`lib.models.zoomed.trunk_of`), of a view of 112 px.
     """
     square = Square(448, "squash")
     return {name: Preset(task="lite0", inception="lite0", trunk="lite0_contrast", outputs=outputs, canvas=square, test_canvas=square, task_size=size,
-                         view_size=112, inception_size=size, recipe=recipe, twin="demo", control="control", flip=True, classes=classes)
+                         view_size=112, inception_size=size, recipe=FINE_TUNED, twin="demo", control="control", flip=True, classes=classes)
             for name, size in zip(PHOTOS, (112, 224), strict=True)}
 
 
