@@ -12,11 +12,12 @@ from pathlib import Path
 
 from lib import claims
 from lib.claims.decide import Verdict, ledger_grid, ledger_numbers
+from lib.files import write_text
 from lib.report.contents import Report
 from lib.report.deviations import by_system
 from lib.report.page import WORDS, page
 from lib.report.sources import SOURCES, title
-from lib.results.filled import Filled, write_text
+from lib.results.filled import Filled
 from lib.results.grids import NOTHING, Grid, grid, latex, markdown
 from lib.results.records import short
 from lib.results.statistics import METHOD

@@ -55,20 +55,16 @@ def put_record(item: Item, folder: Path) -> None:
     shutil.copy(item.path.with_suffix(".npz"), target.with_suffix(".npz"))
 
 
-def weights_of(item: Item) -> Path:
-    """Where a run keeps a row's weights, which have a key of their own."""
-    record = item.record
-    return item.path.with_name(file_name(record.row, record.seed, digest(record.depends["weights"]), "safetensors"))
-
-
 def put_weights(stored: Stored, folder: Path) -> None:
     """The weights of `WEIGHTS` that `stored` has; SHA256SUMS tells all that lie there then."""
     folder.mkdir(parents=True, exist_ok=True)
-    trained = {(item.record.table, item.record.dataset, item.record.row): weights_of(item) for item in stored.items
+    trained = {(item.record.table, item.record.dataset, item.record.row): item for item in stored.items
                if item.record.seed == 0 and item.record.preset == "demo"}
     for name, where in WEIGHTS.items():
         if where in trained:
-            shutil.copy(trained[where], folder / f"{name}.safetensors")
+            item = trained[where]
+            weights = file_name(item.record.row, 0, digest(item.record.depends["weights"]), "safetensors")  # they have a key of their own
+            shutil.copy(item.path.with_name(weights), folder / f"{name}.safetensors")
     sums = (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.glob("*.safetensors")))
     (folder / "SHA256SUMS").write_text("".join(sums))
 

@@ -23,11 +23,10 @@ from pathlib import Path
 from lib import claims, tables
 from lib.claims.claim import Claim
 from lib.claims.decide import NOT_RUN, Verdict
-from lib.files import ROOT
+from lib.files import ROOT, write_text
 from lib.report.contents import Report, collect
 from lib.report.files import counts, text
 from lib.report.sources import licences, title
-from lib.results.filled import write_text
 from lib.results.grids import NOTHING, Grid, grid, markdown, minus
 
 REFERENCE = ROOT / "results" / "reference"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.files import replace_atomically
+from lib.files import write_text
 from lib.results.cells import Cell, Value, cell, versus
 from lib.results.grids import NOTHING, Grid, Mark, Text, grid, latex, markdown, minus
 from lib.results.noise import Known, known
@@ -207,12 +207,6 @@ class Filled:
         tabulars = [latex(part, f"{self.caption}\n{LEGEND}") for part in (self.main(marks=False), self.comparisons()) if part]
         written = {".md": f"{self.markdown(marks=False)}\n", ".csv": self.numbers().to_csv(index=False), ".tex": "\n".join(tabulars)}
         return [write_text(Path(folder) / f"{self.stem}{suffix}", words) for suffix, words in written.items()]
-
-
-def write_text(path: Path, words: str) -> Path:
-    """A file of text, written whole or not at all."""
-    replace_atomically(path, lambda temporary: temporary.write_text(words, encoding="utf-8"))
-    return path
 
 
 def texts(one: Cell, *, notes: bool = True) -> list[Text | str]:

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from scipy import special
 
-from lib.files import ROOT, replace_atomically
+from lib.files import ROOT, write_text
 from lib.results.schema import LIMITS, UNLIMITED
 from lib.results.statistics import Component, Noise, between, mean, priors
 from lib.results.store import Group, Item, Rows, data_of, items_of, sharing, stands
@@ -215,7 +215,7 @@ def write(found: dict[Place, Known], path: Path = FILE) -> None:
     blocks = ",\n".join(block(*one) for one in sorted(found.items(), key=lambda one: one[0]))
     text = f'{{"about": {json.dumps(ABOUT)},\n"groups": [\n{blocks}]}}\n'
     json.loads(text)
-    replace_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(path, text)
 
 
 def _plain(noise: Noise) -> list[float]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib.files import ROOT, replace_atomically
+from lib.files import ROOT, replace_atomically, write_text
 from lib.results import schema
 
 if TYPE_CHECKING:  # records are read without it
@@ -201,4 +201,4 @@ class RecordStore:
         where = (record.row, record.seed, key)
         replace_atomically(self.path(*where, "npz"), write_values)
         record.values_sha256 = hashlib.sha256(self.path(*where, "npz").read_bytes()).hexdigest()
-        replace_atomically(self.path(*where, "json"), lambda path: path.write_text(as_json(record)))
+        write_text(self.path(*where, "json"), as_json(record))

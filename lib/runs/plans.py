@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib import tables
-from lib.files import ROOT, replace_atomically
+from lib.files import ROOT, write_text
 from lib.runs import keys
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _preset(rows: dict[str, dict], values: dict[str, Any]) -> PlannedPreset:
 def _keep(path: Path, found: Plan) -> None:
     content = json.dumps(asdict(found))
     with contextlib.suppress(OSError):
-        replace_atomically(path, lambda temporary: temporary.write_text(f"{_digest(content)}\n{content}"))
+        write_text(path, f"{_digest(content)}\n{content}")
         for older in path.parent.glob(f"{found.name}.plan-*.json"):
             if older != path:
                 older.unlink(missing_ok=True)

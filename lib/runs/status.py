@@ -161,7 +161,7 @@ def report(names: list[str], *, data_dir: str | None = None, **options) -> str:
             continue
         run = Unopened(plan, chosen)
         states = run.states()
-        lines += [_heading(run), *map(_line, states), ""]
+        lines += [_heading(run), *(f"  {one.row.name:20}  seed {one.seed}  {one.kind:11}  {one.text}".rstrip() for one in states), ""]
         counted |= {run.place(state.row, state.seed): state.kind for state in states}
         if any(state.kind != DONE for state in states):
             commands.append(_command(plan, chosen, data_dir))
@@ -186,10 +186,6 @@ def _heading(run: Unopened) -> str:
     older = f"; {run.older} records of an older version lie there, they are left as they are and not read" if run.older else ""
     damaged = f"; {len(run.damaged)} records are damaged ({run.damaged[0]} for one), run their rows again" if run.damaged else ""
     return f"{run.plan.name}: {chosen.dataset}, preset {chosen.preset}, {chosen.device.type}{shared}{older}{damaged}"
-
-
-def _line(state: State) -> str:
-    return f"  {state.row.name:20}  seed {state.seed}  {state.kind:11}  {state.text}".rstrip()
 
 
 def _summary(kinds: list[str], commands: list[str]) -> list[str]:

@@ -33,7 +33,7 @@ class Preset:
 
     widths: tuple[int, int, int]
     hidden: int
-    twin: str  # key of lib.data.synthetic.mit1003.SIZES
+    twin: str = "demo"  # key of lib.data.synthetic.mit1003.SIZES
     recipe: Recipe
     dropout: float = 0.5
     max_norm: float | None = 0.1
@@ -43,13 +43,13 @@ class Preset:
 
 RELEASED = Recipe(epochs=20, batch_size=256, optimiser="sgd", lr=2e-3, momentum=0.9, momentum_end=0.99, weight_decay=2e-4, schedule="constant",
                   keep_best=True)  # the release's defaults
-DEMO = Preset(widths=(16, 32, 48), hidden=128, twin="demo", recipe=replace(RELEASED, epochs=6, batch_size=32, lr=0.01, schedule="wsd"), dropout=0.2,
+DEMO = Preset(widths=(16, 32, 48), hidden=128, recipe=replace(RELEASED, epochs=6, batch_size=32, lr=0.01, schedule="wsd"), dropout=0.2,
               scrambled_step=2)
 PRESETS = {
     "smoke": Preset(widths=(4, 6, 8), hidden=16, twin="smoke", recipe=replace(RELEASED, epochs=1, batch_size=64), scrambled_step=12),
     "demo": DEMO,
     "photos": replace(DEMO, split=LISTED.stem),
-    "paper": Preset(widths=(96, 160, 288), hidden=512, twin="demo", recipe=RELEASED),
+    "paper": Preset(widths=(96, 160, 288), hidden=512, recipe=RELEASED),
 }
 
 ROWS = (

@@ -42,8 +42,8 @@ class Preset:
     crop_size: int
     sizes: tuple[int, int, int, int]  # of what the head sees, in the place of the release's 32, 64, 128, 224
     recipe: Recipe
-    twin: str  # key of lib.data.synthetic.imagenette.SIZES
-    control: str
+    twin: str = "demo"  # key of lib.data.synthetic.imagenette.SIZES
+    control: str = "control"
     norm: str  # of the head, see ScoringHead
     label_smoothing: float = 0.1
     test_judge: str = ""  # who says which crop of a photograph shows the object best
@@ -56,18 +56,16 @@ SMALL = {"task": "small_classifier", "trunk": "small", "layers": 14}
 PRESETS = {
     "smoke": Preset(**SMALL, crop_size=64, sizes=(16, 24, 40, 64), twin="smoke", control="smoke", norm="group",
                     recipe=Recipe(epochs=1, batch_size=32)),
-    "demo": Preset(**SMALL, crop_size=64, sizes=(16, 24, 40, 64), twin="demo", control="control", norm="group",
+    "demo": Preset(**SMALL, crop_size=64, sizes=(16, 24, 40, 64), norm="group",
                    recipe=Recipe(epochs=5, batch_size=16, schedule="wsd")),
-    "paper": Preset(task="scratch_resnet18", trunk="scratch_resnet18", layers=10, crop_size=224, sizes=(32, 64, 128, 224), twin="demo",
-                    control="control", norm="batch",
+    "paper": Preset(task="scratch_resnet18", trunk="scratch_resnet18", layers=10, crop_size=224, sizes=(32, 64, 128, 224), norm="batch",
                     recipe=Recipe(epochs=20, batch_size=128, optimiser="sgd", lr=0.05, weight_decay=2e-5, schedule="cosine", autocast=True)),
-    "photos": Preset(task="lite0", trunk="lite0_contrast", layers=14, crop_size=96, sizes=(15, 27, 55, 96), twin="demo", control="control",
-                     norm="group",
+    "photos": Preset(task="lite0", trunk="lite0_contrast", layers=14, crop_size=96, sizes=(15, 27, 55, 96), norm="group",
                      recipe=Recipe(epochs=3, batch_size=16, lr=1e-3, clip_norm=1.0,
                                    rates=(("classifier.fc.", 3.0), ("task_network.fc.", 3.0), ("sampler.saliency_network.", 0.1))),
                      test_judge="lite0"),
-    "photos-resnet18": Preset(task="scratch_resnet18", trunk="scratch_resnet18", layers=10, crop_size=64, sizes=(16, 24, 40, 64), twin="demo",
-                              control="control", norm="group", recipe=Recipe(epochs=10, batch_size=32, lr=1e-3, clip_norm=1.0), test_judge="lite0"),
+    "photos-resnet18": Preset(task="scratch_resnet18", trunk="scratch_resnet18", layers=10, crop_size=64, sizes=(16, 24, 40, 64),
+                              norm="group", recipe=Recipe(epochs=10, batch_size=32, lr=1e-3, clip_norm=1.0), test_judge="lite0"),
 }
 
 

@@ -57,7 +57,7 @@ class Preset:
 
     family: str  # of the encoders: "small", "lite0" or "paper"
     size: tuple[int, int]  # of input and output, (height, width)
-    twin: str  # key of lib.data.synthetic.salicon.SIZES
+    twin: str = "demo"  # key of lib.data.synthetic.salicon.SIZES
     recipe: Recipe  # of the combined loss
     mse: Recipe
     decoder: Recipe
@@ -70,11 +70,11 @@ class Preset:
 PRESETS = {
     "smoke": Preset(family="small", size=(72, 96), twin="smoke", recipe=released(0.01, "eml", epochs=2),
                     mse=released(0.5, "mse", epochs=2), decoder=released(0.1, "eml", epochs=1)),
-    "demo": Preset(family="small", size=(120, 160), twin="demo", recipe=released(0.01, "eml", epochs=24, schedule="wsd"),
+    "demo": Preset(family="small", size=(120, 160), recipe=released(0.01, "eml", epochs=24, schedule="wsd"),
                    mse=released(0.5, "mse", epochs=24, schedule="wsd"), decoder=released(0.1, "eml", epochs=5, schedule="wsd")),
-    "photos": Preset(family="lite0", size=(192, 256), twin="demo", recipe=tuned("eml"), mse=tuned("mse"),
+    "photos": Preset(family="lite0", size=(192, 256), recipe=tuned("eml"), mse=tuned("mse"),
                      decoder=released(0.1, "eml", epochs=5, schedule="wsd"), split=LISTED.stem),
-    "paper": Preset(family="paper", size=(480, 640), twin="demo", recipe=released(0.01, "eml", autocast=True),
+    "paper": Preset(family="paper", size=(480, 640), recipe=released(0.01, "eml", autocast=True),
                     mse=released(0.1, "mse", autocast=True), decoder=released(0.01, "eml", autocast=True)),
 }
 
