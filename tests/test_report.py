@@ -162,7 +162,7 @@ def test_what_fails_stands_first_everywhere(folder):
     assert found.counts["fails"] == 1 and found.ledger[0].claim.key == "emlnet_loss"
     html = page(found)
     assert html.index('class="claim fails"') < html.index('class="claim holds"')
-    assert "What does not hold (1)" in re.sub("<[^>]+>", "", html)
+    assert "What fails (1)" in re.sub("<[^>]+>", "", html)
     write_all(found, folder / "out")
     assert pd.read_csv(folder / "out" / "tables" / "ledger.csv")["verdict"].iloc[0] == "fails"
     assert (folder / "out" / "tables" / "ledger.md").read_text().splitlines()[4].startswith("| fails |")

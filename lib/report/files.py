@@ -15,7 +15,7 @@ from lib.claims.decide import Verdict, ledger_grid, ledger_numbers
 from lib.files import write_text
 from lib.report.contents import Report
 from lib.report.deviations import by_system
-from lib.report.page import WORDS, page
+from lib.report.page import TITLES, WORDS, page
 from lib.report.sources import SOURCES, title
 from lib.results.filled import Filled
 from lib.results.grids import NOTHING, Grid, grid, latex, markdown
@@ -40,7 +40,6 @@ HOLM = ("A claim *holds* where the records say that its mean lies in the region 
         "Sizes are never decided on a twin.")
 TWIN = ("A *twin* is a small set of pictures drawn by a program, in the layout of the real data set. It tells which method is better at its task, "
         "and not by how many centimetres or points of the paper's.")
-ABOUT = {claims.TESTED[0]: "What fails", claims.TESTED[1]: "Undecided", claims.TESTED[2]: "What holds"}
 
 
 def write_all(report: Report, folder: str | Path) -> list[Path]:
@@ -77,7 +76,7 @@ def text(report: Report, folder: Path, *, own: bool = False) -> str:
     place = os.path.relpath(report.folder, folder)
     head = _of_own(report) if own else [HEAD]
     parts = [*head, "## What ± means", f"{METHOD} {CUT}", "## Claims", TWIN, HOLM, markdown(counts(report.ledger))]
-    for verdict, heading in ABOUT.items():
+    for verdict, heading in TITLES.items():
         found = [one for one in report.ledger if one.verdict == verdict]
         parts += [f"### {heading} ({len(found)})", markdown(_verdicts(found))]
     parts += ["### Not tested", _folded("Claims that no record here can test, and why", markdown(_untested(report.ledger))),

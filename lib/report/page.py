@@ -43,7 +43,7 @@ WORDS = {
               "listed in section 1."}
 SECTIONS = (("ledger", "What holds"), ("tables", "Tables"), ("figures", "Figures"), ("deviations", "Deviations"), ("provenance", "Provenance"),
             ("cost", "Cost"), ("not-run", "Not run"))
-TITLES = {FAILS: "What does not hold", UNDECIDED: "Undecided", HOLDS: "Holds"}
+TITLES = {FAILS: "What fails", UNDECIDED: "Undecided", HOLDS: "What holds"}
 SIGNS = {FAILS: "✗", UNDECIDED: "?", HOLDS: "✓", NOT_RUN: "○", NOT_COMPARABLE: "≠", NOT_A_TWIN: "–"}
 LONG = 44  # letters of a text from which on it is wrapped
 TEX = {r"\times": "×", r"\pm": "±", r"\sigma": "σ", r"\tau": "τ", r"\log": "log", r"\le": "≤", r"\ge": "≥", r"\to": "→", r"\cdot": "·", r"\,": " "}

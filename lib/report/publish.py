@@ -28,8 +28,7 @@ from lib import claims, report
 from lib.report import readme
 from lib.report.files import WEIGHTS
 from lib.results import noise
-from lib.results.experiment import experiment
-from lib.results.records import ROOT, SCHEMA, as_json, file_name
+from lib.results.records import ROOT, SCHEMA, as_json, experiment, file_name
 from lib.results.store import MEANINGLESS, Item, Rows, Stored, items_of, read_folder
 from lib.runs.keys import digest
 from lib.versions import VERSIONS

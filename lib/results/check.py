@@ -1,10 +1,8 @@
 """`python -m lib check`: would a run of the reference's experiments again give what a reader's own run gave?
 
-The rule. Where both sides saw the same test samples, those are the same on both, and training alone differs. A mean over h seeds here is
-expected within t * sd * sqrt(1/h + 1/k) of the reference's mean over k, with sd the standard deviation between trainings that the
-reference's seeds show (`lib.results.noise`) and t Student's quantile on its degrees of freedom: a prediction interval. Where the samples
-differ (another twin, other photographs) the noise of pictures on both sides is added. Shares are compared as log odds (`noise.linked`). A run
-disagrees
+`RULE` says how that is told: by a prediction interval, with t Student's quantile on the degrees of freedom of the noise of training
+(`lib.results.noise`), for both sides saw the same test samples, and training alone differs. Where the samples differ (another twin, other
+photographs) the noise of pictures on both sides is added. Shares are compared as log odds (`noise.linked`). A run disagrees
 
 - where one cell lies outside an interval that is widened for all cells together (Bonferroni), or
 - where more networks lie outside their own 95 % interval (widened for their columns) than honest runs have. One in twenty is to be expected. The
@@ -32,9 +30,9 @@ from scipy import stats
 from lib import tables
 from lib.files import resolve
 from lib.results.cells import Value, own
-from lib.results.experiment import apart, named
 from lib.results.grids import NOTHING
 from lib.results.noise import Known, Place, linked, measure, place, slope, unlinked
+from lib.results.records import apart, named
 from lib.results.statistics import LEVEL, METHOD, Component, quantile, total
 from lib.results.store import Group, Item, Rows, Stored, read_folder
 from lib.tables.table import Column, Table

@@ -216,7 +216,7 @@ def texts(one: Cell, *, notes: bool = True) -> list[Text | str]:
 
 
 def text(value: Value | None, column: Column, *, sign: bool = False, notes: bool = True) -> Text:
-    return Text(value.text(column.digits, sign=sign), value.note if notes else "") if value and value.samples else Text(NOTHING)
+    return Text(value.text(column.digits, sign=sign), value.note if notes else "") if value else Text(NOTHING)
 
 
 def number(value: float | None, column: Column, *, sign: bool = False) -> str:

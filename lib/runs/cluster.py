@@ -2,14 +2,16 @@
 
 A row that needs another's network waits for it. A row whose worker is lost is done again from its last epoch, at most three times.
 Workers and whoever joins them share one folder of results, and the same code. Nothing travels but names: the records are the result.
+Meanwhile `Watch` shows how far they are: one live line in a terminal, one line in ten seconds in a log, the time left for the whole.
 """
 
 import contextlib
+import sys
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +19,7 @@ from distributed import CancelledError, Client, Future, KilledWorker, as_complet
 from distributed.comm.core import CommClosedError
 
 from lib.runs.pool import BUSY, TOPIC
-from lib.runs.watch import Watch
+from lib.training.progress import clock
 
 TRIES = 3  # again, of a row whose worker is lost
 IN_VAIN = 20  # workers lost, and not a row finished in between
@@ -25,6 +27,9 @@ SHOWN = 90.0  # seconds: a network file system may take a minute to show a file 
 GONE = "the scheduler is gone; finished rows are kept, the same command goes on at the last finished epochs"
 STRANGE = ("the scheduler or a worker cannot read what it is sent; "
            "start both from a checkout of this code, with the same packages (lib/runs/README.md)")
+EVERY = 10.0  # seconds between lines of a log
+WIDTH = 110
+RECENT = 60.0  # seconds after its last step a row is no longer shown as under way
 FIRST = 10**6  # priority of what comes before all rows, and, negative, of what comes after them
 
 
@@ -45,6 +50,73 @@ class Job:
         if not self.row:
             return (self.run.table.name,)
         return self.run.place(self.run.row(self.row), self.seed)
+
+
+class Watch:
+    """How far the rows of a batch are: `plan` them, tell `event`s and what is `finished`; use it as a context."""
+
+    def __init__(self, stream=None):
+        self.stream = stream or sys.stderr
+        self.live = self.stream.isatty()
+        self.share: dict[str, float] = {}  # of each planned row, 0 to 1
+        self.at: dict[str, dict[str, Any]] = {}  # the newest event of the rows under way
+        self.weight: dict[str, float] = {}
+        self.started, self.over = time.monotonic(), threading.Event()
+        self.lock = threading.Lock()
+
+    def __enter__(self) -> "Watch":
+        self.thread = threading.Thread(target=self._show, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.over.set()
+        self.thread.join()
+        if self.live:
+            print("\r\033[K", end="", file=self.stream, flush=True)
+
+    def plan(self, jobs: Iterable[Job]) -> None:
+        """The epochs of the jobs' rows say how long each will take beside the others."""
+        with self.lock:
+            for job in jobs:
+                self.share.setdefault(job.name, 0.0)
+                self.weight[job.name] = 1.0 + job.run.recipe(job.run.row(job.row)).epochs
+            self.started = time.monotonic()
+
+    def event(self, event: dict[str, Any]) -> None:
+        """A step of a row: {"job", "stage", "done", "total", "note"}."""
+        with self.lock:
+            if event["job"] in self.share and self.share[event["job"]] < 1:
+                self.at[event["job"]] = event | {"time": time.monotonic()}
+                if event["note"].startswith("epoch"):
+                    self.share[event["job"]] = 0.99 * event["done"] / event["total"]
+
+    def finished(self, name: str) -> None:
+        with self.lock:
+            self.share[name] = 1.0
+            self.at.pop(name, None)
+
+    def line(self) -> str:
+        """"rows 12/80, about 9 min 20 s left; inaturalist/sampler/0: epoch 4/10"."""
+        with self.lock:
+            done = sum(self.share[name] * self.weight[name] for name in self.share)
+            total, elapsed = sum(self.weight[name] for name in self.share), time.monotonic() - self.started
+            whole = sum(share == 1.0 for share in self.share.values())
+            left = f", about {clock(elapsed * (total - done) / done)} left" if done > 0.01 * total and elapsed > 5 else ""
+            recent = {name: event for name, event in self.at.items() if event["done"] < event["total"] and time.monotonic() - event["time"] < RECENT}
+            now = "; ".join(f"{name}: {event['note'] or event['stage']}" for name, event in recent.items())
+        return f"rows {whole}/{len(self.share)}{left}" + (f"; {now}" if now else "")
+
+    def _show(self) -> None:
+        last = time.monotonic()
+        while not self.over.wait(0.5 if self.live else 1.0):
+            with self.lock:
+                under_way = any(share < 1 for share in self.share.values())
+            if not under_way or (not self.live and time.monotonic() - last < EVERY):
+                continue
+            last = time.monotonic()
+            text = self.line()
+            print(f"\r\033[K{text[:WIDTH]}" if self.live else text, end="" if self.live else "\n", file=self.stream, flush=True)
 
 
 class Graph:

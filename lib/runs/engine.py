@@ -4,10 +4,8 @@ A table is data (`lib.tables.table`); nothing here knows which one it is. A row 
 its key (`lib.runs.keys`). On the way there are two steps, each kept when it is done: the trained weights, with their history, and the
 per-sample values on test data.
 
-    <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key of values>.json          the record
-    <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key of values>.npz           per-sample values, (n, ...) each
-    <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key of weights>.safetensors  weights; the history is in their header
-    <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key of weights>.ckpt         only while the row is being trained
+    <row>-seed<k>-<key of weights>.safetensors  beside the record (`lib.results.records`): weights; the history is in their header
+    <row>-seed<k>-<key of weights>.ckpt         only while the row is being trained
 """
 
 import contextlib

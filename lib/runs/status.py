@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from lib import tables
 from lib.files import for_folder, resolve
 from lib.files.weights import weights_header
-from lib.results.experiment import changes
-from lib.results.records import SCHEMA, Record, read_record, short
+from lib.results.records import SCHEMA, Record, changes, read_record, short
 from lib.results.schema import OtherVersion
 from lib.runs import plans
 from lib.runs.keys import Keyed
