@@ -131,9 +131,6 @@ def less(first: str, second: str) -> dict[str, float]:
     return {first: 1.0, second: -1.0}
 
 
-# --- on a group's rows -------------------------------------------------------------------------------------------------
-
-
 def sample(one: Contrast, rows: Rows, *, clusters: str | None = None, same_training: bool = False, known: Noise | None = None,
            prior_df: float | None = None) -> Sample:
     """A contrast as values on the test samples of `rows`, one line for each seed that all its rows have.

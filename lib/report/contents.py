@@ -69,15 +69,11 @@ class Report:
 
 
 def collect(results_dir: str | Path = "results", *, today: str | None = None) -> Report:
-    """The report on whatever lies in `results_dir`; FileNotFoundError if there is no such folder, a ValueError if it is a file.
+    """The report on whatever lies in `results_dir`. Errors as `read_folder`.
 
     Without a record it is a report that says so. Everything but the day is the same for the same files.
     """
     folder = resolve(results_dir)
-    if not folder.exists():
-        raise FileNotFoundError(f"{folder}: no such folder; run something first, or name another with --results")
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: not a folder; name the folder of results")
     stored = read_folder(folder)
     ledger = fails_first(claims.decide(claims.ledger(), stored.groups, leave_out=()))
     filled = apart([Filled(table, group, rows, marks_of(ledger, table, group)) for table, group, rows in stored.filled()])
@@ -106,9 +102,6 @@ def apart(filled: list[Filled]) -> list[Filled]:
         return replace(one, suffix="".join(f"-{end}" for end in ends))
 
     return list(map(told, filled))
-
-
-# --- provenance, cost ---------------------------------------------------------------------------------------------------
 
 
 def _all(values: Iterable) -> str:
@@ -168,9 +161,6 @@ def _seconds(item: Item) -> float:
 
 def size_text(size: int) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.0f} kB"
-
-
-# --- not run ------------------------------------------------------------------------------------------------------------
 
 
 def not_run(stored: Stored, filled: list[Filled]) -> Grid:

@@ -68,9 +68,6 @@ def summary(report: Report) -> str:
     return "\n".join([f"Claims: {counted(report)}", *(f"  to know first: {line}" for line in report.problems)])
 
 
-# --- the page -----------------------------------------------------------------------------------------------------------
-
-
 def text(report: Report, folder: Path, *, own: bool = False) -> str:
     """The whole page, to lie in `folder`; own: of somebody's own run, with what is to be known of that first."""
     place = os.path.relpath(report.folder, folder)

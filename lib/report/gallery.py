@@ -72,9 +72,6 @@ def _pattern(name: str) -> str:
     return ".+".join(re.escape(part) for part in re.split(r"\{[^}]*\}", name))
 
 
-# --- pictures inside the file -------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Embedded:
     """A picture as a data URL."""

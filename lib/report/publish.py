@@ -148,7 +148,7 @@ def publish(results: Path, reference: Path = REFERENCE, *, add: bool = False) ->
     items = [item for item in stored.items if item.record.preset != MEANINGLESS]
     if not items:
         raise ValueError(f"{results}: holds no finished rows; `python -m lib run` makes some")
-    if add:
+    if add and reference.is_dir():
         there = read_folder(reference)
         gone = [item for group, rows in there.groups.items() if group in stored.groups for item in items_of(rows)
                 if outlived(item, stored.groups[group], rows)]

@@ -117,8 +117,6 @@ def published(claim: Claim, columns: dict[str, float]) -> str:
     return minus(f"{total:+z.{claim.digits}f}") + f" {claim.unit}" * bool(claim.unit)
 
 
-# --- the pages ----------------------------------------------------------------------------------------------------------
-
 TABLES: dict[str, Callable[[list[Verdict]], Grid]] = {"summary": summary, "claims": counts, "licences": lambda ledger: licences()}
 
 

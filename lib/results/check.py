@@ -274,7 +274,7 @@ def report(names: list[str], *, preset: str = "demo", results_dir: str = "result
     ValueError where one of the folders holds no finished row with this preset.
     """
     names = [tables.get(name).name for name in names or tables.NAMES]
-    here, reference = (_read(folder, preset) for folder in (results_dir, reference_dir))
+    here, reference = (read_folder(resolve(folder), preset=preset) for folder in (results_dir, reference_dir))
     lines = [f"damaged, left out: {line}" for side in (here, reference) for line in side.problems]
     for folder, found, remedy in ((results_dir, here, f"make reproduce PRESET={preset} computes them"),
                                   (reference_dir, reference, "give another --reference")):
@@ -286,12 +286,6 @@ def report(names: list[str], *, preset: str = "demo", results_dir: str = "result
     text, agree = verdicts(judged)
     parts = [f"{RULE} {METHOD}", *(section.text(judged) for section in shown), *_not_run(names, reference, here), "\n".join([*lines, text])]
     return "\n\n".join(parts), agree and not (here.problems or reference.problems)
-
-
-def _read(folder: str, preset: str) -> Stored:
-    if not resolve(folder).is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; give the one that holds runs/")
-    return read_folder(resolve(folder), preset=preset)
 
 
 def _not_run(names: list[str], reference: Stored, here: Stored) -> list[str]:

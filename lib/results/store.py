@@ -84,8 +84,13 @@ def stands(table, group: Group, rows: Rows) -> bool:
 
 
 def read_folder(folder: Path, *, preset: str | None = None) -> Stored:
-    """Everything finished below `folder`, a results folder, or of one preset alone; what does not fit is one line of `problems`."""
-    root, found, other = records_of(Path(folder)), Stored(), []
+    """Everything finished below `folder`, a results folder, or of one preset alone; what does not fit is one line of `problems`.
+
+    FileNotFoundError, one line, where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: {'is a file' if folder.exists() else 'no such folder'}; run something first, or give the one with runs/")
+    root, found, other = records_of(folder), Stored(), []
     seen: dict[Group, list[Item]] = {}
     for path in sorted(root.rglob("*.json"), key=lambda path: (_time(path), path)):
         if "reference" in path.relative_to(root).parts:

@@ -100,9 +100,6 @@ def values_with(code: dict[str, Any], fingerprints: dict[str, str], *, weights: 
     return {"weights": weights, "data": {"test": fingerprints.get("test")}} | code
 
 
-# --- the rows of a table under their keys -------------------------------------------------------------------------------
-
-
 class Keyed:
     """Rows and seeds of one table with one preset, on one data set: what there is to do and where it lies.
 

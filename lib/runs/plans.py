@@ -80,9 +80,6 @@ def _planned(table: "Table", name: str, preset: Any, dataset: str) -> PlannedPre
     return PlannedPreset(rows, keys.code_of_values(table, preset))
 
 
-# --- kept on disk -------------------------------------------------------------------------------------------------------
-
-
 def plan(name: str) -> Plan:
     """The plan of the table called `name`; ValueError, one line, for an unknown one."""
     if name not in tables.NAMES:

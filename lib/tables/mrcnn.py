@@ -74,9 +74,6 @@ COLUMNS = (
 )
 
 
-# --- data ---------------------------------------------------------------------------------------------------------------
-
-
 @opens("crops", "truth", values=("saliency values",))
 def open_crops(source: Source, *, split: str = "") -> Opened:
     known = {"cache_dir": source.cache_dir, "progress": source.progress}

@@ -69,9 +69,6 @@ PRESETS = {
 }
 
 
-# --- networks -----------------------------------------------------------------------------------------------------------
-
-
 @declared("proposal", "proposal", "backbones")
 def proposal(*, task: str, crop_size: int, sizes: tuple[int, ...], norm: str, size: int = 1, outputs: int = 10, normalised: bool = True,
              **options) -> nn.Module:
@@ -144,9 +141,6 @@ ROWS = (
     row("control_proposal", "Control: proposal", proposal, variant="control"),
     row("control_sampler", "Control: saliency sampler", zoomed.sampler, **CROPPED, variant="control"),
 )
-
-
-# --- data ---------------------------------------------------------------------------------------------------------------
 
 
 @opens("pictures", "views", "classification", values=("classification values", "proposal values"))

@@ -79,9 +79,6 @@ PRESETS = {
 }
 
 
-# --- networks -----------------------------------------------------------------------------------------------------------
-
-
 @declared("emlnet_encoder", "emlnet")
 def encoder(*, family: str, which: str = "a") -> nn.Module:
     """Encoder A or B, small or the paper's; B starts from other random values than A."""
@@ -119,9 +116,6 @@ QUOTED = (
     Quoted(label="EML-NET, MIT300, saliency.mit.edu", source="the same",
            values={"AUC-Judd": 0.88, "sAUC": 0.70, "NSS": 2.47, "CC": 0.79, "SIM": 0.68, "KL": 0.84}),
 )
-
-
-# --- data ---------------------------------------------------------------------------------------------------------------
 
 
 def selections(source: Source, split: str) -> dict[str, Selection]:

@@ -49,9 +49,6 @@ PRESETS |= {"demo-all": PRESETS["demo"]}
 DEAR = ("demo",)  # whose twin leaves two rows out: one with a sampler takes three core minutes there
 
 
-# --- networks -----------------------------------------------------------------------------------------------------------
-
-
 @declared("unzoomed_sampler", "layer", "backbones", "emlnet", "unzoom")
 def sampler(*, family: str, trunk: str, size: Size, view_size: Size) -> UnzoomedNetwork:
     return UnzoomedNetwork(salicon.encoder(family=family), unzoomed.attraction(trunk_of(trunk), size, view_size), size)
