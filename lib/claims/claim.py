@@ -102,8 +102,7 @@ def direction(key: str, sentence: str, *contrasts: Contrast, **options) -> Claim
 
 def equivalence(key: str, sentence: str, *contrasts: Contrast, margin: float, one_sided: bool = False, **options) -> Claim:
     """|mean| < margin; one_sided: mean > -margin."""
-    return Claim(key=key, sentence=sentence, contrasts=contrasts, kind="equivalence", low=-margin, high=np.inf if one_sided else margin,
-                 **options)
+    return Claim(key=key, sentence=sentence, contrasts=contrasts, kind="equivalence", low=-margin, high=np.inf if one_sided else margin, **options)
 
 
 def size(key: str, sentence: str, *contrasts: Contrast, published: float, margin: float | None = None, one_sided: bool = False,

@@ -119,8 +119,7 @@ def provenance(stored: Stored) -> Grid:
                       _all(one.get("python") for one in kept), _all(f"{name} {one[name]}" for one in versions for name in sorted(one)),
                       _all(one.get("device_name") for one in kept), _all(one.get("threads") for one in kept),
                       _all(one.get("processes", 1) for one in kept), _fingerprints(group, rows)])
-    return grid(["table", "commit", "Python", "versions", "processor", "threads", "processes", "data's fingerprints"], lines,
-                numeric=False)
+    return grid(["table", "commit", "Python", "versions", "processor", "threads", "processes", "data's fingerprints"], lines, numeric=False)
 
 
 def _fingerprints(group: Group, rows: Rows) -> str:

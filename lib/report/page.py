@@ -69,9 +69,8 @@ def page(report: Report) -> str:
 
 def environment() -> jinja2.Environment:
     made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.FunctionLoader(source))
-    made.filters |= {"inline": inline, "css": lambda verdict: verdict.replace(" ", "-"), "unbroken": unbroken, "kinds": kinds, "plot": plot,
-                     "spans": spans, "by_verdict": by_verdict, "all_marks": all_marks, "common_notes": common_notes, "verdicts": verdicts,
-                     "tagged": tagged, "tagged_table": tagged_table}
+    filters = (inline, unbroken, kinds, plot, spans, by_verdict, all_marks, common_notes, verdicts, tagged, tagged_table)
+    made.filters |= {one.__name__: one for one in filters} | {"css": lambda verdict: verdict.replace(" ", "-")}
     return made
 
 

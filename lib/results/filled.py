@@ -163,8 +163,7 @@ class Filled:
 
     def quoted(self) -> Grid:
         """Published rows that none of ours stands for, with their sources."""
-        lines = [[row.label, *(number(row.values.get(column.name), column) for column in self.columns), row.source]
-                 for row in self.table.quoted]
+        lines = [[row.label, *(number(row.values.get(column.name), column) for column in self.columns), row.source] for row in self.table.quoted]
         return grid(["", *map(self.heading, self.columns), "source"], lines)
 
     def heading(self, column: Column) -> str:

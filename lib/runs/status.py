@@ -18,7 +18,7 @@ from lib.results.records import SCHEMA, Record, changes, read_record, short
 from lib.results.schema import OtherVersion
 from lib.runs import plans
 from lib.runs.keys import Keyed
-from lib.runs.parameters import PARAMETERS, Settings, choose, settings
+from lib.runs.parameters import PARAMETERS, Settings, choose, device_name, settings
 from lib.runs.plans import Plan, PlannedRow
 
 if TYPE_CHECKING:
@@ -195,17 +195,10 @@ def _summary(kinds: list[str], commands: list[str]) -> list[str]:
 
 def _command(plan: Plan, chosen: Settings, data_dir: str | None) -> str:
     """The command line that computes what is missing; options at their defaults are left out."""
-    known = {} if "twin" in plan.datasets else {"dataset": chosen.dataset, "data_dir": "."}  # a table may be of real data alone
-    usual = settings(plan, **known).plain() | {"dataset": "twin", "data_dir": ""}
-    plain = chosen.plain() | {"data_dir": data_dir or ""}
-    if chosen.dataset != "twin" and not data_dir:
-        plain["data_dir"] = "DIR"
-    words = [word for name, value in plain.items() if value != usual[name] and name != "rows"
-             for word in (PARAMETERS[name].flag, _spelt(name, value))]
+    count = len(chosen.seeds)
+    plain = chosen.plain() | {"data_dir": data_dir or "DIR" * (chosen.dataset != "twin"), "rows": PARAMETERS["rows"].default}
+    plain |= {"seeds": str(count)} if chosen.seeds == tuple(range(count)) else {}
+    usual = {one.name: one.default for one in PARAMETERS.values()}
+    usual |= {"device": device_name(usual["device"]), "results_dir": str(resolve(usual["results_dir"]))}
+    words = [word for name, value in plain.items() if value != usual[name] for word in (PARAMETERS[name].flag, value)]
     return " ".join(["python -m lib table", plan.name, *words])
-
-
-def _spelt(name: str, value: str) -> str:
-    """Seeds 0 to n - 1 as n."""
-    seeds = value.split(",")
-    return str(len(seeds)) if name == "seeds" and seeds == [f"{i}-{i}" for i in range(len(seeds))] else value
