@@ -15,7 +15,7 @@ from lib.claims.decide import Verdict, ledger_grid, ledger_numbers
 from lib.files import write_text
 from lib.report.contents import Report
 from lib.report.deviations import by_system
-from lib.report.page import TITLES, WORDS, page
+from lib.report.page import COST, HOLM, TITLES, TWIN, WORDS, page
 from lib.report.sources import SOURCES, title
 from lib.results.filled import Filled
 from lib.results.grids import NOTHING, Grid, grid, latex, markdown
@@ -35,11 +35,6 @@ What the committed records give: tables, verdicts, pictures, cost. `python -m li
 [reference/HISTORY.md](reference/HISTORY.md). Your own run never reads these records: it ends with a page like this one, `results/report.html`, and
 `make check` sets the two side by side."""
 CUT = "A share's interval ends at 0 and 100 %."
-HOLM = ("A claim *holds* where the records say that its mean lies in the region claimed, *fails* where they say that it lies outside, and is "
-        "*undecided* else: at 5 %, after Holm's correction over the claims of one table on one data set. Intervals are those before the correction. "
-        "Sizes are never decided on a twin.")
-TWIN = ("A *twin* is a small set of pictures drawn by a program, in the layout of the real data set. It tells which method is better at its task, "
-        "and not by how many centimetres or points of the paper's.")
 
 
 def write_all(report: Report, folder: str | Path) -> list[Path]:
@@ -82,8 +77,7 @@ def text(report: Report, folder: Path, *, own: bool = False) -> str:
     parts += ["## Tables", *(part for one in report.tables for part in _table(one, report.folder, place))]
     parts += ["## Figures", *_figures(report, place), *_weights(report, place)]
     parts += ["## Where this deviates from papers and releases", "In the words of the modules and notebooks themselves.", *_deviations(report)]
-    parts += ["## Cost", "Seconds are summed over rows and seeds. Several rows are computed side by side, so this is not how long one waits.",
-              markdown(report.cost), *([markdown(report.disk)] if own else []), "## Provenance", markdown(report.provenance),
+    parts += ["## Cost", COST, markdown(report.cost), *([markdown(report.disk)] if own else []), "## Provenance", markdown(report.provenance),
               "## Not run, and why", markdown(report.not_run)]
     return "\n\n".join(parts) + "\n"
 
