@@ -47,16 +47,15 @@ class Job:
 
     @property
     def place(self) -> tuple[str, ...]:
-        if not self.row:
-            return (self.run.table.name,)
+        """Of a row."""
         return self.run.place(self.run.row(self.row), self.seed)
 
 
 class Watch:
     """How far the rows of a batch are: `plan` them, tell `event`s and what is `finished`; use it as a context."""
 
-    def __init__(self, stream=None):
-        self.stream = stream or sys.stderr
+    def __init__(self) -> None:
+        self.stream = sys.stderr
         self.live = self.stream.isatty()
         self.share: dict[str, float] = {}  # of each planned row, 0 to 1
         self.at: dict[str, dict[str, Any]] = {}  # the newest event of the rows under way
