@@ -95,13 +95,13 @@ def marks_of(ledger: list[claims.Verdict], table: Table, group: Group) -> dict[s
 
 def apart(filled: list[Filled]) -> list[Filled]:
     """Where two groups would have the same files, the kind of device, and whether it is a twin, ends their names."""
-    def told(one: Filled) -> Filled:
+    found = []
+    for one in filled:
         alike = [other.group for other in filled if other.stem == one.stem]
-        ends = [one.group.device] * (len({group.device for group in alike}) > 1)
-        ends += ["twin" if one.group.is_twin else "real"] * (len({group.is_twin for group in alike}) > 1)
-        return replace(one, suffix="".join(f"-{end}" for end in ends))
-
-    return list(map(told, filled))
+        suffix = f"-{one.group.device}" * (len({group.device for group in alike}) > 1)
+        suffix += f"-{'twin' if one.group.is_twin else 'real'}" * (len({group.is_twin for group in alike}) > 1)
+        found.append(replace(one, suffix=suffix))
+    return found
 
 
 def _all(values: Iterable) -> str:

@@ -7,6 +7,7 @@ its own, so that the same records give the same page: `python -m lib.report.read
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -91,12 +92,10 @@ def _of_own(report: Report) -> list[str]:
 
 def counts(ledger: Iterable[Verdict]) -> Grid:
     """How many claims fail, are undecided and hold, twins together, every real data set apart."""
-    found: dict[tuple[bool, str], list[str]] = {}
-    for one in ledger:
-        if one.group is not None and one.verdict in claims.TESTED:
-            found.setdefault((one.group.is_twin, "" if one.group.is_twin else one.group.dataset), []).append(one.verdict)
-    return grid(["claims on", *claims.TESTED], [["the twins" if twin else title(data), *(str(verdicts.count(one)) for one in claims.TESTED)]
-                                                for (twin, data), verdicts in sorted(found.items())])
+    found = Counter((one.group.is_twin, "" if one.group.is_twin else one.group.dataset, one.verdict)
+                    for one in ledger if one.group is not None and one.verdict in claims.TESTED)
+    return grid(["claims on", *claims.TESTED], [["the twins" if twin else title(data), *(str(found[twin, data, name]) for name in claims.TESTED)]
+                                                for twin, data in sorted({(twin, data) for twin, data, _ in found})])
 
 
 def _verdicts(found: list[Verdict]) -> Grid:
