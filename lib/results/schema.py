@@ -119,7 +119,7 @@ def parse(text: bytes) -> dict[str, Any]:
 
 
 def digest_of(fields: dict[str, Any]) -> str:
-    """SHA-256 of a record's fields, however they are laid out in its file."""
+    """SHA-256 of plain values by name, a record's fields for one, however they are laid out in a file."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 

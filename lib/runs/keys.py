@@ -14,15 +14,14 @@ and `status` needs no torch then.
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
-import json
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.results.records import RecordStore
+from lib.results.schema import digest_of
 from lib.versions import versions
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ TEST_ONLY = "test_"  # an argument of this name prepares test data, and nothing 
 
 def digest(depends: dict) -> str:
     """The key: 10 hex digits over `depends`."""
-    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:10]
+    return digest_of(depends)[:10]
 
 
 def network_of(row: Row, preset: Any) -> dict[str, Any]:
