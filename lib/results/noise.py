@@ -16,7 +16,6 @@ answer are added, so that all right is finite. A row that zooms twice as much as
 
 import functools
 import json
-import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ import numpy as np
 from scipy import special
 
 from lib.files import ROOT, write_text
+from lib.results.records import git
 from lib.results.schema import LIMITS, UNLIMITED
 from lib.results.statistics import Component, Noise, between, mean, priors
 from lib.results.store import Group, Item, Rows, data_of, items_of, sharing, stands
@@ -47,7 +47,7 @@ class Known:
     verdicts: dict[str, str] = field(default_factory=dict)  # of the reference, by the claim's key
     seeds: tuple[int, ...] = ()
     commits: tuple[str, ...] = ()
-    date: str = ""  # of the newest commit
+    date: str = ""  # of the newest commit, as far as git knows them here
     prior_df: float | None = None  # how alike rows' variances are: few degrees of freedom say that they are not
 
     def of(self, what: str, column: str) -> Noise:
@@ -107,7 +107,8 @@ def measure(groups: dict[Group, Rows], columns_of: Callable[[Table, str], Iterab
                 noise.setdefault(what, {})[name] = one
         records = [item.record for item in items_of(rows)]
         commits = tuple(sorted({record.provenance.get("commit") or "unknown" for record in records}))
-        found[place(group)] = Known(noise, {}, tuple(sorted({record.seed for record in records})), commits, _date(commits), df)
+        day = max(git("show", "-s", "--format=%cs", *(commit.removesuffix("-dirty") for commit in commits)).split(), default="")
+        found[place(group)] = Known(noise, {}, tuple(sorted({record.seed for record in records})), commits, day, df)
     return found
 
 
@@ -158,15 +159,6 @@ def _varies(rows: Rows, name: str, column: Column) -> bool:
     """Whether training can change the column: its values differ between seeds, or all are right and one more seed may not be."""
     first, *others = (column.samples(item.values) for item in rows[name].values())
     return is_share(column) or not all(np.array_equal(first, values, equal_nan=True) for values in others)
-
-
-def _date(commits: tuple[str, ...]) -> str:
-    """The day of the newest of them, as far as git knows them here."""
-    try:
-        words = ("git", "-C", str(ROOT), "show", "-s", "--format=%cs", *(commit.removesuffix("-dirty") for commit in commits))
-        return max(subprocess.run(words, capture_output=True, text=True, check=True, timeout=20).stdout.split(), default="")
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 # --- the scale ----------------------------------------------------------------------------------------------------------

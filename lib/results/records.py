@@ -77,15 +77,18 @@ def provenance(device: "torch.device", seconds: float, processes: int = 1) -> di
             "threads": torch.get_num_threads(), "processes": processes, "host": platform.node(), "seconds": round(seconds, 2)}
 
 
+def git(*words: str) -> str:
+    """What git says of the code; nothing outside a checkout, and where it refuses."""
+    try:
+        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
 def git_commit() -> str | None:
     """The commit of the code, "-dirty" if tracked files differ from it; None outside a checkout."""
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
+    head = git("rev-parse", "HEAD")
+    return head + "-dirty" * bool(git("status", "--porcelain", "--untracked-files=no")) if head else None
 
 
 def short(commit: str | None) -> str:

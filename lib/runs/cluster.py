@@ -255,9 +255,3 @@ def graph(client: Client, runs: list) -> Iterator[Graph]:
             if client.status == "running":
                 client.unsubscribe_topic(TOPIC)
                 client.cancel(list(made.jobs), force=True)
-
-
-def fill(client: Client, runs: list) -> None:
-    """Compute every unfinished row of `runs`."""
-    with graph(client, runs) as made:
-        made.wait()

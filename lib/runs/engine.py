@@ -141,8 +141,8 @@ class Run(keys.Keyed):
         if self.processes.count == 1 and (scheduler or self._worth_workers()):
             from lib.runs import cluster, pool  # Dask takes a second
 
-            with pool.workers(scheduler) as client:
-                cluster.fill(client, [self])
+            with pool.workers(scheduler) as client, cluster.graph(client, [self]) as rows:
+                rows.wait()
         return self.collect()
 
     def _worth_workers(self) -> bool:
