@@ -20,7 +20,7 @@ Tables, data sets, presets and kinds of device (CPU, CUDA) are never mixed: each
 without its counterpart is shown, where something of the same table is there to stand beside, or listed; it is not judged.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -149,20 +149,6 @@ class Judged:
         return [cell.row, cell.column.name, *counts, *means, difference, limit, self.verdict(cell)]
 
 
-def compare(table: Table, group: Group, row: str, column: Column, reference: Seeds, here: Seeds, known: Known, *,
-            another: Iterable[str] = ()) -> Cell | None:
-    """One cell; None where neither side has a value of any sample. another: by what the two are of different experiments."""
-    one, other = (own(table, {row: seeds}, row, column, known) for seeds in (reference, here))
-    if not one and not other:
-        return None
-    common = reference.keys() & here.keys()
-    same = bool(one and other and here.keys() <= reference.keys()) and all(
-        np.array_equal(*(column.samples(side[seed].values) for side in (reference, here)), equal_nan=True) for seed in common)
-    noise, same_data = known.of(row, column.name).one, _fingerprints(reference) == _fingerprints(here)
-    expected = _expected(one, other, noise, column, same_data=same_data) if one and other else None
-    return Cell(group, row, column, one, other, same, expected, table.trainings(row), tuple(another))
-
-
 def _expected(reference: Value, here: Value, noise: Component | None, column: Column, *, same_data: bool) -> Component | None:
     """The variance of the difference between an honest run and the reference, on the column's scale."""
     if noise is None:
@@ -195,11 +181,21 @@ class Section:
     def cells(self) -> list[Cell]:
         """Every row that was run here, in every column and where it looks; where none was, the reference's."""
         columns = self.table.columns_of(self.group.preset) + self.table.watched_of(self.group.preset)
-        found = [compare(self.table, self.group, row.name, column, self.reference.get(row.name, {}), self.here.get(row.name, {}), self.known,
-                         another=self.apart.get(row.name, ()))
-                 for row in self.table.rows for column in columns
+        found = [self._cell(row.name, column) for row in self.table.rows for column in columns
                  if row.name in self.here or (row.name in self.reference and not self.here)]
         return [cell for cell in found if cell is not None]
+
+    def _cell(self, row: str, column: Column) -> Cell | None:
+        """None where neither side has a value of any sample."""
+        reference, here = self.reference.get(row, {}), self.here.get(row, {})
+        one, other = (own(self.table, side, row, column, self.known) for side in (self.reference, self.here))
+        if not one and not other:
+            return None
+        same = bool(one and other and here.keys() <= reference.keys()) and all(
+            np.array_equal(*(column.samples(side[seed].values) for side in (reference, here)), equal_nan=True) for seed in here)
+        noise, same_data = self.known.of(row, column.name).one, _fingerprints(reference) == _fingerprints(here)
+        expected = _expected(one, other, noise, column, same_data=same_data) if one and other else None
+        return Cell(self.group, row, column, one, other, same, expected, self.table.trainings(row), tuple(self.apart.get(row, ())))
 
     def notes(self) -> list[str]:
         """What a reader must know of the two sides."""

@@ -214,11 +214,8 @@ def priors(families: Sequence[Sequence[Component]], df: float | None = None) -> 
         excess = sum(((found - found.mean()) ** 2).sum() for found in logs) / sum(len(found) - 1 for found in logs)
         excess -= np.mean([special.polygamma(1, one.df / 2) for family in used for one in family])
         df = min(2 * _inverse_trigamma(excess), MOST_ALIKE)
-    return [_pooled(family, df) if len(family) > 1 else None for family in known]
-
-
-def _pooled(family: Sequence[Component], df: float) -> Component:
-    return Component(sum(one.variance * one.df for one in family) / sum(one.df for one in family), df)
+    return [Component(sum(one.variance * one.df for one in family) / sum(one.df for one in family), df) if len(family) > 1 else None
+            for family in known]
 
 
 def _inverse_trigamma(value: float) -> float:
@@ -239,7 +236,13 @@ def estimate(samples: Sequence[Sample]) -> Estimate:
 
     A sample that is NaN in one seed is left out of all. ValueError where nothing is left.
     """
-    return _summed([_one(sample) for sample in samples])
+    parts = [_one(sample) for sample in samples]
+    if len(parts) == 1:
+        return parts[0]
+    seeds, worst = min(one.seeds for one in parts), (NONE, REFERENCE, OWN, FIXED)
+    training = total([Component(seeds * max(0.0, one.training.variance / one.seeds - one.less), one.training.df) for one in parts])
+    return Estimate(sum(one.mean for one in parts), total(one.pictures for one in parts), training, sum(one.n for one in parts),
+                    sum(one.clusters for one in parts), seeds, min((one.trainings for one in parts), key=worst.index))
 
 
 def _one(sample: Sample) -> Estimate:
@@ -255,15 +258,6 @@ def _one(sample: Sample) -> Estimate:
     clusters = per_seed.shape[1] if groups is None else len(np.unique(groups))
     return Estimate(float(per_seed.mean()), sampling(per_seed.mean(axis=0), groups), training or Component(0.0, np.inf), per_seed.shape[1],
                     clusters, seeds, source, twice)
-
-
-def _summed(parts: Sequence[Estimate]) -> Estimate:
-    if len(parts) == 1:
-        return parts[0]
-    seeds, worst = min(one.seeds for one in parts), (NONE, REFERENCE, OWN, FIXED)
-    training = total([Component(seeds * max(0.0, one.training.variance / one.seeds - one.less), one.training.df) for one in parts])
-    return Estimate(sum(one.mean for one in parts), total(one.pictures for one in parts), training, sum(one.n for one in parts),
-                    sum(one.clusters for one in parts), seeds, min((one.trainings for one in parts), key=worst.index))
 
 
 def summarise(per_seed: Sequence[np.ndarray], clusters: np.ndarray | None = None, *, over: str) -> Interval:

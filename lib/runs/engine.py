@@ -136,7 +136,6 @@ class Run(keys.Keyed):
         is worth it. On a CPU each row is computed with one thread, so that its numbers do not depend on how many cores there are.
         """
         for row, _ in self.todo():
-            self.opened(row.variant)
             self.fingerprints(row.variant)
         if self.processes.count == 1 and (scheduler or self._worth_workers()):
             from lib.runs import cluster, pool  # Dask takes a second
