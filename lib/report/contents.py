@@ -34,7 +34,7 @@ class Report:
     ledger: list[claims.Verdict]  # what fails first
     tables: list[Filled]
     figures: dict[str, list[Figure]]
-    deviations: list[Deviation]
+    deviations: dict[str, list[Deviation]]  # by system
     provenance: Grid
     cost: Grid
     disk: Grid

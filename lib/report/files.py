@@ -15,7 +15,6 @@ from lib import claims
 from lib.claims.decide import Verdict, ledger_grid, ledger_numbers
 from lib.files import write_text
 from lib.report.contents import Report
-from lib.report.deviations import by_system
 from lib.report.page import COST, HOLM, TITLES, TWIN, WORDS, page
 from lib.report.sources import SOURCES, title
 from lib.results.filled import Filled
@@ -153,7 +152,7 @@ def _weights(report: Report, place: str) -> list[str]:
 
 def _deviations(report: Report) -> list[str]:
     parts = []
-    for system, found in by_system(report.deviations).items():
+    for system, found in report.deviations.items():
         words = "\n\n".join(f"{one.heading} (`{one.origin}`)\n\n" + "\n".join(f"- {line}" for line in one.texts) for one in found)
         parts.append(_folded(f"{system} ({sum(len(one.texts) for one in found)})", words))
     return parts

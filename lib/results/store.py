@@ -90,7 +90,8 @@ def read_folder(folder: Path, *, preset: str | None = None) -> Stored:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: {'is a file' if folder.exists() else 'no such folder'}; run something first, or give the one with runs/")
-    root, found, other = records_of(folder), Stored(), []
+    root = next((folder / name for name in ("runs", "records") if (folder / name).is_dir()), folder)  # records: in the reference
+    found, other = Stored(), []
     seen: dict[Group, list[Item]] = {}
     for path in sorted(root.rglob("*.json"), key=lambda path: (_time(path), path)):
         if "reference" in path.relative_to(root).parts:
@@ -113,11 +114,6 @@ def read_folder(folder: Path, *, preset: str | None = None) -> Stored:
         found.groups = {group: rows for group, rows in found.groups.items() if group.preset != MEANINGLESS}
     found.interrupted = _interrupted(root)
     return found
-
-
-def records_of(folder: Path) -> Path:
-    """Where the records of a results folder lie: `runs`, or `records` in the reference."""
-    return next((folder / name for name in ("runs", "records") if (folder / name).is_dir()), folder)
 
 
 def group_of(record: Record) -> Group:
