@@ -67,7 +67,7 @@ def settings(table: "Table | Plan", *, preset: str = "demo", dataset: str = "twi
     """
     names = table.names
     wanted = rows.replace(",", " ").split() if isinstance(rows, str) else rows
-    chosen = tuple(choose("row", name, names) for name in wanted) if wanted else names
+    chosen = [choose("row", name, names) for name in wanted] if wanted else names
     choose("dataset", dataset, table.datasets)
     if dataset != "twin" and not data_dir:
         raise ValueError(f"dataset {dataset!r} needs data_dir, the folder that it lies in (data/{dataset}.md says where to get it)")
