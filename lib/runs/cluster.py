@@ -177,17 +177,14 @@ class Graph:
             return run is None or job.run is run or (bool(job.row and run.surveyed) and job.place in {run.place(*one) for one in run.todo()})
 
         with self.changed:
-            while any(map(concerns, self.jobs.values())):
-                self._raise_first(concerns)
+            while True:
+                if (failed := next(filter(concerns, self.failed), None)) is not None:
+                    raise self.failed[failed]
+                if not any(map(concerns, self.jobs.values())):
+                    return
                 if not self.thread.is_alive():
                     raise RuntimeError(GONE)
                 self.changed.wait(0.5)
-            self._raise_first(concerns)
-
-    def _raise_first(self, concerns) -> None:
-        for job, error in self.failed.items():
-            if concerns(job):
-                raise error
 
     def _settle_all(self) -> None:
         for future in self.queue:  # ends when nothing is left: what is submitted later is submitted from here

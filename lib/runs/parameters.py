@@ -127,10 +127,11 @@ def device_name(name: str, *, elsewhere: bool = False) -> str:
     name = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else str(name)
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise ValueError(f"device {name!r} is not one of auto, cpu, cuda, cuda:N" + "; a GPU is called cuda" * (name.lower() in ("gpu", "nvidia")))
-    if name.startswith("cuda") and not elsewhere and not torch.cuda.is_available():
+    if name == "cpu" or elsewhere:
+        return name
+    if not torch.cuda.is_available():
         raise ValueError(f"device {name!r}: torch sees no CUDA device here; use device 'cpu'")
-    number = int(name.partition(":")[2] or 0)
-    if name.startswith("cuda") and not elsewhere and number >= torch.cuda.device_count():
+    if int(name.partition(":")[2] or 0) >= torch.cuda.device_count():
         raise ValueError(f"device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices here, counted from 0; use device 'cuda'")
     return name
 
