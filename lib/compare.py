@@ -109,8 +109,7 @@ def decide(run: Run) -> Verdict:
 
     ValueError, one line, where the plain row or the sampler is missing.
     """
-    from lib.claims.claim import contrast, less
-    from lib.claims.samples import sample
+    from lib.claims.claim import contrast, less, sample
     from lib.claims.verdicts import p_value
     from lib.results.noise import difference
     from lib.results.statistics import estimate, holm

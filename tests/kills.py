@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 from batches import LONGEST, ended, kill, left_over, records, started_by
 
-from lib.results.experiment import changes
+from lib.results.records import changes
 from lib.training.progress import clock
 
 KINDS = ("batch", "worker", "kernel", "scheduler")

@@ -14,8 +14,8 @@ from lib import tables
 from lib.__main__ import main
 from lib.files import ROOT
 from lib.results import check
+from lib.results.noise import linked, slope, unlinked
 from lib.results.records import Record, RecordStore
-from lib.results.scale import linked, slope, unlinked
 from lib.results.statistics import between, moderated, priors
 from lib.results.store import Group, Rows, Stored, read_folder
 from lib.tables.table import Column

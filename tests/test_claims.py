@@ -8,11 +8,10 @@ import pytest
 
 from lib import claims
 from lib.claims import decide
-from lib.claims.claim import Contrast, Piece, contrast, direction, equivalence, less, size
+from lib.claims.claim import Contrast, Piece, contrast, direction, equivalence, less, sample, size
 from lib.claims.decide import NOT_A_TWIN, NOT_COMPARABLE, NOT_RUN, fails_first, ledger_grid, ledger_numbers, stored_in
-from lib.claims.gaze import both_devices
+from lib.claims.gaze import error
 from lib.claims.recognition import SMALL_MINUS_LARGE
-from lib.claims.samples import sample
 from lib.claims.verdicts import FAILS, HOLDS, UNDECIDED
 from lib.results.records import ROOT, Item, Record, RecordStore
 from lib.results.statistics import OWN
@@ -120,7 +119,7 @@ def test_both_devices_weigh_alike_whatever_their_number_of_frames():
     rows = [record(name, {"error_cm": np.where(tablet, *error), "tablet": tablet, "subject": np.arange(100) // 10})
             for name, error in (("plain", (5.0, 2.0)), ("sampler", (3.0, 1.6)))]
     place = gathered(rows)
-    found = sample(both_devices(less("plain", "sampler")), place, clusters="subject")
+    found = sample(error(less("plain", "sampler")), place, clusters="subject")
     assert np.mean(found.per_seed) == pytest.approx((2.0 + 0.4) / 2) and len(np.unique(found.clusters)) == 10
 
 

@@ -27,7 +27,6 @@ from lib.__main__ import _parser, main
 from lib.runs import cluster, pool
 from lib.runs.engine import Run, settings
 from lib.runs.parameters import parse_seeds
-from lib.runs.watch import Watch
 
 ROWS = "plain,cam,sampler,oracle"  # cam needs plain's network
 
@@ -163,7 +162,7 @@ def doomed(monkeypatch, run: Run, guilty: str) -> cluster.Graph:
     monkeypatch.setattr(cluster, "as_completed", Queue)
     client, run.surveyed = Doomed(guilty), {"main": {}}
     monkeypatch.setattr(Run, "is_finished", lambda self, row, seed: len(client.submitted) > 6)
-    graph = cluster.Graph(client, [run], Watch())
+    graph = cluster.Graph(client, [run], cluster.Watch())
     graph.thread.join(timeout=60)
     return graph
 

@@ -149,7 +149,7 @@ def test_the_claim_is_decided_from_the_values_that_lie_there(copy, computed, fol
     before = digests(copy, ".safetensors") | digests(copy, ".json")
     follow(copy, "A claim")
     sentence = "High resolution alone, as the CAM's crop, helps on birds too."
-    (line,) = [line for line in (copy / "results" / "report.md").read_text().splitlines() if sentence in line and line.startswith("| ")]
+    (line,) = [line for line in (copy / "results" / "tables" / "ledger.md").read_text().splitlines() if sentence in line and line.startswith("| ")]
     assert line.split(" | ")[0].removeprefix("| ") in ("holds", "undecided", "fails") and "top-1 of cam minus plain" in line
     assert digests(copy, ".safetensors") | digests(copy, ".json") == before
 

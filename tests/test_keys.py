@@ -18,7 +18,7 @@ from copies import copied
 from lib import tables
 from lib.models import zoomed
 from lib.models.network import RowNetwork, declared, described, uses
-from lib.results.experiment import changes
+from lib.results.records import changes
 from lib.runs import keys, status
 from lib.runs.engine import Run, settings
 from lib.tables.table import Column, FromPreset, Row, arguments

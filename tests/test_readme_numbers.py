@@ -9,7 +9,7 @@ from documents import ROOT
 
 from lib import claims
 from lib.claims.decide import NOT_RUN, Verdict
-from lib.report import collect, summary
+from lib.report import collect, readme
 from lib.report.readme import DATA, MARKED, README, REFERENCE, RESULTS, generate, pages
 from lib.report.sources import SOURCES
 from lib.results.grids import NOTHING
@@ -98,13 +98,13 @@ def verdict(key: str, dataset: str, preset: str, mean: float, told: str = "holds
 
 def line(words: str, *found: Verdict) -> dict[str, str]:
     """The cells of the line that holds `words`."""
-    (shown,) = [[cell.text for cell in cells] for cells in summary.summary(found).lines if words in cells[1].text]
-    return dict(zip(summary.HEAD, shown, strict=True))
+    (shown,) = [[cell.text for cell in cells] for cells in readme.summary(found).lines if words in cells[1].text]
+    return dict(zip(readme.HEAD, shown, strict=True))
 
 
 def test_without_a_record_every_line_stands_and_says_so():
-    shown = summary.summary([])
-    assert len(shown.lines) == len(summary.LINES)
+    shown = readme.summary([])
+    assert len(shown.lines) == len(readme.LINES)
     assert {cells[3].text for cells in shown.lines} == {cells[5].text for cells in shown.lines} == {NOT_RUN}
     assert {cells[4].text for cells in shown.lines} == {NOT_RUN, NOTHING}  # some are for photographs alone
 
@@ -148,9 +148,9 @@ def test_the_papers_values_are_differences_of_what_it_printed():
 
 
 def test_lines_are_short_and_name_claims_that_there_are():
-    for one in summary.LINES:
+    for one in readme.LINES:
         assert len(one.words.split()) <= 7 and set(one.keys) <= CLAIMS.keys()
-    assert len({one.keys for one in summary.LINES}) == len(summary.LINES)
+    assert len({one.keys for one in readme.LINES}) == len(readme.LINES)
 
 
 # ------------------------------------------------------------------------------------------------------------ results/README.md

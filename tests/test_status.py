@@ -101,7 +101,7 @@ def test_a_kept_plan_gives_the_engines_rows_and_keys(name, tmp_path, monkeypatch
         for dataset in (table.datasets[0], table.datasets[-1]):
             options = {"preset": preset, "dataset": dataset, "device": "cpu", "results_dir": tmp_path}
             options["data_dir"] = None if dataset == "twin" else tmp_path
-            run, kept = Run(table, settings(table, **options)), status.Unopened(plan, settings(plan, asked_only=True, **options))
+            run, kept = Run(table, settings(table, **options)), status.Unopened(plan, settings(plan, **options))
             run.surveyed = kept.surveyed = {"main": DATA, "control": DATA}
             assert [run.key(*job) for job in run.todo()] == [kept.key(*job) for job in kept.todo()]
             assert [(row.name, row.label, run.recipe(row).epochs) for row in run.rows()] == [(row.name, row.label, row.epochs) for row in kept.rows()]

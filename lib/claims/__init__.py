@@ -5,20 +5,19 @@ verdict on each: holds, fails, undecided (p corrected by Holm over the claims of
 comparable (a size on another data set or with other networks than the paper's), not run. `verdicts.py` is the statistics.
 """
 
-import importlib
-
+from lib.claims import beyond, gaze, proposal, recognition, saliency
 from lib.claims.claim import Claim, LeftOut
 from lib.claims.decide import ORDER, TESTED, Verdict, decide, reference_noise
 
-LEDGERS = ("gaze", "recognition", "saliency", "proposal", "beyond")
+LEDGERS = (gaze, recognition, saliency, proposal, beyond)  # in the order of the papers
 __all__ = ["ORDER", "TESTED", "Claim", "LeftOut", "Verdict", "decide", "ledger", "left_out", "reference_noise"]
 
 
 def ledger() -> tuple[Claim, ...]:
-    """All claims, in the order of the papers."""
-    return tuple(claim for name in LEDGERS for claim in importlib.import_module(f"lib.claims.{name}").CLAIMS)
+    """All claims."""
+    return tuple(claim for one in LEDGERS for claim in one.CLAIMS)
 
 
 def left_out() -> tuple[LeftOut, ...]:
     """All sentences that per-sample values cannot decide."""
-    return tuple(sentence for name in LEDGERS for sentence in importlib.import_module(f"lib.claims.{name}").LEFT_OUT)
+    return tuple(sentence for one in LEDGERS for sentence in one.LEFT_OUT)

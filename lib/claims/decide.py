@@ -3,13 +3,11 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lib.claims.claim import Claim, Contrast
-from lib.claims.samples import sample
+from lib.claims.claim import Claim, Contrast, sample
 from lib.claims.verdicts import FAILS, HOLDS, MOST_SEEDS, UNDECIDED, p_value, seeds_to_decide, verdict
 from lib.results import noise
 from lib.results.grids import NOTHING, Grid, grid, minus
@@ -162,14 +160,12 @@ def _test(claim: Claim, group: Group, groups: dict[Group, Rows], known: dict[noi
 def _samples(claim: Claim, group: Group, groups: dict[Group, Rows], known: dict[noise.Place, noise.Known]) -> list[Sample]:
     """The samples of a claim's contrasts, with what is known of their noise in `group` (that of another table's rows is filed there too)."""
     at = known[noise.place(group)]
-    named = at.noise.get(noise.claimed(claim.key), {})
-    return [sample(one, _rows(one, group, groups), **_told_by(one.table or claim.table, one), known=named.get(str(i)), prior_df=at.prior_df)
-            for i, one in enumerate(claim.contrasts)]
-
-
-def _told_by(name: str, one: Contrast) -> dict[str, Any]:
-    """What a table says of a contrast's samples: the value that groups them, and whether its rows show one training."""
-    return {"clusters": get(name).clusters, "same_training": get(name).share_training(one.rows)} if name in NAMES else {}
+    named, found = at.noise.get(noise.claimed(claim.key), {}), []
+    for i, one in enumerate(claim.contrasts):
+        table = get(one.table or claim.table) if (one.table or claim.table) in NAMES else None
+        told = {"clusters": table.clusters, "same_training": table.share_training(one.rows)} if table else {}
+        found.append(sample(one, _rows(one, group, groups), **told, known=named.get(str(i)), prior_df=at.prior_df))
+    return found
 
 
 def _rows(one: Contrast, group: Group, groups: dict[Group, Rows]) -> Rows:

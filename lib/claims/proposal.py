@@ -1,10 +1,9 @@
 """Claims of the report on salience region proposal (JasmineLi-805/cse490-DeepLearning-Project), and of an earlier draft of it."""
 
-from lib.claims.claim import Claim, LeftOut, contrast, direction, equivalence, less, size
+from lib.claims.claim import TOP1, Claim, LeftOut, better, contrast, direction, equivalence, less, size
 
 REPORT = "report of JasmineLi-805/cse490-DeepLearning-Project, results"
 DRAFT = "an earlier README of the same project"
-TOP1 = {"top1": 100.0}  # in per cent
 SHOWS = {"shown": 100.0, "shown_by_chance": -100.0}
 POINTS = {"table": "proposal", "unit": "points", "digits": 1}
 
@@ -31,8 +30,8 @@ CLAIMS = (
     equivalence("proposal_no_gain", "Choosing among crops does not significantly increase accuracy over the classifier alone.",
                 contrast(less("full", "proposal"), TOP1), margin=1.0, one_sided=True, source=REPORT, **POINTS,
                 statistic="top-1 of full minus proposal; the margin, a point in the proposal's favour, is ours"),
-    direction("proposal_smallest_worst", "A head that sees 64 px does better than one that sees 32 px (48.24 against 47.81 %).",
-              contrast(less("proposal", "proposal_smallest"), TOP1), source=REPORT, **POINTS, statistic="top-1 of proposal minus proposal_smallest"),
+    better("proposal_smallest_worst", "A head that sees 64 px does better than one that sees 32 px (48.24 against 47.81 %).", "proposal",
+           "proposal_smallest", source=REPORT, table="proposal"),
     alike("proposal_third", "the third size"),
     alike("proposal_largest", "the largest, a whole crop,"),
     chooses("proposal", "Crops that are more helpful for the classification get the higher probability.", f"{DRAFT}, section Model"),

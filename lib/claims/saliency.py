@@ -4,18 +4,12 @@ EML-NET's own tables and the full text on Mr-CNN were not at hand: directions co
 only sizes are read in tables that others printed, each with its source.
 """
 
-from lib.claims.claim import Claim, LeftOut, contrast, direction, less, size
+from lib.claims.claim import Claim, LeftOut, better, contrast, size
 
 README = "README of SenJia/EML-NET-Saliency"
 MULTI = "Liu et al., CVPR 2015: the multi-resolution network of the title; its tables were not at hand"
 COURSE = "README of LewisClifton/ADL-Coursework"
 SIMPLENET = "SALICON test, LSUN'17 edition, as read in SimpleNet's authors' table"
-
-
-def better(key: str, sentence: str, first: str, second: str, value: str, *, table: str, source: str, **options) -> Claim:
-    """Row `first` has the higher value."""
-    return direction(key, sentence, contrast(less(first, second), value), source=source, table=table, digits=3,
-                     statistic=f"{value} of {first} minus {second}", **options)
 
 
 def about(key: str, value: str, published: float, margin: float) -> Claim:
@@ -30,13 +24,11 @@ def three_beat(other: str, name: str, value: str) -> Claim:
     return better(key, f"Three resolutions predict fixations better than {name}, {by}.", "three", other, value, table="mrcnn", source=MULTI)
 
 
-SHARED = {"table": "salicon", "source": README}
-
 EMLNET_CLAIMS = (
     better("emlnet_loss", "The modified combined loss is better than the mean squared error on NSS.", "encoder_a", "mse", "nss", table="salicon",
            source="EML-NET, abstract (arXiv 1805.01047), and its README"),
     *(better(f"emlnet_two_{one}_{value}", f"Two encoders combined beat the {name} alone on {value.upper()}.",
-             "decoder", f"encoder_{one}", value, **SHARED)
+             "decoder", f"encoder_{one}", value, table="salicon", source=README)
       for value in ("nss", "cc") for one, name in (("a", "first"), ("b", "second"))),
     about("emlnet_size_nss", "nss", 2.050, 0.1),
     about("emlnet_size_cc", "cc", 0.886, 0.02),

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lib.data.saliency import SaliencyData, fifth_split
-from lib.files import for_file, replace_atomically
+from lib.files import for_file, write_text
 from lib.metrics.inputs import whole
 
 SPLITS = ("train", "val", "test")
@@ -68,7 +68,7 @@ def write_split(path: str | Path, data: SaliencyData, split: Mapping[str, ArrayL
     rows = sorted((int(index), name) for name in SPLITS for index in split[name])
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([HEADER, *([data.path(index).name, name] for index, name in rows)])
-    replace_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
+    write_text(path, text.getvalue())
     return path
 
 

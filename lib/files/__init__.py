@@ -6,7 +6,7 @@ there is none. Nothing in a file is executed.
 """
 
 from lib.files.disk import (ROOT, Allocate, apart, arrays, built, checksum, for_file, for_folder, from_here, locked, new_memmap, replace_atomically,
-                            resolve, writable, writing)
+                            resolve, writable, write_text, writing)
 
 __all__ = ["ROOT", "Allocate", "apart", "arrays", "built", "checksum", "for_file", "for_folder", "from_here", "locked", "new_memmap",
-           "replace_atomically", "resolve", "writable", "writing"]
+           "replace_atomically", "resolve", "writable", "write_text", "writing"]

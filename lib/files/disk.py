@@ -77,6 +77,12 @@ def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, words: str) -> Path:
+    """A file of text (UTF-8), written whole or not at all. OSError as in `writing`."""
+    replace_atomically(path, lambda temporary: temporary.write_text(words, encoding="utf-8"))
+    return path
+
+
 @contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """One process at a time is at `path`: True for it; the others wait, or get False if they are not to `wait`.

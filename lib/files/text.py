@@ -24,14 +24,15 @@ def read_json(path: Path, *, each: Callable[[dict[str, Any]], Any] = dict) -> An
         content = Path(path).read_bytes()
         text = content.decode(json.detect_encoding(content), "surrogatepass")
         del content
-        return json.loads(text, object_pairs_hook=_once if each is dict else lambda pairs: each(_once(pairs)))
+        return json.loads(text, object_pairs_hook=once if each is dict else lambda pairs: each(once(pairs)))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: missing; {UNPACK}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not readable as JSON ({one_line(error)}); {UNPACK}") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of JSON that `pairs` are; ValueError, a few words, for one with a key twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)

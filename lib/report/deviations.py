@@ -32,17 +32,12 @@ class Deviation:
     texts: tuple[str, ...]
 
 
-def find(root: Path = ROOT) -> list[Deviation]:
-    """All of them, by system in the order of `SYSTEMS`; notebooks first within one."""
+def find(root: Path = ROOT) -> dict[str, list[Deviation]]:
+    """All of them by system, in the order of `SYSTEMS`; notebooks first within one."""
     found = [one for path in sorted((root / "notebooks").glob("[0-9]*.ipynb")) for one in of_notebook(path, root)]
     for room in ROOMS:
         found += [one for path in sorted((root / "lib" / room).rglob("*.py")) for one in of_module(path, root)]
-    order = [name for name, _ in SYSTEMS]
-    return sorted(found, key=lambda one: order.index(one.system))
-
-
-def by_system(deviations: list[Deviation]) -> dict[str, list[Deviation]]:
-    return {system: [one for one in deviations if one.system == system] for system in dict.fromkeys(one.system for one in deviations)}
+    return {system: some for system, _ in SYSTEMS if (some := [one for one in found if one.system == system])}
 
 
 def system_of(origin: str) -> str:

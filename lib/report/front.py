@@ -24,7 +24,7 @@ from torch import Tensor
 
 from lib import predict
 from lib.figures import style
-from lib.files import ROOT, replace_atomically
+from lib.files import ROOT, replace_atomically, write_text
 from lib.files.pictures import read_picture
 from lib.models.emlnet_weights import load_emlnet
 from lib.models.sampler import resize_grid
@@ -99,7 +99,7 @@ def write(paths: Sequence[Path], picture: Path = PICTURE) -> None:
     if len(data) > MOST:
         raise ValueError(f"{picture}: {len(data):,} bytes, more than {MOST:,}; make PANEL smaller")
     replace_atomically(picture, lambda temporary: temporary.write_bytes(data))
-    replace_atomically(picture.with_suffix(".json"), lambda temporary: temporary.write_text(json.dumps(about, indent=1) + "\n"))
+    write_text(picture.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
 
 
 if __name__ == "__main__":

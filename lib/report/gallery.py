@@ -25,9 +25,9 @@ class Figure:
     size: tuple[int, int]  # (width, height) in pixels
 
 
-def find(folder: Path, problems: list[str], root: Path = ROOT) -> dict[str, list[Figure]]:
+def find(folder: Path, problems: list[str]) -> dict[str, list[Figure]]:
     """The figures in <folder>/figures by notebook, `problems` gets a line for each that is no picture; titles are the keys."""
-    notebooks = {path.stem.split("_")[0]: path for path in sorted((root / "notebooks").glob("[0-9]*.ipynb"))}
+    notebooks = {path.stem.split("_")[0]: path for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))}
     found: dict[str, list[Figure]] = {}
     for path in sorted((folder / "figures").glob("*.png")):
         number = path.stem.split("_")[0] if re.match(r"\d", path.stem) else ""
@@ -70,9 +70,6 @@ def caption(stem: str, notebook: Path | None) -> str:
 def _pattern(name: str) -> str:
     """An f-string's name as a regular expression: what is filled in may be anything."""
     return ".+".join(re.escape(part) for part in re.split(r"\{[^}]*\}", name))
-
-
-# --- pictures inside the file -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -20,30 +20,31 @@ from lib.report.gallery import embed
 from lib.results.filled import LEGEND, Filled
 from lib.results.grids import NOTHING, Grid, Mark, Text, grid
 
+HOLM = ("A claim *holds* where the records say that its mean lies in the region claimed, *fails* where they say that it lies outside, and is "
+        "*undecided* else: at 5 %, after Holm's correction over the claims of one table on one data set. Intervals are those before the correction. "
+        "Sizes are never decided on a twin.")
+TWIN = ("A *twin* is a small set of pictures drawn by a program, in the layout of the real data set. It tells which method is better at its task, "
+        "and not by how many centimetres or points of the paper's.")
+COST = "Seconds are summed over rows and seeds. Several rows are computed side by side, so this is not how long one waits."
 WORDS = {
     "LEGEND": LEGEND,
     "TITLE": "Spatial attention in vision: the papers' tables again",
     "ABOUT": "What “Learning to Zoom”, EML-NET, Mr-CNN and salience region proposal say, and what came out when their tables were computed again. "
              "Everything below is made from finished records with their per-sample values; nothing is edited by hand.",
-    "TWIN": "Synthetic twins are small data sets drawn by a program, in the layout of the real ones. They can tell which of two networks is better "
-            "at the task that they pose. They cannot tell the centimetres or points that papers report, and what holds on them need not hold on "
-            "photographs.",
-    "VERDICTS": "A claim states in which region a mean lies (shaded). It **holds** where the records say so, **fails** where they say that the mean "
-                "lies outside, and is **undecided** else, at 5 % after Holm's correction over the claims of one table on one data set and preset. "
-                "The bar is the 95 % interval before that correction. A single seed confirms the reference's verdict or leaves it open. "
+    "TWIN": f"{TWIN} What holds on twins need not hold on photographs.",
+    "VERDICTS": f"{HOLM} The region is shaded, the bar is the interval. A single seed confirms the reference's verdict or leaves it open. "
                 "Beside what is undecided stands how many seeds would decide it, were mean and noise to stay as they are. "
                 "More than a hundred: training is not what it lacks; the difference is close to nothing, or the test pictures are too few for it.",
     "MARKS": " What stands under a column's name goes for each of its cells that says nothing else."
              " At a row's end stands how many claims about it hold (✓), fail (✗) or are undecided (?).",
     "PROVENANCE": "From the records, by group. Names of machines are left out. The records of one table should come from one commit without "
                   "uncommitted changes; where they do not, it is said at the top.",
-    "COST": "Seconds are summed over rows and seeds, each computed with the number of threads named. Several rows may have been computed side by "
-            "side, so this is not how long one waits. Rows that two tables share are counted once.",
+    "COST": f"{COST} Each row had the number of threads named. Rows that two tables share are counted once.",
     "ABSENT": "Rows, seeds, presets and data sets of which there is no record, and why as far as files can tell. Claims that were not run are "
               "listed in section 1."}
 SECTIONS = (("ledger", "What holds"), ("tables", "Tables"), ("figures", "Figures"), ("deviations", "Deviations"), ("provenance", "Provenance"),
             ("cost", "Cost"), ("not-run", "Not run"))
-TITLES = {FAILS: "What does not hold", UNDECIDED: "Undecided", HOLDS: "Holds"}
+TITLES = {FAILS: "What fails", UNDECIDED: "Undecided", HOLDS: "What holds"}
 SIGNS = {FAILS: "✗", UNDECIDED: "?", HOLDS: "✓", NOT_RUN: "○", NOT_COMPARABLE: "≠", NOT_A_TWIN: "–"}
 LONG = 44  # letters of a text from which on it is wrapped
 TEX = {r"\times": "×", r"\pm": "±", r"\sigma": "σ", r"\tau": "τ", r"\log": "log", r"\le": "≤", r"\ge": "≥", r"\to": "→", r"\cdot": "·", r"\,": " "}
@@ -69,9 +70,8 @@ def page(report: Report) -> str:
 
 def environment() -> jinja2.Environment:
     made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.FunctionLoader(source))
-    made.filters |= {"inline": inline, "css": lambda verdict: verdict.replace(" ", "-"), "unbroken": unbroken, "kinds": kinds, "plot": plot,
-                     "spans": spans, "by_verdict": by_verdict, "all_marks": all_marks, "common_notes": common_notes, "verdicts": verdicts,
-                     "tagged": tagged, "tagged_table": tagged_table}
+    filters = (inline, unbroken, kinds, plot, spans, by_verdict, all_marks, common_notes, verdicts, tagged, tagged_table)
+    made.filters |= {one.__name__: one for one in filters} | {"css": lambda verdict: verdict.replace(" ", "-")}
     return made
 
 

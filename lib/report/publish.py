@@ -26,10 +26,9 @@ from PIL import Image
 
 from lib import claims, report
 from lib.report import readme
-from lib.report.results_page import WEIGHTS
+from lib.report.files import WEIGHTS
 from lib.results import noise
-from lib.results.experiment import experiment
-from lib.results.records import ROOT, SCHEMA, as_json, file_name
+from lib.results.records import ROOT, SCHEMA, as_json, experiment, file_name
 from lib.results.store import MEANINGLESS, Item, Rows, Stored, items_of, read_folder
 from lib.runs.keys import digest
 from lib.versions import VERSIONS
@@ -55,20 +54,16 @@ def put_record(item: Item, folder: Path) -> None:
     shutil.copy(item.path.with_suffix(".npz"), target.with_suffix(".npz"))
 
 
-def weights_of(item: Item) -> Path:
-    """Where a run keeps a row's weights, which have a key of their own."""
-    record = item.record
-    return item.path.with_name(file_name(record.row, record.seed, digest(record.depends["weights"]), "safetensors"))
-
-
 def put_weights(stored: Stored, folder: Path) -> None:
     """The weights of `WEIGHTS` that `stored` has; SHA256SUMS tells all that lie there then."""
     folder.mkdir(parents=True, exist_ok=True)
-    trained = {(item.record.table, item.record.dataset, item.record.row): weights_of(item) for item in stored.items
+    trained = {(item.record.table, item.record.dataset, item.record.row): item for item in stored.items
                if item.record.seed == 0 and item.record.preset == "demo"}
     for name, where in WEIGHTS.items():
         if where in trained:
-            shutil.copy(trained[where], folder / f"{name}.safetensors")
+            item = trained[where]
+            weights = file_name(item.record.row, 0, digest(item.record.depends["weights"]), "safetensors")  # they have a key of their own
+            shutil.copy(item.path.with_name(weights), folder / f"{name}.safetensors")
     sums = (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.glob("*.safetensors")))
     (folder / "SHA256SUMS").write_text("".join(sums))
 
@@ -153,7 +148,7 @@ def publish(results: Path, reference: Path = REFERENCE, *, add: bool = False) ->
     items = [item for item in stored.items if item.record.preset != MEANINGLESS]
     if not items:
         raise ValueError(f"{results}: holds no finished rows; `python -m lib run` makes some")
-    if add:
+    if add and reference.is_dir():
         there = read_folder(reference)
         gone = [item for group, rows in there.groups.items() if group in stored.groups for item in items_of(rows)
                 if outlived(item, stored.groups[group], rows)]

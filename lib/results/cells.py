@@ -15,7 +15,6 @@ from lib.results.statistics import FIXED, Estimate, Interval, Noise, Sample, est
 from lib.results.store import Item, Rows
 from lib.tables.table import Column, Row, Table
 
-
 UNKNOWN = Known()
 
 
@@ -36,7 +35,6 @@ class Value:
     def text(self, digits: int, *, sign: bool = False) -> str:
         """ "2.03 ± 0.11"; without an interval, "2.03"."""
         text = minus(self.interval.text(digits, sign=sign))
-        text = text.lstrip("−") if not sign and not text.split(" ")[0].strip("−0.") else text  # no "−0.00"
         return text if np.isfinite(self.interval.half) else text.split(" ±")[0]
 
     @property

@@ -1,10 +1,8 @@
 """`python -m lib check`: would a run of the reference's experiments again give what a reader's own run gave?
 
-The rule. Where both sides saw the same test samples, those are the same on both, and training alone differs. A mean over h seeds here is
-expected within t * sd * sqrt(1/h + 1/k) of the reference's mean over k, with sd the standard deviation between trainings that the
-reference's seeds show (`lib.results.noise`) and t Student's quantile on its degrees of freedom: a prediction interval. Where the samples
-differ (another twin, other photographs) the noise of pictures on both sides is added. Shares are compared as log odds (`lib.results.scale`). A run
-disagrees
+`RULE` says how that is told: by a prediction interval, with t Student's quantile on the degrees of freedom of the noise of training
+(`lib.results.noise`), for both sides saw the same test samples, and training alone differs. Where the samples differ (another twin, other
+photographs) the noise of pictures on both sides is added. Shares are compared as log odds (`noise.linked`). A run disagrees
 
 - where one cell lies outside an interval that is widened for all cells together (Bonferroni), or
 - where more networks lie outside their own 95 % interval (widened for their columns) than honest runs have. One in twenty is to be expected. The
@@ -22,7 +20,7 @@ Tables, data sets, presets and kinds of device (CPU, CUDA) are never mixed: each
 without its counterpart is shown, where something of the same table is there to stand beside, or listed; it is not judged.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -32,10 +30,9 @@ from scipy import stats
 from lib import tables
 from lib.files import resolve
 from lib.results.cells import Value, own
-from lib.results.experiment import apart, named
 from lib.results.grids import NOTHING
-from lib.results.noise import Known, Place, measure, place
-from lib.results.scale import linked, slope, unlinked
+from lib.results.noise import Known, Place, linked, measure, place, slope, unlinked
+from lib.results.records import apart, named
 from lib.results.statistics import LEVEL, METHOD, Component, quantile, total
 from lib.results.store import Group, Item, Rows, Stored, read_folder
 from lib.tables.table import Column, Table
@@ -104,15 +101,12 @@ class Judged:
 
     @cached_property
     def networks(self) -> list[list[Cell]]:
-        rows: dict[tuple, list[Cell]] = {}
+        found: list[list[Cell]] = []
         for cell in (cell for cell in self.cells if cell.judged and cell.trainings):
-            rows.setdefault((cell.group, cell.trainings), []).append(cell)
-        found: list[tuple[Group, frozenset[str], list[Cell]]] = []
-        for (group, trainings), cells in rows.items():
-            alike = [one for one in found if one[0] == group and one[1] & trainings]
-            joined = (group, trainings.union(*(one[1] for one in alike)), cells + [cell for one in alike for cell in one[2]])
-            found = [one for one in found if not any(one is other for other in alike)] + [joined]
-        return [cells for *_, cells in found]
+            shares = [any(one.group == cell.group and one.trainings & cell.trainings for one in cells) for cells in found]
+            joined = [one for cells, shared in zip(found, shares, strict=True) if shared for one in cells]
+            found = [cells for cells, shared in zip(found, shares, strict=True) if not shared] + [[*joined, cell]]
+        return found
 
     @cached_property
     def levels(self) -> dict[int, float]:
@@ -147,30 +141,12 @@ class Judged:
     def words(self, cell: Cell) -> list[str]:
         """A cell as a line of the printed table."""
         digits, sides = cell.column.digits, [cell.reference, cell.here]
-        samples, seeds = ([spelt(side) for side in sides if side] for spelt in (lambda side: str(side.samples), lambda side: _list(side.seeds)))
+        samples, seeds = zip(*((str(side.samples), ",".join(map(str, side.seeds))) for side in sides if side), strict=True)
+        counts = (" | ".join(dict.fromkeys(both)) for both in (samples, seeds))
         means = [side.interval.text(digits) if side else NOTHING for side in sides]
         difference = f"{cell.difference:+z.{digits}f}" if all(sides) else NOTHING
         limit = f"{cell.allowed(self.levels.get(id(cell), 1 - LEVEL)):.{digits}f}" if cell.judged and cell.expected else NOTHING
-        counts = (" | ".join(dict.fromkeys(both)) for both in (samples, seeds))
         return [cell.row, cell.column.name, *counts, *means, difference, limit, self.verdict(cell)]
-
-
-def _list(seeds: tuple[int, ...]) -> str:
-    return ",".join(map(str, seeds))
-
-
-def compare(table: Table, group: Group, row: str, column: Column, reference: Seeds, here: Seeds, known: Known, *,
-            another: Iterable[str] = ()) -> Cell | None:
-    """One cell; None where neither side has a value of any sample. another: by what the two are of different experiments."""
-    one, other = (own(table, {row: seeds}, row, column, known) for seeds in (reference, here))
-    if not one and not other:
-        return None
-    common = reference.keys() & here.keys()
-    same = bool(one and other and here.keys() <= reference.keys()) and all(
-        np.array_equal(*(column.samples(side[seed].values) for side in (reference, here)), equal_nan=True) for seed in common)
-    noise, same_data = known.of(row, column.name).one, _fingerprints(reference) == _fingerprints(here)
-    expected = _expected(one, other, noise, column, same_data=same_data) if one and other else None
-    return Cell(group, row, column, one, other, same, expected, table.trainings(row), tuple(another))
 
 
 def _expected(reference: Value, here: Value, noise: Component | None, column: Column, *, same_data: bool) -> Component | None:
@@ -205,11 +181,21 @@ class Section:
     def cells(self) -> list[Cell]:
         """Every row that was run here, in every column and where it looks; where none was, the reference's."""
         columns = self.table.columns_of(self.group.preset) + self.table.watched_of(self.group.preset)
-        found = [compare(self.table, self.group, row.name, column, self.reference.get(row.name, {}), self.here.get(row.name, {}), self.known,
-                         another=self.apart.get(row.name, ()))
-                 for row in self.table.rows for column in columns
+        found = [self._cell(row.name, column) for row in self.table.rows for column in columns
                  if row.name in self.here or (row.name in self.reference and not self.here)]
         return [cell for cell in found if cell is not None]
+
+    def _cell(self, row: str, column: Column) -> Cell | None:
+        """None where neither side has a value of any sample."""
+        reference, here = self.reference.get(row, {}), self.here.get(row, {})
+        one, other = (own(self.table, side, row, column, self.known) for side in (self.reference, self.here))
+        if not one and not other:
+            return None
+        same = bool(one and other and here.keys() <= reference.keys()) and all(
+            np.array_equal(*(column.samples(side[seed].values) for side in (reference, here)), equal_nan=True) for seed in here)
+        noise, same_data = self.known.of(row, column.name).one, _fingerprints(reference) == _fingerprints(here)
+        expected = _expected(one, other, noise, column, same_data=same_data) if one and other else None
+        return Cell(self.group, row, column, one, other, same, expected, self.table.trainings(row), tuple(self.apart.get(row, ())))
 
     def notes(self) -> list[str]:
         """What a reader must know of the two sides."""
@@ -284,7 +270,7 @@ def report(names: list[str], *, preset: str = "demo", results_dir: str = "result
     ValueError where one of the folders holds no finished row with this preset.
     """
     names = [tables.get(name).name for name in names or tables.NAMES]
-    here, reference = (_read(folder, preset) for folder in (results_dir, reference_dir))
+    here, reference = (read_folder(resolve(folder), preset=preset) for folder in (results_dir, reference_dir))
     lines = [f"damaged, left out: {line}" for side in (here, reference) for line in side.problems]
     for folder, found, remedy in ((results_dir, here, f"make reproduce PRESET={preset} computes them"),
                                   (reference_dir, reference, "give another --reference")):
@@ -296,12 +282,6 @@ def report(names: list[str], *, preset: str = "demo", results_dir: str = "result
     text, agree = verdicts(judged)
     parts = [f"{RULE} {METHOD}", *(section.text(judged) for section in shown), *_not_run(names, reference, here), "\n".join([*lines, text])]
     return "\n\n".join(parts), agree and not (here.problems or reference.problems)
-
-
-def _read(folder: str, preset: str) -> Stored:
-    if not resolve(folder).is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; give the one that holds runs/")
-    return read_folder(resolve(folder), preset=preset)
 
 
 def _not_run(names: list[str], reference: Stored, here: Stored) -> list[str]:

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.files import replace_atomically
+from lib.files import write_text
 from lib.results.cells import Cell, Value, cell, versus
 from lib.results.grids import NOTHING, Grid, Mark, Text, grid, latex, markdown, minus
 from lib.results.noise import Known, known
-from lib.results.records import Record
+from lib.results.records import Record, short
 from lib.results.statistics import FIXED, METHOD, REFERENCE
 from lib.results.store import MEANINGLESS, Group, Rows, items_of
 from lib.tables.table import Column, Table
@@ -163,8 +163,7 @@ class Filled:
 
     def quoted(self) -> Grid:
         """Published rows that none of ours stands for, with their sources."""
-        lines = [[row.label, *(number(row.values.get(column.name), column) for column in self.columns), row.source]
-                 for row in self.table.quoted]
+        lines = [[row.label, *(number(row.values.get(column.name), column) for column in self.columns), row.source] for row in self.table.quoted]
         return grid(["", *map(self.heading, self.columns), "source"], lines)
 
     def heading(self, column: Column) -> str:
@@ -209,12 +208,6 @@ class Filled:
         return [write_text(Path(folder) / f"{self.stem}{suffix}", words) for suffix, words in written.items()]
 
 
-def write_text(path: Path, words: str) -> Path:
-    """A file of text, written whole or not at all."""
-    replace_atomically(path, lambda temporary: temporary.write_text(words, encoding="utf-8"))
-    return path
-
-
 def texts(one: Cell, *, notes: bool = True) -> list[Text | str]:
     """A cell as the table's columns: paper, ours, ours − paper, paper − reference, ours − reference."""
     return [number(one.paper, one.column), text(one.ours, one.column, notes=notes), number(one.difference, one.column, sign=True),
@@ -222,7 +215,7 @@ def texts(one: Cell, *, notes: bool = True) -> list[Text | str]:
 
 
 def text(value: Value | None, column: Column, *, sign: bool = False, notes: bool = True) -> Text:
-    return Text(value.text(column.digits, sign=sign), value.note if notes else "") if value and value.samples else Text(NOTHING)
+    return Text(value.text(column.digits, sign=sign), value.note if notes else "") if value else Text(NOTHING)
 
 
 def number(value: float | None, column: Column, *, sign: bool = False) -> str:
@@ -247,9 +240,3 @@ def differing_code(records: list[Record]) -> str | None:
             sources.setdefault(name, set()).add(str(digest))
     changed = sorted({name.split(":")[0] for name, digests in sources.items() if len(digests) > 1})
     return f", which differ in {', '.join(changed)}" if changed else None
-
-
-def short(commit: str | None) -> str:
-    """ "21d14a4", "21d14a4-dirty"; "unknown"."""
-    commit = commit or "unknown"
-    return commit[:7] + ("-dirty" if commit.endswith("-dirty") else "")

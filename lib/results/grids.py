@@ -77,7 +77,9 @@ def grid(head: Sequence[str | tuple[str, str]], lines: Sequence[Sequence[str | T
 
 
 def markdown(shown: Grid) -> str:
-    """A pipe table."""
+    """A pipe table; a word where there are no lines."""
+    if not shown:
+        return "None."
     lines = [shown.names, ["---", *["---:" if shown.numeric else "---"] * (len(shown.head) - 1)],
              *([str(cell) for cell in line] for line in shown.lines)]
     return "\n".join("| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in line) + " |" for line in lines)

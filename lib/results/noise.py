@@ -7,19 +7,25 @@ reference of three seeds the standard deviations of one column differ thirtyfold
 
 A run of several seeds has its own; of the file it takes what other rows' variances are like. What is not in the file, is measured on
 the run's own rows, as far as any has several seeds. Kinds of device are not told apart: rounding alone differs.
+
+Means of trainings are compared (`lib.results.check`) on another scale, `linked`: log odds for shares of right answers, logarithms for
+magnifications, else the mean itself. Near 0 and 100 % a share has no room to vary, in the middle it has much: four trainings at 99.6 % and one
+that learns late and ends at 96 % are a thirtyfold standard deviation as per cent, and one that happens as log odds. Half a right and half a wrong
+answer are added, so that all right is finite. A row that zooms twice as much as another varies twice as much from training to training.
 """
 
 import functools
 import json
-import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from scipy import special
 
-from lib.files import ROOT, replace_atomically
-from lib.results.schema import LIMITS
+from lib.files import ROOT, write_text
+from lib.results.records import git
+from lib.results.schema import LIMITS, UNLIMITED
 from lib.results.statistics import Component, Noise, between, mean, priors
 from lib.results.store import Group, Item, Rows, data_of, items_of, sharing, stands
 from lib.tables.table import Column, Table
@@ -41,7 +47,7 @@ class Known:
     verdicts: dict[str, str] = field(default_factory=dict)  # of the reference, by the claim's key
     seeds: tuple[int, ...] = ()
     commits: tuple[str, ...] = ()
-    date: str = ""  # of the newest commit
+    date: str = ""  # of the newest commit, as far as git knows them here
     prior_df: float | None = None  # how alike rows' variances are: few degrees of freedom say that they are not
 
     def of(self, what: str, column: str) -> Noise:
@@ -101,7 +107,8 @@ def measure(groups: dict[Group, Rows], columns_of: Callable[[Table, str], Iterab
                 noise.setdefault(what, {})[name] = one
         records = [item.record for item in items_of(rows)]
         commits = tuple(sorted({record.provenance.get("commit") or "unknown" for record in records}))
-        found[place(group)] = Known(noise, {}, tuple(sorted({record.seed for record in records})), commits, _date(commits), df)
+        day = max(git("show", "-s", "--format=%cs", *(commit.removesuffix("-dirty") for commit in commits)).split(), default="")
+        found[place(group)] = Known(noise, {}, tuple(sorted({record.seed for record in records})), commits, day, df)
     return found
 
 
@@ -120,7 +127,7 @@ def _data(seeds: dict[int, Item]) -> str:
 def _family(group: Group, rows: Rows, column: Column, link: Link) -> list[Component]:
     """The variances of all rows that training has a part in."""
     tables = {row.name: table for table in sharing(group.table) for row in table.rows}
-    found = (between(_per_seed(rows, name, column, link)) for name in rows if tables[name].trainings(name))
+    found = (between(list(_per_seed(rows, name, column, link).values())) for name in rows if tables[name].trainings(name))
     return [one for one in found if one and np.isfinite(one.variance)]
 
 
@@ -128,20 +135,18 @@ def _means(group: Group, rows: Rows, column: Column, prior: dict[str, Component 
     """Of rows and differences of two; prior: what the variances of a row's like are, by its data."""
     for table in sharing(group.table):
         names = [row.name for row in table.rows if row.name in rows]
-        for name in names:
-            if (own := between(_per_seed(rows, name, column, link))) and np.isfinite(own.variance):
-                yield name, Noise(own, _prior(table, rows, (name,), column, prior[_data(rows[name])]))
-        for pair in dict.fromkeys([*((name, table.reference_of(name)) for name in names), *table.comparisons]):
-            if pair[0] != pair[1] and set(pair) <= set(rows):
-                one, other = (dict(zip(rows[name], _per_seed(rows, name, column, link), strict=True)) for name in pair)
-                own = between([one[seed] - other[seed] for seed in one if seed in other])
-                if own and np.isfinite(own.variance):
-                    yield difference(*pair), Noise(own, _prior(table, rows, pair, column, prior[_data(rows[pair[0]])]))
+        pairs = [*((name, table.reference_of(name)) for name in names), *table.comparisons]
+        for about in [(name,) for name in names] + [pair for pair in dict.fromkeys(pairs) if pair[0] != pair[1] and set(pair) <= rows.keys()]:
+            first, *other = (_per_seed(rows, name, column, link) for name in about)
+            means = [first[seed] - other[0][seed] for seed in first if seed in other[0]] if other else list(first.values())
+            if (own := between(means)) and np.isfinite(own.variance):
+                yield BETWEEN.join(about), Noise(own, _prior(table, rows, about, column, prior[_data(rows[about[0]])]))
 
 
-def _per_seed(rows: Rows, name: str, column: Column, link: Link) -> list[float]:
-    found = [column.samples(item.values) for item in rows[name].values()]
-    return [np.nan if values is None else link(mean(values), column, len(values)) for values in found]
+def _per_seed(rows: Rows, name: str, column: Column, link: Link) -> dict[int, float]:
+    """A row's mean with each seed; NaN where it has no such value."""
+    found = {seed: column.samples(item.values) for seed, item in rows[name].items()}
+    return {seed: np.nan if values is None else link(mean(values), column, len(values)) for seed, values in found.items()}
 
 
 def _prior(table: Table, rows: Rows, names: tuple[str, ...], column: Column, prior: Component | None) -> Component | None:
@@ -153,17 +158,38 @@ def _prior(table: Table, rows: Rows, names: tuple[str, ...], column: Column, pri
 def _varies(rows: Rows, name: str, column: Column) -> bool:
     """Whether training can change the column: its values differ between seeds, or all are right and one more seed may not be."""
     first, *others = (column.samples(item.values) for item in rows[name].values())
-    _, most, complete = LIMITS.get(column.metric, (0, np.inf, False))
-    return complete and np.isfinite(most) or not all(np.array_equal(first, values, equal_nan=True) for values in others)
+    return is_share(column) or not all(np.array_equal(first, values, equal_nan=True) for values in others)
 
 
-def _date(commits: tuple[str, ...]) -> str:
-    """The day of the newest of them, as far as git knows them here."""
-    try:
-        words = ("git", "-C", str(ROOT), "show", "-s", "--format=%cs", *(commit.removesuffix("-dirty") for commit in commits))
-        return max(subprocess.run(words, capture_output=True, text=True, check=True, timeout=20).stdout.split(), default="")
-    except (OSError, subprocess.SubprocessError):
-        return ""
+# --- the scale ----------------------------------------------------------------------------------------------------------
+
+
+def is_share(column: Column) -> bool:
+    """Whether its samples are right or wrong, and every one is."""
+    _, most, complete = LIMITS.get(column.metric, UNLIMITED)
+    return complete and bool(np.isfinite(most))
+
+
+def linked(value: float, column: Column, n: int) -> float:
+    """A mean over n samples, in the column's unit, on the scale."""
+    if is_share(column):
+        return float(special.logit((value / column.scale * n + 0.5) / (n + 1)))
+    return float(np.log(value)) if column.metric.endswith("_magnification") else value
+
+
+def unlinked(value: float, column: Column, n: int) -> float:
+    """The inverse of `linked`."""
+    if is_share(column):
+        return float((special.expit(value) * (n + 1) - 0.5) / n * column.scale)
+    return float(np.exp(value)) if column.metric.endswith("_magnification") else value
+
+
+def slope(value: float, column: Column, n: int) -> float:
+    """Of `linked` at a mean: by how much it moves for one of the column's unit."""
+    if is_share(column):
+        share = (value / column.scale * n + 0.5) / (n + 1)
+        return n / (n + 1) / column.scale / (share * (1 - share))
+    return 1 / value if column.metric.endswith("_magnification") else 1.0
 
 
 # --- as a file ----------------------------------------------------------------------------------------------------------
@@ -181,7 +207,7 @@ def write(found: dict[Place, Known], path: Path = FILE) -> None:
     blocks = ",\n".join(block(*one) for one in sorted(found.items(), key=lambda one: one[0]))
     text = f'{{"about": {json.dumps(ABOUT)},\n"groups": [\n{blocks}]}}\n'
     json.loads(text)
-    replace_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(path, text)
 
 
 def _plain(noise: Noise) -> list[float]:

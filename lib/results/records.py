@@ -4,7 +4,9 @@
     <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key>.npz           per-sample values, (n, ...) each
 
 The key is a hash of everything that the result depends on (`lib.runs.keys`). So a record that can be read is a
-finished row that still holds, and nothing else counts as one.
+finished row that still holds, and nothing else counts as one. A record also tells which experiment it is of: what its result depends on, but for
+what may differ from seed to seed and from machine to machine. `publish` asks whether two records may stand in one row of the reference, `check`
+whether the reference can judge a run at all.
 """
 
 import hashlib
@@ -17,11 +19,11 @@ import subprocess
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lib.files import ROOT, replace_atomically
+from lib.files import ROOT, replace_atomically, write_text
 from lib.results import schema
 
 if TYPE_CHECKING:  # records are read without it
@@ -30,6 +32,7 @@ if TYPE_CHECKING:  # records are read without it
 SCHEMA = 2
 MOST_VALUES = 2**29  # bytes of a row's values, unpacked
 PARTS = (".json", ".npz", ".safetensors")
+SHOWN = 4  # differences of two experiments that are named
 
 
 @dataclass
@@ -68,28 +71,30 @@ def provenance(device: "torch.device", seconds: float, processes: int = 1) -> di
     """Where and with what a result was made."""
     import torch
 
-    versions = {name: _version(name) for name in ("torch", "torchvision", "numpy", "scipy", "pandas")}
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "torchvision", "numpy", "scipy", "pandas")}
     return {"commit": git_commit(), "python": platform.python_version(), "versions": versions, "device": device.type,
             "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine(),
             "threads": torch.get_num_threads(), "processes": processes, "host": platform.node(), "seconds": round(seconds, 2)}
 
 
-def _version(name: str) -> str | None:
+def git(*words: str) -> str:
+    """What git says of the code; nothing outside a checkout, and where it refuses."""
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def git_commit() -> str | None:
     """The commit of the code, "-dirty" if tracked files differ from it; None outside a checkout."""
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    head = git("rev-parse", "HEAD")
+    return head + "-dirty" * bool(git("status", "--porcelain", "--untracked-files=no")) if head else None
 
-    try:
-        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
+
+def short(commit: str | None) -> str:
+    """ "21d14a4", "21d14a4-dirty"; "unknown"."""
+    commit = commit or "unknown"
+    return commit[:7] + "-dirty" * commit.endswith("-dirty")
 
 
 # --- reading ------------------------------------------------------------------------------------------------------------
@@ -202,4 +207,66 @@ class RecordStore:
         where = (record.row, record.seed, key)
         replace_atomically(self.path(*where, "npz"), write_values)
         record.values_sha256 = hashlib.sha256(self.path(*where, "npz").read_bytes()).hexdigest()
-        replace_atomically(self.path(*where, "json"), lambda path: path.write_text(as_json(record)))
+        write_text(self.path(*where, "json"), as_json(record))
+
+
+# --- the experiment -----------------------------------------------------------------------------------------------------
+
+
+def experiment(record: Record) -> dict:
+    """What a record depends on, but for what differs from seed to seed."""
+    return record.depends | {"weights": {name: part for name, part in record.depends["weights"].items() if name not in ("seed", "needs")}}
+
+
+def _told(record: Record) -> dict:
+    """Network, recipe, preparation and versions as plain values. Not data, torch and device: runs of one experiment may differ in them."""
+    weights = record.depends.get("weights", {})
+    if not isinstance(weights, dict):
+        return {"weights": weights}
+    old = {name: record.depends[name] for name in ("preset", "recipe") if name in record.depends}  # two records of version 1
+    trained = {name: weights[name] for name in ("network", "recipe", "preparation", "versions") if name in weights}
+    return old | trained | {f"test {name}": record.depends[name] for name in ("preparation", "versions") if name in record.depends}
+
+
+def differences(reference: Record, here: Record) -> list[str]:
+    """By what two records are of different experiments: "recipe.epochs 16 -> 14"; none where they are of the same.
+
+    Records of two versions tell it in different words: none either, and their values alone can say.
+    """
+    if reference.schema != here.schema:
+        return []
+    return changes(_told(reference), _told(here))
+
+
+def apart(reference: dict[str, dict[int, Item]], here: dict[str, dict[int, Item]]) -> dict[str, list[str]]:
+    """Row -> by what the sides' experiments differ, for rows on both sides that do; also those that need the network of such a row."""
+    both = reference.keys() & here.keys()
+    found = {row: list(dict.fromkeys(line for one in reference[row].values() for other in here[row].values()
+                                     for line in differences(one.record, other.record))) for row in both}
+    for row in both:
+        needs = {needed for item in here[row].values() for needed in _needs(item.record)}
+        found[row] += [f"needs {needed}" for needed in sorted(needs) if found.get(needed)]
+    return {row: lines for row, lines in found.items() if lines}
+
+
+def _needs(record: Record) -> list[str]:
+    weights = record.depends.get("weights")
+    return list(weights.get("needs") or {}) if isinstance(weights, dict) else []
+
+
+def named(lines: list[str]) -> str:
+    """The first few differences, and how many more there are."""
+    return "; ".join(lines[:SHOWN]) + (f"; {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
+
+
+def changes(old: Any, new: Any, name: str = "") -> list[str]:
+    """In what two such trees differ, in words: "recipe.epochs 16 -> 14"."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [line for part in {**new, **old}
+                for line in changes(old.get(part, "nothing"), new.get(part, "nothing"), f"{name}.{part}" if name else part)]
+    return [] if old == new else [f"{name} {_short(old)} -> {_short(new)}"]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from lib.files.text import once
+
 READABLE = (1, 2)  # versions of records that tables and reports are made from
 MOST_BYTES = 16 * 2**20  # of a record's JSON
 DEEPEST = 12  # JSON inside JSON
@@ -93,7 +95,7 @@ NEEDED = ("table", "row", "seed", "preset", "dataset", "is_twin", "n", "unit", "
 def parse(text: bytes) -> dict[str, Any]:
     """The fields of a record's JSON, without its digest; ValueError, a few words, where something does not fit."""
     try:
-        fields = json.loads(text, object_pairs_hook=_once)
+        fields = json.loads(text, object_pairs_hook=once)
     except RecursionError:
         raise ValueError("is nested too deeply for a record") from None
     except ValueError as error:
@@ -117,15 +119,8 @@ def parse(text: bytes) -> dict[str, Any]:
 
 
 def digest_of(fields: dict[str, Any]) -> str:
-    """SHA-256 of a record's fields, however they are laid out in its file."""
+    """SHA-256 of plain values by name, a record's fields for one, however they are laid out in a file."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("has a field twice")
-    return found
 
 
 def _depth(tree: Any) -> int:

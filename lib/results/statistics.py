@@ -175,10 +175,8 @@ def between(means: Sequence[float]) -> Component | None:
 
 
 def interaction(per_seed: np.ndarray, clusters: np.ndarray | None = None) -> float:
-    """The variance that what seeds do to single samples adds to the mean of `per_seed` (k, n); 0 for one seed."""
+    """The variance that what seeds do to single samples adds to the mean of `per_seed` (k, n), of two seeds or more."""
     seeds = len(per_seed)
-    if seeds < 2:
-        return 0.0
     rest = per_seed - per_seed.mean(axis=0) - per_seed.mean(axis=1, keepdims=True) + per_seed.mean()
     return sum(sampling(one, clusters).variance for one in rest) / (seeds * (seeds - 1))
 
@@ -216,11 +214,8 @@ def priors(families: Sequence[Sequence[Component]], df: float | None = None) -> 
         excess = sum(((found - found.mean()) ** 2).sum() for found in logs) / sum(len(found) - 1 for found in logs)
         excess -= np.mean([special.polygamma(1, one.df / 2) for family in used for one in family])
         df = min(2 * _inverse_trigamma(excess), MOST_ALIKE)
-    return [_pooled(family, df) if len(family) > 1 else None for family in known]
-
-
-def _pooled(family: Sequence[Component], df: float) -> Component:
-    return Component(sum(one.variance * one.df for one in family) / sum(one.df for one in family), df)
+    return [Component(sum(one.variance * one.df for one in family) / sum(one.df for one in family), df) if len(family) > 1 else None
+            for family in known]
 
 
 def _inverse_trigamma(value: float) -> float:
@@ -241,7 +236,13 @@ def estimate(samples: Sequence[Sample]) -> Estimate:
 
     A sample that is NaN in one seed is left out of all. ValueError where nothing is left.
     """
-    return _summed([_one(sample) for sample in samples])
+    parts = [_one(sample) for sample in samples]
+    if len(parts) == 1:
+        return parts[0]
+    seeds, worst = min(one.seeds for one in parts), (NONE, REFERENCE, OWN, FIXED)
+    training = total([Component(seeds * max(0.0, one.training.variance / one.seeds - one.less), one.training.df) for one in parts])
+    return Estimate(sum(one.mean for one in parts), total(one.pictures for one in parts), training, sum(one.n for one in parts),
+                    sum(one.clusters for one in parts), seeds, min((one.trainings for one in parts), key=worst.index))
 
 
 def _one(sample: Sample) -> Estimate:
@@ -259,20 +260,10 @@ def _one(sample: Sample) -> Estimate:
                     clusters, seeds, source, twice)
 
 
-def _summed(parts: Sequence[Estimate]) -> Estimate:
-    if len(parts) == 1:
-        return parts[0]
-    seeds, worst = min(one.seeds for one in parts), (NONE, REFERENCE, OWN, FIXED)
-    training = total([Component(seeds * max(0.0, one.training.variance / one.seeds - one.less), one.training.df) for one in parts])
-    return Estimate(sum(one.mean for one in parts), total(one.pictures for one in parts), training, sum(one.n for one in parts),
-                    sum(one.clusters for one in parts), seeds, min((one.trainings for one in parts), key=worst.index))
-
-
-def summarise(per_seed: Sequence[np.ndarray], clusters: np.ndarray | None = None, *, over: str, noise: Noise | None = None) -> Interval:
+def summarise(per_seed: Sequence[np.ndarray], clusters: np.ndarray | None = None, *, over: str) -> Interval:
     """The interval of the mean of values (n,) for each seed; without one where there are no two samples, or clusters of them."""
-    sample = Sample(np.stack(per_seed), clusters, noise)
     try:
-        found = estimate([sample])
+        found = estimate([Sample(np.stack(per_seed), clusters)])
     except ValueError:
         return Interval(np.nan, np.nan, np.nan, 0, over)
     return replace(found.interval, over=found.varies(over))

@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lib import tables
-from lib.results.records import Item, Record, read_record, size_of
+from lib.results.records import Item, Record, read_record
 from lib.results.schema import OtherVersion, column_problem
 from lib.tables import MEANINGLESS
-
-__all__ = ["Group", "Item", "Rows", "Stored", "group_of", "items_of", "read_folder", "read_record", "size_of"]
 
 Rows = dict[str, dict[int, Item]]  # by row and seed
 
@@ -54,7 +52,7 @@ class Group(NamedTuple):
 class Stored:
     """What lies in a results folder."""
 
-    groups: dict[Group, Rows] = field(default_factory=dict)
+    groups: dict[Group, Rows] = field(default_factory=dict)  # in the tables' order
     problems: list[str] = field(default_factory=list)  # what is damaged, unknown or does not fit, one line each
     hidden: dict[Group, Rows] = field(default_factory=dict)  # of the preset whose numbers mean nothing, where there are others
     interrupted: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)  # (table, data set, preset) -> rows with a checkpoint
@@ -71,8 +69,8 @@ class Stored:
     def filled(self) -> Iterator[tuple]:
         """(table, group, its rows) for every table of which a row was run, in the tables' order."""
         for table in map(tables.get, tables.NAMES):
-            for group in sorted(self.groups, key=Group.order):
-                rows = {row.name: self.groups[group][row.name] for row in table.rows if row.name in self.groups[group]}
+            for group, stored in self.groups.items():
+                rows = {row.name: stored[row.name] for row in table.rows if row.name in stored}
                 if rows and group.table == (table.records or table.name) and stands(table, group, rows):
                     yield table, group, rows
 
@@ -86,8 +84,14 @@ def stands(table, group: Group, rows: Rows) -> bool:
 
 
 def read_folder(folder: Path, *, preset: str | None = None) -> Stored:
-    """Everything finished below `folder`, a results folder, or of one preset alone; what does not fit is one line of `problems`."""
-    root, found, other = records_of(Path(folder)), Stored(), []
+    """Everything finished below `folder`, a results folder, or of one preset alone; what does not fit is one line of `problems`.
+
+    FileNotFoundError, one line, where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: {'is a file' if folder.exists() else 'no such folder'}; run something first, or give the one with runs/")
+    root = next((folder / name for name in ("runs", "records") if (folder / name).is_dir()), folder)  # records: in the reference
+    found, other = Stored(), []
     seen: dict[Group, list[Item]] = {}
     for path in sorted(root.rglob("*.json"), key=lambda path: (_time(path), path)):
         if "reference" in path.relative_to(root).parts:
@@ -103,18 +107,13 @@ def read_folder(folder: Path, *, preset: str | None = None) -> Stored:
             found.problems.append(str(error).replace(f"{root}/", ""))
     if other:
         found.problems.append(other[0].replace(f"{root}/", "") + (f"; so are {len(other) - 1} others" if other[1:] else ""))
-    for group, items in seen.items():
-        found.groups[group] = _of_same_data(group, items, found.problems)
+    for group in sorted(seen, key=Group.order):
+        found.groups[group] = _of_same_data(group, seen[group], found.problems)
     if preset is None and not found.meaningless:
         found.hidden = {group: rows for group, rows in found.groups.items() if group.preset == MEANINGLESS}
         found.groups = {group: rows for group, rows in found.groups.items() if group.preset != MEANINGLESS}
     found.interrupted = _interrupted(root)
     return found
-
-
-def records_of(folder: Path) -> Path:
-    """Where the records of a results folder lie: `runs`, or `records` in the reference."""
-    return next((folder / name for name in ("runs", "records") if (folder / name).is_dir()), folder)
 
 
 def group_of(record: Record) -> Group:

@@ -2,14 +2,16 @@
 
 A row that needs another's network waits for it. A row whose worker is lost is done again from its last epoch, at most three times.
 Workers and whoever joins them share one folder of results, and the same code. Nothing travels but names: the records are the result.
+Meanwhile `Watch` shows how far they are: one live line in a terminal, one line in ten seconds in a log, the time left for the whole.
 """
 
 import contextlib
+import sys
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +19,7 @@ from distributed import CancelledError, Client, Future, KilledWorker, as_complet
 from distributed.comm.core import CommClosedError
 
 from lib.runs.pool import BUSY, TOPIC
-from lib.runs.watch import Watch
+from lib.training.progress import clock
 
 TRIES = 3  # again, of a row whose worker is lost
 IN_VAIN = 20  # workers lost, and not a row finished in between
@@ -25,6 +27,9 @@ SHOWN = 90.0  # seconds: a network file system may take a minute to show a file 
 GONE = "the scheduler is gone; finished rows are kept, the same command goes on at the last finished epochs"
 STRANGE = ("the scheduler or a worker cannot read what it is sent; "
            "start both from a checkout of this code, with the same packages (lib/runs/README.md)")
+EVERY = 10.0  # seconds between lines of a log
+WIDTH = 110
+RECENT = 60.0  # seconds after its last step a row is no longer shown as under way
 FIRST = 10**6  # priority of what comes before all rows, and, negative, of what comes after them
 
 
@@ -42,9 +47,75 @@ class Job:
 
     @property
     def place(self) -> tuple[str, ...]:
-        if not self.row:
-            return (self.run.table.name,)
+        """Of a row."""
         return self.run.place(self.run.row(self.row), self.seed)
+
+
+class Watch:
+    """How far the rows of a batch are: `plan` them, tell `event`s and what is `finished`; use it as a context."""
+
+    def __init__(self) -> None:
+        self.stream = sys.stderr
+        self.live = self.stream.isatty()
+        self.share: dict[str, float] = {}  # of each planned row, 0 to 1
+        self.at: dict[str, dict[str, Any]] = {}  # the newest event of the rows under way
+        self.weight: dict[str, float] = {}
+        self.started, self.over = time.monotonic(), threading.Event()
+        self.lock = threading.Lock()
+
+    def __enter__(self) -> "Watch":
+        self.thread = threading.Thread(target=self._show, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.over.set()
+        self.thread.join()
+        if self.live:
+            print("\r\033[K", end="", file=self.stream, flush=True)
+
+    def plan(self, jobs: Iterable[Job]) -> None:
+        """The epochs of the jobs' rows say how long each will take beside the others."""
+        with self.lock:
+            for job in jobs:
+                self.share.setdefault(job.name, 0.0)
+                self.weight[job.name] = 1.0 + job.run.recipe(job.run.row(job.row)).epochs
+            self.started = time.monotonic()
+
+    def event(self, event: dict[str, Any]) -> None:
+        """A step of a row: {"job", "stage", "done", "total", "note"}."""
+        with self.lock:
+            if event["job"] in self.share and self.share[event["job"]] < 1:
+                self.at[event["job"]] = event | {"time": time.monotonic()}
+                if event["note"].startswith("epoch"):
+                    self.share[event["job"]] = 0.99 * event["done"] / event["total"]
+
+    def finished(self, name: str) -> None:
+        with self.lock:
+            self.share[name] = 1.0
+            self.at.pop(name, None)
+
+    def line(self) -> str:
+        """"rows 12/80, about 9 min 20 s left; inaturalist/sampler/0: epoch 4/10"."""
+        with self.lock:
+            done = sum(self.share[name] * self.weight[name] for name in self.share)
+            total, elapsed = sum(self.weight[name] for name in self.share), time.monotonic() - self.started
+            whole = sum(share == 1.0 for share in self.share.values())
+            left = f", about {clock(elapsed * (total - done) / done)} left" if done > 0.01 * total and elapsed > 5 else ""
+            recent = {name: event for name, event in self.at.items() if event["done"] < event["total"] and time.monotonic() - event["time"] < RECENT}
+            now = "; ".join(f"{name}: {event['note'] or event['stage']}" for name, event in recent.items())
+        return f"rows {whole}/{len(self.share)}{left}" + (f"; {now}" if now else "")
+
+    def _show(self) -> None:
+        last = time.monotonic()
+        while not self.over.wait(0.5 if self.live else 1.0):
+            with self.lock:
+                under_way = any(share < 1 for share in self.share.values())
+            if not under_way or (not self.live and time.monotonic() - last < EVERY):
+                continue
+            last = time.monotonic()
+            text = self.line()
+            print(f"\r\033[K{text[:WIDTH]}" if self.live else text, end="" if self.live else "\n", file=self.stream, flush=True)
 
 
 class Graph:
@@ -68,7 +139,7 @@ class Graph:
             if run.surveyed:
                 self._submit_rows(run)
             else:
-                self._submit_survey(Job(run))
+                self._submit(Job(run))
         self.thread = threading.Thread(target=self._settle_all, daemon=True)
         self.thread.start()
 
@@ -78,47 +149,42 @@ class Graph:
         else:
             self.watch.event(event)
 
-    def _submit_survey(self, job: Job) -> None:
-        self._submit(job, job.run.survey, job.run.table.name, job.run.settings.plain(), priority=FIRST - self.runs.index(job.run))
-
-    def _submit(self, job: Job, function, *words, priority: int) -> Future:
-        future = self.client.submit(function, *words, key=f"{job.name}-{uuid.uuid4().hex[:8]}", pure=False, priority=priority)
+    def _submit(self, job: Job, *, late: bool = False) -> None:
+        """late: of a row, after all others."""
+        run, place = job.run, self.runs.index(job.run)
+        words, priority = [run.table.name, run.settings.plain()], FIRST - place
+        if job.row:
+            found = [self.futures.get(Job(run, name, job.seed).place) for name in run.row(job.row).needs]
+            needed = [one for one in found if one and one.status in ("pending", "finished")]  # else whoever is first trains the other row, too
+            words, priority = [*words, job.row, job.seed, *needed], -1000 * place - len(self.futures) - FIRST * late
+        future = self.client.submit(run.work if job.row else run.survey, *words, key=f"{job.name}-{uuid.uuid4().hex[:8]}", pure=False,
+                                    priority=priority)
         self.jobs[future] = job
+        if job.row:
+            self.futures[job.place] = future
         self.queue.add(future)
-        return future
 
     def _submit_rows(self, run: Any) -> None:
         jobs = [Job(run, row.name, seed) for row, seed in run.todo() if not run.is_finished(row, seed)]
         jobs = [job for job in jobs if job.place not in self.futures]
         self.watch.plan(jobs)
         for job in jobs:
-            self._submit_row(job)
-
-    def _submit_row(self, job: Job, *, late: bool = False) -> None:
-        row = job.run.table.row(job.row)
-        found = [self.futures.get(Job(job.run, name, job.seed).place) for name in row.needs]
-        needed = [one for one in found if one and one.status in ("pending", "finished")]  # else whoever is first trains the other row, too
-        priority = -1000 * self.runs.index(job.run) - len(self.futures) - FIRST * late
-        self.futures[job.place] = self._submit(job, job.run.work, job.run.table.name, job.run.settings.plain(), job.row, job.seed, *needed,
-                                               priority=priority)
+            self._submit(job)
 
     def wait(self, run: Any = None) -> None:
         """Until the rows of `run` are finished, all rows without one. RuntimeError or ValueError, one line, for the first that fails."""
         def concerns(job: Job) -> bool:
-            return run is None or job.run is run or (bool(job.row and run.surveyed) and job.place in _places(run))
+            return run is None or job.run is run or (bool(job.row and run.surveyed) and job.place in {run.place(*one) for one in run.todo()})
 
         with self.changed:
-            while any(map(concerns, self.jobs.values())):
-                self._raise_first(concerns)
+            while True:
+                if (failed := next(filter(concerns, self.failed), None)) is not None:
+                    raise self.failed[failed]
+                if not any(map(concerns, self.jobs.values())):
+                    return
                 if not self.thread.is_alive():
                     raise RuntimeError(GONE)
                 self.changed.wait(0.5)
-            self._raise_first(concerns)
-
-    def _raise_first(self, concerns) -> None:
-        for job, error in self.failed.items():
-            if concerns(job):
-                raise error
 
     def _settle_all(self) -> None:
         for future in self.queue:  # ends when nothing is left: what is submitted later is submitted from here
@@ -146,7 +212,7 @@ class Graph:
             raise
         if outcome == BUSY:
             self.begun[job.name] -= 1
-            self._submit_row(job, late=True)
+            self._submit(job, late=True)
             return
         self.vain.clear()
         if job.row:
@@ -163,10 +229,7 @@ class Graph:
         if lost:
             raise RuntimeError(f"{job.name}: its worker was lost {lost} times, killed or out of memory; the same command goes on at its last epoch, "
                                "fewer workers or a smaller preset need less memory")
-        if job.row:
-            self._submit_row(job)
-        else:
-            self._submit_survey(job)
+        self._submit(job)
 
     def _see(self, job: Job) -> None:
         """Until the record that a worker wrote is seen here. RuntimeError, one line, where it never is."""
@@ -176,11 +239,6 @@ class Graph:
                 raise RuntimeError(f"{job.name}: a worker finished it, but its record is not in {job.run.store.folder}; "
                                    "workers must share this folder, and have the same code, torch and data")
             time.sleep(0.5)
-
-
-def _places(run: Any) -> set[tuple[str, ...]]:
-    """Where the rows of a run are filed, once its data are known."""
-    return {Job(run, row.name, seed).place for row, seed in run.todo()}
 
 
 @contextlib.contextmanager
@@ -194,9 +252,3 @@ def graph(client: Client, runs: list) -> Iterator[Graph]:
             if client.status == "running":
                 client.unsubscribe_topic(TOPIC)
                 client.cancel(list(made.jobs), force=True)
-
-
-def fill(client: Client, runs: list) -> None:
-    """Compute every unfinished row of `runs`."""
-    with graph(client, runs) as made:
-        made.wait()

@@ -4,10 +4,8 @@ A table is data (`lib.tables.table`); nothing here knows which one it is. A row 
 its key (`lib.runs.keys`). On the way there are two steps, each kept when it is done: the trained weights, with their history, and the
 per-sample values on test data.
 
-    <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key of values>.json          the record
-    <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key of values>.npz           per-sample values, (n, ...) each
-    <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key of weights>.safetensors  weights; the history is in their header
-    <results>/runs/<table>/<dataset>-<preset>/<row>-seed<k>-<key of weights>.ckpt         only while the row is being trained
+    <row>-seed<k>-<key of weights>.safetensors  beside the record (`lib.results.records`): weights; the history is in their header
+    <row>-seed<k>-<key of weights>.ckpt         only while the row is being trained
 """
 
 import contextlib
@@ -15,7 +13,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +27,6 @@ from lib.results.records import Item, Record, provenance
 from lib.results.statistics import mean
 from lib.results.store import group_of
 from lib.runs import keys
-from lib.runs.keyed import Keyed
 from lib.runs.parameters import Settings
 from lib.runs.parameters import settings as settings  # what notebooks need beside Run
 from lib.tables.table import Opened, Row, Source, Table, arguments
@@ -52,11 +49,11 @@ class Result:
     computed: bool
 
 
-class Run(Keyed):
+class Run(keys.Keyed):
     """A table being filled: `results[row name]` is one `Result` per seed, in the order of `settings.seeds`."""
 
     def __init__(self, table: Table, chosen: Settings, *, processes: Processes = ALONE, sink: Sink | None = None):
-        super().__init__(chosen, table=table.records or table.name)
+        super().__init__(replace(chosen, device=torch.device(chosen.device)), table=table.records or table.name, torch=torch.__version__)
         self.table, self.processes, self.sink = table, processes, sink
         preset = table.presets[chosen.preset]
         self.preset = table.fit(preset, chosen.data_dir) if table.fit else preset
@@ -91,15 +88,12 @@ class Run(Keyed):
     def fingerprints(self, variant: str) -> dict[str, str]:
         """Of the splits of a variant's data, which are opened for it unless a worker has told."""
         if variant not in self.surveyed:
-            self.surveyed[variant] = self.opened(variant).fingerprints
+            self.surveyed[variant] = self.opened(variant).task.fingerprints
         return self.surveyed[variant]
 
     def code(self, name: str) -> tuple[dict, dict]:
         of_weights = keys.code_of_weights(self.table, self.row(name), self.preset, dataset=self.settings.dataset)
         return of_weights, keys.code_of_values(self.table, self.preset)
-
-    def torch_version(self) -> str:
-        return torch.__version__
 
     # --- networks -------------------------------------------------------------------------------------------------------
 
@@ -123,17 +117,14 @@ class Run(Keyed):
         load_weights(self.weights_path(row, seed), model)
         return model.eval()
 
-    def network(self, name: str, position: int = 0) -> RowNetwork:
-        """`trained` for a row of `results`, for figures; position: among the seeds."""
-        found = self.results[name][position]
-        return self.trained(found.row, found.record.seed)
+    def network(self, name: str) -> RowNetwork:
+        """`trained` for a row of `results` and its first seed, for figures."""
+        return self.trained(self.results[name][0].row, self.results[name][0].record.seed)
 
     @property
     def filled(self) -> Filled:
         """The table with the rows that are finished, ready to be read and written."""
-        rows: dict[str, dict[int, Item]] = {}
-        for name, results in self.results.items():
-            rows[name] = {result.record.seed: Item(result.record, result.values) for result in results}
+        rows = {name: {one.record.seed: Item(one.record, one.values) for one in results} for name, results in self.results.items()}
         return Filled(self.table, group_of(next(iter(self.results.values()))[0].record), rows)
 
     # --- filling --------------------------------------------------------------------------------------------------------
@@ -145,13 +136,12 @@ class Run(Keyed):
         is worth it. On a CPU each row is computed with one thread, so that its numbers do not depend on how many cores there are.
         """
         for row, _ in self.todo():
-            self.opened(row.variant)
             self.fingerprints(row.variant)
         if self.processes.count == 1 and (scheduler or self._worth_workers()):
             from lib.runs import cluster, pool  # Dask takes a second
 
-            with pool.workers(scheduler) as client:
-                cluster.fill(client, [self])
+            with pool.workers(scheduler) as client, cluster.graph(client, [self]) as rows:
+                rows.wait()
         return self.collect()
 
     def _worth_workers(self) -> bool:
@@ -251,23 +241,19 @@ class Run(Keyed):
 
     def _evaluate(self, row: Row, seed: int) -> tuple[Record, dict[str, np.ndarray]]:
         """The test data's values by the trained network, recorded. What is random in them is drawn from the seed alone."""
-        started, opened, device = time.monotonic(), self.opened(row.variant), self.settings.device
+        started, opened, chosen = time.monotonic(), self.opened(row.variant), self.settings
         model, training = self.trained(row, seed), weights_header(self.weights_path(row, seed))
         seed_everything(seed)
-        values = evaluate(model, opened.task, "test", device=device, processes=self.processes) | opened.known
-        made = provenance(device, training["seconds"] + time.monotonic() - started, self.processes.count)
-        record = self._record(row, seed, values, training, made)
+        values = evaluate(model, opened.task, "test", device=chosen.device, processes=self.processes) | opened.known
+        made = provenance(chosen.device, training["seconds"] + time.monotonic() - started, self.processes.count)
+        summary = {column.metric: mean(values[column.metric]) for column in self.table.columns if column.metric in values}
+        summary |= {"epochs": self.recipe(row).epochs, "parameters": training["parameters"]}
+        record = Record(table=self.table.records or self.table.name, row=row.name, seed=seed, preset=chosen.preset, dataset=chosen.dataset,
+                        is_twin=opened.is_twin, n=opened.n, unit=opened.unit, summary=summary, history=training["history"],
+                        depends=self.depends(row, seed), provenance=made, notes=[*opened.notes, *training["notes"]])
         if self.processes.main:
             self.store.save(record, self.key(row, seed), values)
         return record, values
-
-    def _record(self, row: Row, seed: int, values: dict[str, np.ndarray], training: dict, made: dict) -> Record:
-        opened, chosen = self.opened(row.variant), self.settings
-        summary = {column.metric: mean(values[column.metric]) for column in self.table.columns if column.metric in values}
-        summary |= {"epochs": self.recipe(row).epochs, "parameters": training["parameters"]}
-        return Record(table=self.table.records or self.table.name, row=row.name, seed=seed, preset=chosen.preset, dataset=chosen.dataset,
-                      is_twin=opened.is_twin, n=opened.n, unit=opened.unit, summary=summary, history=training["history"],
-                      depends=self.depends(row, seed), provenance=made, notes=[*opened.notes, *training["notes"]])
 
 
 def _copied(path: Path) -> bool:

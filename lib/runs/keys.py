@@ -7,22 +7,25 @@ concerned. Values depend on the weights, the test data, and the metrics. So a ne
 Code enters through the versions of `lib.versions` alone. Options and recipes enter as they are given: an option that is left at its
 default is not in the key, so a new option of a network leaves what lies there as it is.
 
-Nothing heavy is imported before a network is looked at: `lib.runs.plans` keeps what was found, and `status` needs no torch then.
+`Keyed` gives the rows of a table their keys. Nothing heavy is imported before a network is looked at: `lib.runs.plans` keeps what was found,
+and `status` needs no torch then.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
-import json
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib.results.records import RecordStore
+from lib.results.schema import digest_of
 from lib.versions import versions
 
 if TYPE_CHECKING:
+    from lib.runs.parameters import Settings
     from lib.tables.table import Row, Table
     from lib.training.loop import Recipe
 
@@ -31,7 +34,7 @@ TEST_ONLY = "test_"  # an argument of this name prepares test data, and nothing 
 
 def digest(depends: dict) -> str:
     """The key: 10 hex digits over `depends`."""
-    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:10]
+    return digest_of(depends)[:10]
 
 
 def network_of(row: Row, preset: Any) -> dict[str, Any]:
@@ -94,3 +97,46 @@ def weights_with(code: dict[str, Any], seed: int, fingerprints: dict[str, str], 
 def values_with(code: dict[str, Any], fingerprints: dict[str, str], *, weights: dict[str, Any]) -> dict[str, Any]:
     """`code_of_values` with the weights and the test data: everything that the values depend on."""
     return {"weights": weights, "data": {"test": fingerprints.get("test")}} | code
+
+
+class Keyed:
+    """Rows and seeds of one table with one preset, on one data set: what there is to do and where it lies.
+
+    A run knows its data, `status` only what records saw: each says with methods of its own which `rows()` were chosen of those that preset and
+    data set have; which `row(name)` is called so; the `fingerprints(variant)` of the splits of a variant's data; and the `code(name)` of a row,
+    `code_of_weights` and `code_of_values`. surveyed: fingerprints of each variant's data, where they are known.
+    """
+
+    def __init__(self, chosen: Settings, *, table: str, torch: str):
+        """table: the name that its records lie under; torch: the version that computes here."""
+        self.settings, self.torch = chosen, torch
+        self.store = RecordStore(chosen.results_dir, table=table, dataset=chosen.dataset, preset=chosen.preset)
+        self.surveyed: dict[str, dict[str, str]] = {}
+        self._depends: dict[tuple[str, int], dict] = {}
+
+    def todo(self) -> list[tuple[Any, int]]:
+        """Every row and seed of the table, in order; rows that others need come before them."""
+        return [(row, seed) for seed in self.settings.seeds for row in self.rows()]
+
+    def depends(self, row: Any, seed: int) -> dict:
+        """Everything that the values of a row depend on, its weights among it; found once."""
+        if (row.name, seed) not in self._depends:
+            found, (of_weights, of_values) = self.fingerprints(row.variant), self.code(row.name)
+            needs = {name: self.weights_key(self.row(name), seed) for name in row.needs}
+            weights = weights_with(of_weights, seed, found, needs=needs, device=self.settings.device.type, torch=self.torch)
+            self._depends[row.name, seed] = values_with(of_values, found, weights=weights)
+        return self._depends[row.name, seed]
+
+    def key(self, row: Any, seed: int) -> str:
+        """Of a row's record and values."""
+        return digest(self.depends(row, seed))
+
+    def place(self, row: Any, seed: int) -> tuple[str, str, str]:
+        """Where a row's record and values are filed: tables may share rows, and want other values of one."""
+        return str(self.store.folder), row.name, self.key(row, seed)
+
+    def weights_key(self, row: Any, seed: int) -> str:
+        return digest(self.depends(row, seed)["weights"])
+
+    def weights_path(self, row: Any, seed: int, suffix: str = "safetensors") -> Path:
+        return self.store.path(row.name, seed, self.weights_key(row, seed), suffix)

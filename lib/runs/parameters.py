@@ -48,7 +48,7 @@ class Settings:
     data_dir: Path | None
     rows: tuple[str, ...]
     seeds: tuple[int, ...]
-    device: "torch.device | NamedDevice"
+    device: "NamedDevice | torch.device"  # a run has torch's own
     results_dir: Path
 
     def plain(self) -> dict[str, Any]:
@@ -60,14 +60,14 @@ class Settings:
 
 def settings(table: "Table | Plan", *, preset: str = "demo", dataset: str = "twin", data_dir: str | Path | None = None,
              rows: str | list[str] | None = None, seeds: int | str = 1, device: str = "auto", results_dir: str | Path = "results",
-             elsewhere: bool = False, asked_only: bool = False) -> Settings:
+             elsewhere: bool = False) -> Settings:
     """`Settings` from plain values; each wrong one is a one-line error that lists the right ones.
 
-    elsewhere: rows are computed on other machines, so the device need not be here. asked_only: nothing is computed, the device is but named.
+    elsewhere: rows are computed on other machines, so the device need not be here.
     """
     names = table.names
     wanted = rows.replace(",", " ").split() if isinstance(rows, str) else rows
-    chosen = tuple(choose("row", name, names) for name in wanted) if wanted else names
+    chosen = [choose("row", name, names) for name in wanted] if wanted else names
     choose("dataset", dataset, table.datasets)
     if dataset != "twin" and not data_dir:
         raise ValueError(f"dataset {dataset!r} needs data_dir, the folder that it lies in (data/{dataset}.md says where to get it)")
@@ -75,7 +75,7 @@ def settings(table: "Table | Plan", *, preset: str = "demo", dataset: str = "twi
         real = ", ".join(name for name in table.datasets if name != "twin")
         raise ValueError(f"data_dir is {str(data_dir)!r}, but the twin is drawn here and lies nowhere else: say --dataset too ({real})")
     return Settings(preset=choose("preset", preset, table.presets), dataset=dataset, data_dir=resolve(data_dir) if data_dir else None,
-                    seeds=parse_seeds(seeds), device=(_named if asked_only else find_device)(device, elsewhere=elsewhere),
+                    seeds=parse_seeds(seeds), device=NamedDevice(device_name(device, elsewhere=elsewhere)),
                     rows=tuple(name for name in names if name in chosen), results_dir=resolve(results_dir))
 
 
@@ -103,11 +103,11 @@ def parse_seeds(seeds: int | str) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def find_device(name: str, *, elsewhere: bool = False) -> "torch.device":
+def find_device(name: str) -> "torch.device":
     """The device called `name`; "auto" is CUDA where torch sees one. ValueError, one line, for a device that is not here."""
     import torch
 
-    return torch.device(device_name(name, elsewhere=elsewhere))
+    return torch.device(device_name(name))
 
 
 class NamedDevice(str):
@@ -116,10 +116,6 @@ class NamedDevice(str):
     @property
     def type(self) -> str:
         return self.partition(":")[0]
-
-
-def _named(name: str, *, elsewhere: bool = False) -> NamedDevice:
-    return NamedDevice(device_name(name, elsewhere=elsewhere))
 
 
 def device_name(name: str, *, elsewhere: bool = False) -> str:
@@ -131,10 +127,11 @@ def device_name(name: str, *, elsewhere: bool = False) -> str:
     name = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else str(name)
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise ValueError(f"device {name!r} is not one of auto, cpu, cuda, cuda:N" + "; a GPU is called cuda" * (name.lower() in ("gpu", "nvidia")))
-    if name.startswith("cuda") and not elsewhere and not torch.cuda.is_available():
+    if name == "cpu" or elsewhere:
+        return name
+    if not torch.cuda.is_available():
         raise ValueError(f"device {name!r}: torch sees no CUDA device here; use device 'cpu'")
-    number = int(name.partition(":")[2] or 0)
-    if name.startswith("cuda") and not elsewhere and number >= torch.cuda.device_count():
+    if int(name.partition(":")[2] or 0) >= torch.cuda.device_count():
         raise ValueError(f"device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices here, counted from 0; use device 'cuda'")
     return name
 

@@ -9,14 +9,13 @@ import functools
 import hashlib
 import importlib.util
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib import tables
-from lib.files import ROOT
+from lib.files import ROOT, write_text
 from lib.runs import keys
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class PlannedRow:
     name: str
     label: str
     variant: str
-    needs: tuple[str, ...]
+    needs: list[str]
     epochs: int
     shown: bool  # of the preset and data set; False: only needed by one that is
     code: dict[str, Any]  # `keys.code_of_weights`
@@ -53,8 +52,8 @@ class Plan:
 
     name: str
     records: str | None
-    names: tuple[str, ...]  # of all rows
-    datasets: tuple[str, ...]
+    names: list[str]  # of all rows
+    datasets: list[str]
     presets: dict[str, dict[str, PlannedPreset]]
     torch: str
 
@@ -69,19 +68,16 @@ def plan_of(table: "Table", *, presets: Iterable[str] | None = None, data_dir: P
     found = {}
     for name in presets or table.presets:
         preset = table.fit(table.presets[name], data_dir) if table.fit else table.presets[name]
-        found[name] = {kind: _planned(table, name, preset, dataset) for kind, dataset in (("twin", "twin"), ("real", "real"))}
-    return Plan(table.name, table.records, table.names, tuple(table.datasets), found, str(torch.__version__))
+        found[name] = {kind: _planned(table, name, preset, kind) for kind in ("twin", "real")}
+    return Plan(table.name, table.records, list(table.names), list(table.datasets), found, str(torch.__version__))
 
 
 def _planned(table: "Table", name: str, preset: Any, dataset: str) -> PlannedPreset:
     shown = [row.name for row in table.rows_of(name, dataset)]
     wanted = set(shown).union(*(table.row(row).needs for row in shown))
-    rows = {row.name: PlannedRow(row.name, row.label, row.variant, row.needs, row.recipe_of(preset).epochs, row.name in shown,
+    rows = {row.name: PlannedRow(row.name, row.label, row.variant, list(row.needs), row.recipe_of(preset).epochs, row.name in shown,
                                  keys.code_of_weights(table, row, preset, dataset=dataset)) for row in table.rows if row.name in wanted}
     return PlannedPreset(rows, keys.code_of_values(table, preset))
-
-
-# --- kept on disk -------------------------------------------------------------------------------------------------------
 
 
 def plan(name: str) -> Plan:
@@ -103,28 +99,19 @@ def _read(text: str) -> Plan:
     if digest != _digest(content):
         raise ValueError("changed since it was kept")
     fields = json.loads(content)
-    presets = {name: {kind: _preset(**one) for kind, one in both.items()} for name, both in fields.pop("presets").items()}
-    return Plan(**fields | {"names": tuple(fields["names"]), "datasets": tuple(fields["datasets"]), "presets": presets})
+    presets = {name: {kind: PlannedPreset({row: PlannedRow(**one) for row, one in planned["rows"].items()}, planned["values"])
+                      for kind, planned in both.items()} for name, both in fields.pop("presets").items()}
+    return Plan(**fields, presets=presets)
 
 
 def _digest(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _preset(rows: dict[str, dict], values: dict[str, Any]) -> PlannedPreset:
-    return PlannedPreset({name: PlannedRow(**row | {"needs": tuple(row["needs"])}) for name, row in rows.items()}, values)
-
-
 def _keep(path: Path, found: Plan) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    content = json.dumps(asdict(found))
     with contextlib.suppress(OSError):
-        path.parent.mkdir(exist_ok=True)
-        try:
-            content = json.dumps(asdict(found))
-            partial.write_text(f"{_digest(content)}\n{content}")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_text(path, f"{_digest(content)}\n{content}")
         for older in path.parent.glob(f"{found.name}.plan-*.json"):
             if older != path:
                 older.unlink(missing_ok=True)

@@ -103,15 +103,14 @@ def _kept(cluster: LocalCluster, count: int) -> Iterator[None]:
 def _quiet() -> Iterator[None]:
     """Without the cluster's own log: a lost connection would be told by three libraries in forty lines."""
     noisy = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in ("distributed", "tornado", "asyncio")]
-    loggers = [logging.getLogger(name) for name in noisy]  # each has a level of its own
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+    before = {name: logging.getLogger(name).level for name in noisy}  # each has a level of its own
+    for name in noisy:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 # --- on a worker --------------------------------------------------------------------------------------------------------

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 from lib import tables
 from lib.files import for_folder, resolve
 from lib.files.weights import weights_header
-from lib.results.experiment import changes
-from lib.results.records import SCHEMA, Record, read_record
+from lib.results.records import SCHEMA, Record, changes, read_record, short
 from lib.results.schema import OtherVersion
 from lib.runs import plans
-from lib.runs.keyed import Keyed
-from lib.runs.parameters import PARAMETERS, Settings, choose, settings
+from lib.runs.keys import Keyed
+from lib.runs.parameters import PARAMETERS, Settings, choose, device_name, settings
 from lib.runs.plans import Plan, PlannedRow
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class Unopened(Keyed):
 
     def __init__(self, table: "Table | Plan", chosen: Settings):
         plan = table if isinstance(table, Plan) else plans.plan_of(table, presets=[chosen.preset], data_dir=chosen.data_dir)
-        super().__init__(chosen, table=plan.records or plan.name)
+        super().__init__(chosen, table=plan.records or plan.name, torch=plan.torch)
         self.plan, self.preset = plan, plan.preset(chosen.preset, chosen.dataset)
         self.records, self.older, self.damaged = _records(self.store.folder)
         self.surveyed = self._seen()
@@ -61,9 +60,6 @@ class Unopened(Keyed):
 
     def code(self, name: str) -> tuple[dict, dict]:
         return self.row(name).code, self.preset.values
-
-    def torch_version(self) -> str:
-        return self.plan.torch
 
     def _seen(self) -> dict[str, dict[str, str]]:
         """The data of each variant's newest record that fits in all else; without one, of its newest record."""
@@ -139,8 +135,7 @@ def _records(folder: Path) -> tuple[list[Record], int, list[str]]:
 def _made(record: Record, path: Path) -> str:
     made = record.provenance
     date = time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime))
-    device, commit = made.get("device_name") or made.get("device"), made.get("commit") or "unknown"
-    return f"{made.get('seconds', 0):.0f} s on {device}, {date}, commit {commit[:7]}{'-dirty' * commit.endswith('-dirty')}"
+    return f"{made.get('seconds', 0):.0f} s on {made.get('device_name') or made.get('device')}, {date}, commit {short(made.get('commit'))}"
 
 
 # --- the command --------------------------------------------------------------------------------------------------------
@@ -157,7 +152,7 @@ def report(names: list[str], *, data_dir: str | None = None, **options) -> str:
     for plan in wanted:
         name = plan.name
         try:
-            chosen = settings(plan, asked_only=True, **folder, **options)
+            chosen = settings(plan, **folder, **options)
         except ValueError as error:
             if names:
                 raise
@@ -165,7 +160,7 @@ def report(names: list[str], *, data_dir: str | None = None, **options) -> str:
             continue
         run = Unopened(plan, chosen)
         states = run.states()
-        lines += [_heading(run), *map(_line, states), ""]
+        lines += [_heading(run), *(f"  {one.row.name:20}  seed {one.seed}  {one.kind:11}  {one.text}".rstrip() for one in states), ""]
         counted |= {run.place(state.row, state.seed): state.kind for state in states}
         if any(state.kind != DONE for state in states):
             commands.append(_command(plan, chosen, data_dir))
@@ -192,10 +187,6 @@ def _heading(run: Unopened) -> str:
     return f"{run.plan.name}: {chosen.dataset}, preset {chosen.preset}, {chosen.device.type}{shared}{older}{damaged}"
 
 
-def _line(state: State) -> str:
-    return f"  {state.row.name:20}  seed {state.seed}  {state.kind:11}  {state.text}".rstrip()
-
-
 def _summary(kinds: list[str], commands: list[str]) -> list[str]:
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in COUNTED if kind in ALWAYS or kind in kinds)
     lines = [f"{counts}. The data themselves were not looked at: they are taken to be those of the newest records."]
@@ -204,17 +195,10 @@ def _summary(kinds: list[str], commands: list[str]) -> list[str]:
 
 def _command(plan: Plan, chosen: Settings, data_dir: str | None) -> str:
     """The command line that computes what is missing; options at their defaults are left out."""
-    known = {} if "twin" in plan.datasets else {"dataset": chosen.dataset, "data_dir": "."}  # a table may be of real data alone
-    usual = settings(plan, asked_only=True, **known).plain() | {"dataset": "twin", "data_dir": ""}
-    plain = chosen.plain() | {"data_dir": data_dir or ""}
-    if chosen.dataset != "twin" and not data_dir:
-        plain["data_dir"] = "DIR"
-    words = [word for name, value in plain.items() if value != usual[name] and name != "rows"
-             for word in (PARAMETERS[name].flag, _spelt(name, value))]
+    count = len(chosen.seeds)
+    plain = chosen.plain() | {"data_dir": data_dir or "DIR" * (chosen.dataset != "twin"), "rows": PARAMETERS["rows"].default}
+    plain |= {"seeds": str(count)} if chosen.seeds == tuple(range(count)) else {}
+    usual = {one.name: one.default for one in PARAMETERS.values()}
+    usual |= {"device": device_name(usual["device"]), "results_dir": str(resolve(usual["results_dir"]))}
+    words = [word for name, value in plain.items() if value != usual[name] for word in (PARAMETERS[name].flag, value)]
     return " ".join(["python -m lib table", plan.name, *words])
-
-
-def _spelt(name: str, value: str) -> str:
-    """Seeds 0 to n - 1 as n."""
-    seeds = value.split(",")
-    return str(len(seeds)) if name == "seeds" and seeds == [f"{i}-{i}" for i in range(len(seeds))] else value

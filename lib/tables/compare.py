@@ -4,31 +4,22 @@ Presets are Table 4's: `photos` and its recipe, chosen on birds and not on anybo
 Without a folder there are 496 drawn birds of sixteen species, the twin of CUB-200-2011, read as a folder of class folders.
 """
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 
-from lib.data.canvas import Square
 from lib.data.pictures_folder import LabelledPictures, read_listing
 from lib.data.synthetic import cub200 as twin
-from lib.models import zoomed
 from lib.tables import cub200
 from lib.tables import recognition as r
-from lib.tables.table import Opened, Row, Source, Table, Twin, opens, said_of
+from lib.tables.table import Opened, Source, Table, Twin, said_of
 
 DRAWN = r.presets(task="resnet50", real_classes=16, twin_classes=16, epochs=14)
 PRESETS = {"smoke": DRAWN["smoke"], "demo": replace(DRAWN["demo"], twin="compare"),
            **{name: replace(preset, twin="compare", classes="all") for name, preset in cub200.PRESETS.items() if name in r.PHOTOS}}
 USUAL = ("plain", "same_cost", "sampler")  # the rows that a verdict is made from
 
-ROWS = (
-    Row(name="plain", label="Plain network", network=zoomed.plain),
-    Row(name="same_cost", label="Plain network at the sampler's cost", network=zoomed.same_cost),
-    Row(name="sampler", label="Saliency sampler", network=zoomed.sampler),
-    Row(name="stn_affine", label="STN, affine", network=zoomed.stn_affine),
-    Row(name="stn_tps", label="STN, TPS", network=zoomed.stn_tps),
-    Row(name="grid_estimator", label="Grid estimator", network=zoomed.grid_estimator),
-    Row(name="cam", label="CAM crop, two passes", network=zoomed.cam, recipe=None, needs=("plain",)),
-)
+ROWS = tuple(replace(cub200.TABLE.row(name), published={}, presets=None) for name in (*USUAL, "stn_affine", "stn_tps", "grid_estimator", "cam"))
 
 
 def fit(preset: r.Preset, folder: Path | None) -> r.Preset:
@@ -36,11 +27,10 @@ def fit(preset: r.Preset, folder: Path | None) -> r.Preset:
     return replace(preset, outputs=len(twin.species()) if folder is None else len(set(read_listing(folder).classes)))
 
 
-@opens("pictures", "views", "classification", values=("classification values", "zoom values"))
-def open_pictures(source: Source, *, outputs: int, view_size: int, canvas: Square, test_canvas: Square, flip: bool, random_crop: bool) -> Opened:
+@functools.wraps(r.open_recognition)
+def open_pictures(source: Source, **options) -> Opened:
     drawn = source.dataset == "twin"
-    found = r.open_recognition(replace(source, root=source.root / "images") if drawn else source, loader=LabelledPictures, outputs=outputs,
-                               view_size=view_size, canvas=canvas, test_canvas=test_canvas, flip=flip, random_crop=random_crop)
+    found = r.open_recognition(replace(source, root=source.root / "images") if drawn else source, loader=LabelledPictures, **options)
     said = dict.fromkeys(line for split in ("test", "train", "val") for line in said_of(found.task.data[split]))
     return replace(found, is_twin=drawn, notes=(found.notes[0], *said))
 

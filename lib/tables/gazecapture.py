@@ -36,8 +36,8 @@ class Preset:
     view_size: int
     recipe: Recipe
     crop_size: int  # of iTracker's inputs
-    twin: str  # key of lib.data.synthetic.gazecapture.SIZES
-    control: str  # the same for the negative control
+    twin: str = "demo"  # key of lib.data.synthetic.gazecapture.SIZES
+    control: str = "control"  # the same for the negative control
     outputs: int = 2
     target: str = "camera"  # or "screen": what the sigmoids mean
 
@@ -53,11 +53,10 @@ BEFORE_THE_TASK_NETWORK = (("sampler.", 0.3),)
 PRESETS = {
     "smoke": Preset(**SMALL, task_size=32, view_size=32, crop_size=24, twin="smoke", control="smoke",
                     recipe=Recipe(epochs=2, batch_size=32, rates=BEFORE_THE_TASK_NETWORK)),
-    "demo": Preset(**SMALL, task_size=64, view_size=64, crop_size=32, twin="demo", control="control",
+    "demo": Preset(**SMALL, task_size=64, view_size=64, crop_size=32,
                    recipe=Recipe(epochs=11, batch_size=16, clip_norm=1.0, schedule="wsd", rates=BEFORE_THE_TASK_NETWORK)),
-    "paper": Preset(task="alexnet", trunk="resnet18", layers=10, small=False, reduce=1, task_size=227, view_size=227, crop_size=224, twin="demo",
-                    control="control", recipe=Recipe(epochs=20, batch_size=128, lr=1e-4, autocast=True, schedule="cosine", blur=0.2,
-                                                     rates=BEFORE_THE_TASK_NETWORK)),
+    "paper": Preset(task="alexnet", trunk="resnet18", layers=10, small=False, reduce=1, task_size=227, view_size=227, crop_size=224,
+                    recipe=Recipe(epochs=20, batch_size=128, lr=1e-4, autocast=True, schedule="cosine", blur=0.2, rates=BEFORE_THE_TASK_NETWORK)),
 }
 
 # The other reading of the paper's two sigmoids: a position on the screen in the place of one around the camera.
@@ -78,12 +77,11 @@ ROWS = (
     Row(name="control_sampler", label="Control: AN + Saliency Sampler", network=zoomed.sampler, variant="control"),
 )
 
-TARGETS = {"camera": CameraTarget, "screen": ScreenTarget}
-
 
 @opens("pictures", "views", "gaze", values=("gaze values",))
 def open_gaze(source: Source, *, view_size: int, reduce: int, target: str) -> Opened:
-    task = GazeTask(source.root, view_size=view_size, target=TARGETS[target](), reduce=reduce, cache_dir=source.cache_dir, progress=source.progress)
+    meaning = {"camera": CameraTarget, "screen": ScreenTarget}[target]()
+    task = GazeTask(source.root, view_size=view_size, target=meaning, reduce=reduce, cache_dir=source.cache_dir, progress=source.progress)
     test = task.data["test"]
     _, subject = np.unique(test.subject, return_inverse=True)
     return Opened(task=task, is_twin=test.is_twin, n=len(test), unit="frames", known={"subject": subject, "tablet": test.kind == "ipad"},

@@ -16,13 +16,12 @@ from dataclasses import dataclass, replace
 from lib.data.mit1003 import MIT1003
 from lib.data.osie import OSIE
 from lib.data.patches import Sampling
-from lib.data.saliency_store import Selection
 from lib.data.synthetic import mit1003 as twin
 from lib.models.mrcnn import MrCNN
 from lib.models.mrcnn_inference import ScrambledAxes
 from lib.tables import saliency
-from lib.tables.saliency import CEILING, FLOOR, LISTED, PHOTOS, unpublished_split, without_points
-from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, Twin, opens, said_of
+from lib.tables.saliency import CEILING, FLOOR, LISTED, PHOTOS
+from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, Twin, opens
 from lib.training.coursework import CourseworkTask
 from lib.training.loop import Recipe
 from lib.training.mrcnn import PatchTask
@@ -34,7 +33,7 @@ class Preset:
 
     widths: tuple[int, int, int]
     hidden: int
-    twin: str  # key of lib.data.synthetic.mit1003.SIZES
+    twin: str = "demo"  # key of lib.data.synthetic.mit1003.SIZES
     recipe: Recipe
     dropout: float = 0.5
     max_norm: float | None = 0.1
@@ -42,21 +41,16 @@ class Preset:
     split: str = ""  # of MIT1003, which publishes none: a list of ours, or a fifth of the order
 
 
-def released(**changes) -> Recipe:
-    """The release's defaults."""
-    return Recipe(**{"epochs": 20, "batch_size": 256, "optimiser": "sgd", "lr": 2e-3, "momentum": 0.9, "momentum_end": 0.99,
-                     "weight_decay": 2e-4, "schedule": "constant", "keep_best": True, **changes})
-
-
-DEMO = Preset(widths=(16, 32, 48), hidden=128, twin="demo", recipe=released(epochs=6, batch_size=32, lr=0.01, schedule="wsd"), dropout=0.2,
+RELEASED = Recipe(epochs=20, batch_size=256, optimiser="sgd", lr=2e-3, momentum=0.9, momentum_end=0.99, weight_decay=2e-4, schedule="constant",
+                  keep_best=True)  # the release's defaults
+DEMO = Preset(widths=(16, 32, 48), hidden=128, recipe=replace(RELEASED, epochs=6, batch_size=32, lr=0.01, schedule="wsd"), dropout=0.2,
               scrambled_step=2)
 PRESETS = {
-    "smoke": Preset(widths=(4, 6, 8), hidden=16, twin="smoke", recipe=released(epochs=1, batch_size=64), scrambled_step=12),
+    "smoke": Preset(widths=(4, 6, 8), hidden=16, twin="smoke", recipe=replace(RELEASED, epochs=1, batch_size=64), scrambled_step=12),
     "demo": DEMO,
     "photos": replace(DEMO, split=LISTED.stem),
-    "paper": Preset(widths=(96, 160, 288), hidden=512, twin="demo", recipe=released()),
+    "paper": Preset(widths=(96, 160, 288), hidden=512, recipe=RELEASED),
 }
-
 
 ROWS = (
     *FLOOR,
@@ -80,25 +74,15 @@ COLUMNS = (
 )
 
 
-# --- data ---------------------------------------------------------------------------------------------------------------
-
-
-def selections(source: Source, split: str) -> dict[str, Selection]:
-    """Images to train on, to choose by and to test on: none of these sets publishes a split, see `unpublished_split`."""
-    data = {"twin": MIT1003, "mit1003": MIT1003, "osie": OSIE}[source.dataset](source.root)
-    return {part: Selection(data, indices) for part, indices in unpublished_split(data, split).items()}
-
-
 @opens("crops", "truth", values=("saliency values",))
 def open_crops(source: Source, *, split: str = "") -> Opened:
     known = {"cache_dir": source.cache_dir, "progress": source.progress}
     if source.dataset == "coursework":  # crops and split are the files' own
         task = CourseworkTask(source.root, **known)
     else:
-        task = PatchTask(selections(source, split), sampling=Sampling(), **known)
-    test = task.chosen["test"]
-    return Opened(task=task, is_twin=test.data.is_twin, n=len(test), unit="images",
-                  notes=(f"crops: {task.patch_summary}", *without_points(task), *said_of(test.data)))
+        data = {"twin": MIT1003, "mit1003": MIT1003, "osie": OSIE}[source.dataset](source.root)
+        task = PatchTask(saliency.selections(data, split), sampling=Sampling(), **known)
+    return saliency.opened(task, f"crops: {task.patch_summary}")
 
 
 TABLE = Table(

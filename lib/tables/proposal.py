@@ -27,7 +27,7 @@ from lib.models import zoomed
 from lib.models.network import declared
 from lib.models.proposal import CropOracle, FixedChoice, RegionProposal, ScoringHead
 from lib.models.zoomed import TASK_NETWORKS
-from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, Twin, opens, said_of
+from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, Twin, opens, said_of, share
 from lib.training.loop import Recipe
 from lib.training.proposal import ProposalTask
 
@@ -42,8 +42,8 @@ class Preset:
     crop_size: int
     sizes: tuple[int, int, int, int]  # of what the head sees, in the place of the release's 32, 64, 128, 224
     recipe: Recipe
-    twin: str  # key of lib.data.synthetic.imagenette.SIZES
-    control: str
+    twin: str = "demo"  # key of lib.data.synthetic.imagenette.SIZES
+    control: str = "control"
     norm: str  # of the head, see ScoringHead
     label_smoothing: float = 0.1
     test_judge: str = ""  # who says which crop of a photograph shows the object best
@@ -56,22 +56,17 @@ SMALL = {"task": "small_classifier", "trunk": "small", "layers": 14}
 PRESETS = {
     "smoke": Preset(**SMALL, crop_size=64, sizes=(16, 24, 40, 64), twin="smoke", control="smoke", norm="group",
                     recipe=Recipe(epochs=1, batch_size=32)),
-    "demo": Preset(**SMALL, crop_size=64, sizes=(16, 24, 40, 64), twin="demo", control="control", norm="group",
+    "demo": Preset(**SMALL, crop_size=64, sizes=(16, 24, 40, 64), norm="group",
                    recipe=Recipe(epochs=5, batch_size=16, schedule="wsd")),
-    "paper": Preset(task="scratch_resnet18", trunk="scratch_resnet18", layers=10, crop_size=224, sizes=(32, 64, 128, 224), twin="demo",
-                    control="control", norm="batch",
+    "paper": Preset(task="scratch_resnet18", trunk="scratch_resnet18", layers=10, crop_size=224, sizes=(32, 64, 128, 224), norm="batch",
                     recipe=Recipe(epochs=20, batch_size=128, optimiser="sgd", lr=0.05, weight_decay=2e-5, schedule="cosine", autocast=True)),
-    "photos": Preset(task="lite0", trunk="lite0_contrast", layers=14, crop_size=96, sizes=(15, 27, 55, 96), twin="demo", control="control",
-                     norm="group",
+    "photos": Preset(task="lite0", trunk="lite0_contrast", layers=14, crop_size=96, sizes=(15, 27, 55, 96), norm="group",
                      recipe=Recipe(epochs=3, batch_size=16, lr=1e-3, clip_norm=1.0,
                                    rates=(("classifier.fc.", 3.0), ("task_network.fc.", 3.0), ("sampler.saliency_network.", 0.1))),
                      test_judge="lite0"),
-    "photos-resnet18": Preset(task="scratch_resnet18", trunk="scratch_resnet18", layers=10, crop_size=64, sizes=(16, 24, 40, 64), twin="demo",
-                              control="control", norm="group", recipe=Recipe(epochs=10, batch_size=32, lr=1e-3, clip_norm=1.0), test_judge="lite0"),
+    "photos-resnet18": Preset(task="scratch_resnet18", trunk="scratch_resnet18", layers=10, crop_size=64, sizes=(16, 24, 40, 64),
+                              norm="group", recipe=Recipe(epochs=10, batch_size=32, lr=1e-3, clip_norm=1.0), test_judge="lite0"),
 }
-
-
-# --- networks -----------------------------------------------------------------------------------------------------------
 
 
 @declared("proposal", "proposal", "backbones")
@@ -148,9 +143,6 @@ ROWS = (
 )
 
 
-# --- data ---------------------------------------------------------------------------------------------------------------
-
-
 @opens("pictures", "views", "classification", values=("classification values", "proposal values"))
 def open_crops(source: Source, *, crop_size: int, label_smoothing: float, test_judge: str = "") -> Opened:
     """Pictures of one and a half times the crop's side, as 336 and 224."""
@@ -166,13 +158,10 @@ TABLE = Table(
     reference="full", presets=PRESETS, open=open_crops,
     twin=Twin(module=twin, name="imagenette", main={"objects": "small"}, control={"objects": "large"}), datasets=("twin", "imagenette"),
     caveats=dict.fromkeys(PHOTOS, SEEN),
-    columns=(Column(name="top-1", metric="top1", quantity="top-1 accuracy", unit="%", lower_is_better=False, digits=1, scale=100),
-             Column(name="object shown", metric="shown", quantity="chosen crop shows it", unit="%", lower_is_better=False, digits=1, scale=100),
-             Column(name="by chance", metric="shown_by_chance", quantity="crops that show it", unit="%", lower_is_better=None, digits=1, scale=100),
-             Column(name="surest", metric="surest", quantity="chosen crop is the one that lite0 is surest of", unit="%", lower_is_better=False,
-                    digits=1, scale=100, presets=PHOTOS),
-             Column(name="surest by chance", metric="surest_by_chance", quantity="a crop drawn at random is", unit="%", lower_is_better=None,
-                    digits=1, scale=100, presets=PHOTOS),
+    columns=(share("top-1", "top1", "top-1 accuracy"), share("object shown", "shown", "chosen crop shows it"),
+             share("by chance", "shown_by_chance", "crops that show it", lower_is_better=None),
+             share("surest", "surest", "chosen crop is the one that lite0 is surest of", presets=PHOTOS),
+             share("surest by chance", "surest_by_chance", "a crop drawn at random is", lower_is_better=None, presets=PHOTOS),
              Column(name="entropy", metric="entropy", quantity="entropy of the weights", unit="bits", lower_is_better=None)),
     comparisons=(("proposal", "mean"), ("proposal", "random"), ("proposal", "centre"), ("hard", "proposal"), ("argmax", "proposal"),
                  ("noisy", "proposal"), ("sampler", "proposal"), ("released_quiet", "released"), ("released_ten", "released"),

@@ -16,7 +16,7 @@ import numpy as np
 
 from lib.data.canvas import Square
 from lib.models import zoomed
-from lib.tables.table import Column, Opened, Row, Source, opens, said_of
+from lib.tables.table import Column, Opened, Row, Source, opens, said_of, share
 from lib.training.loop import Recipe
 from lib.training.recognition import RecognitionTask
 
@@ -35,8 +35,8 @@ class Preset:
     view_size: int
     inception_size: int
     recipe: Recipe
-    twin: str  # key of the twin's SIZES
-    control: str
+    twin: str = "demo"  # key of the twin's SIZES
+    control: str = "control"
     flip: bool = False
     random_crop: bool = False
     classes: str | tuple[str | int, ...] = "all"  # which of the data set's, where it can be read in part
@@ -56,13 +56,12 @@ def presets(*, task: str, real_classes: int, twin_classes: int, epochs: int) -> 
     """smoke, demo, paper; `paper-twin` is the paper's networks and sizes for the twin's number of classes, `released` the release's protocol."""
     quick = Recipe(epochs=epochs, batch_size=16, clip_norm=1.0, schedule="wsd", **RATES)
     paper = Recipe(epochs=30, batch_size=32, optimiser="sgd", lr=0.01, weight_decay=1e-4, schedule="cosine", autocast=True, **RATES)
-    drawn, real = ({"outputs": outputs, "twin": "demo", "control": "control"} for outputs in (twin_classes, real_classes))
     return {
-        "smoke": Preset(**SMALL, **drawn | {"twin": "smoke", "control": "smoke"}, recipe=Recipe(epochs=1, batch_size=16, **RATES)),
-        "demo": Preset(**SMALL, **drawn, recipe=quick),
-        "paper": Preset(**PAPER, **real, task=task, recipe=paper),
-        "paper-twin": Preset(**PAPER, **drawn, task=task, recipe=paper),
-        "released": Preset(**PAPER | RELEASED, **real, task=task, recipe=paper),
+        "smoke": Preset(**SMALL, outputs=twin_classes, twin="smoke", control="smoke", recipe=Recipe(epochs=1, batch_size=16, **RATES)),
+        "demo": Preset(**SMALL, outputs=twin_classes, recipe=quick),
+        "paper": Preset(**PAPER, outputs=real_classes, task=task, recipe=paper),
+        "paper-twin": Preset(**PAPER, outputs=twin_classes, task=task, recipe=paper),
+        "released": Preset(**PAPER | RELEASED, outputs=real_classes, task=task, recipe=paper),
     }
 
 
@@ -91,20 +90,20 @@ PHOTOS = ("photos", "photos-224")
 FINE_TUNED = Recipe(epochs=10, batch_size=16, lr=1e-3, clip_norm=1.0, rates=(("task_network.fc.", 3.0), ("sampler.", 0.1)))
 
 
-def photos(*, outputs: int, classes: str | tuple[str | int, ...] = "all", recipe: Recipe = FINE_TUNED) -> dict[str, Preset]:
+def photos(*, outputs: int, classes: tuple[int, ...]) -> dict[str, Preset]:
     """Real photographs in minutes on a CPU: pretrained EfficientNet-lite0 at 112 or 224 px behind squares of 448.
 
     Its first stages are the saliency network (`lib.models.zoomed.trunk_of`), of a view of 112 px.
     """
     square = Square(448, "squash")
     return {name: Preset(task="lite0", inception="lite0", trunk="lite0_contrast", outputs=outputs, canvas=square, test_canvas=square, task_size=size,
-                         view_size=112, inception_size=size, recipe=recipe, twin="demo", control="control", flip=True, classes=classes)
+                         view_size=112, inception_size=size, recipe=FINE_TUNED, flip=True, classes=classes)
             for name, size in zip(PHOTOS, (112, 224), strict=True)}
 
 
 COLUMNS = (
-    Column(name="top-1", metric="top1", quantity="top-1 accuracy", unit="%", lower_is_better=False, digits=1, scale=100),
-    Column(name="top-5", metric="top5", quantity="top-5 accuracy", unit="%", lower_is_better=False, digits=1, scale=100),
+    share("top-1", "top1", "top-1 accuracy"),
+    share("top-5", "top5", "top-5 accuracy"),
 )
 ZOOMS = (  # where boxes and heads are annotated: how much wider than under plain resizing they are shown
     Column(name="head", metric="head_magnification", quantity="linear magnification of the head", unit="×", lower_is_better=None, presets=PHOTOS),

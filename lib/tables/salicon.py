@@ -14,7 +14,7 @@ the readouts' first values alone. `demo` has small networks, 120x160 pixels, mor
 rates of its own, chosen for each loss alike.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -31,10 +31,24 @@ from lib.models.emlnet_weights import encoder_a, encoder_b
 from lib.models.lite0 import Lite0Encoder
 from lib.models.network import declared
 from lib.models.saliency_baselines import Released
-from lib.tables.saliency import CEILING, COLUMNS, FLOOR, LISTED, PHOTOS, unpublished_split, without_points
-from lib.tables.table import Opened, Quoted, Row, Source, Table, Twin, opens, said_of
+from lib.tables import saliency
+from lib.tables.saliency import CEILING, COLUMNS, FLOOR, LISTED, PHOTOS
+from lib.tables.table import Opened, Quoted, Row, Source, Table, Twin, opens
 from lib.training.loop import Recipe
 from lib.training.saliency import SaliencyTask
+
+
+RELEASED = Recipe(epochs=10, batch_size=8, optimiser="sgd", weight_decay=1e-4, schedule="step", step_epochs=5, keep_best=True)
+
+
+def released(lr: float, loss: str, **changes) -> Recipe:
+    """The released recipe: lr is the effective learning rate, a tenth of the flag's where the loss is the combined one."""
+    return replace(RELEASED, lr=lr, loss=loss, **changes)
+
+
+def tuned(loss: str) -> Recipe:
+    """Of lite0 with ImageNet's weights: its readouts, which begin with random values, learn ten times as fast."""
+    return Recipe(epochs=5, batch_size=8, lr=3e-4, loss=loss, keep_best=True, rates=(("readout_layers.", 10.0), ("combined.", 10.0)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,24 +57,12 @@ class Preset:
 
     family: str  # of the encoders: "small", "lite0" or "paper"
     size: tuple[int, int]  # of input and output, (height, width)
-    twin: str  # key of lib.data.synthetic.salicon.SIZES
+    twin: str = "demo"  # key of lib.data.synthetic.salicon.SIZES
     recipe: Recipe  # of the combined loss
     mse: Recipe
     decoder: Recipe
-    small: Recipe = Recipe(epochs=24, batch_size=8, optimiser="sgd", lr=0.01, weight_decay=1e-4, schedule="wsd", step_epochs=5, loss="eml",
-                           keep_best=True)  # of the small encoder beside larger ones: that of `demo`
+    small: Recipe = released(0.01, "eml", epochs=24, schedule="wsd")  # of the small encoder beside larger ones: that of `demo`
     split: str = ""  # of MIT1003, which publishes none: a list of ours, or a fifth of the order
-
-
-def released(lr: float, loss: str, **changes) -> Recipe:
-    """The released recipe: lr is the effective learning rate, a tenth of the flag's where the loss is the combined one."""
-    return Recipe(**{"epochs": 10, "batch_size": 8, "optimiser": "sgd", "lr": lr, "weight_decay": 1e-4, "schedule": "step", "step_epochs": 5,
-                     "loss": loss, "keep_best": True, **changes})
-
-
-def tuned(loss: str) -> Recipe:
-    """Of lite0 with ImageNet's weights: its readouts, which begin with random values, learn ten times as fast."""
-    return Recipe(epochs=5, batch_size=8, lr=3e-4, loss=loss, keep_best=True, rates=(("readout_layers.", 10.0), ("combined.", 10.0)))
 
 
 # `demo`: the same optimiser from random values. Learning rates by validation NSS (seed 0, 15 epochs): combined loss 1.59, 1.65,
@@ -68,16 +70,13 @@ def tuned(loss: str) -> Recipe:
 PRESETS = {
     "smoke": Preset(family="small", size=(72, 96), twin="smoke", recipe=released(0.01, "eml", epochs=2),
                     mse=released(0.5, "mse", epochs=2), decoder=released(0.1, "eml", epochs=1)),
-    "demo": Preset(family="small", size=(120, 160), twin="demo", recipe=released(0.01, "eml", epochs=24, schedule="wsd"),
+    "demo": Preset(family="small", size=(120, 160), recipe=released(0.01, "eml", epochs=24, schedule="wsd"),
                    mse=released(0.5, "mse", epochs=24, schedule="wsd"), decoder=released(0.1, "eml", epochs=5, schedule="wsd")),
-    "photos": Preset(family="lite0", size=(192, 256), twin="demo", recipe=tuned("eml"), mse=tuned("mse"),
+    "photos": Preset(family="lite0", size=(192, 256), recipe=tuned("eml"), mse=tuned("mse"),
                      decoder=released(0.1, "eml", epochs=5, schedule="wsd"), split=LISTED.stem),
-    "paper": Preset(family="paper", size=(480, 640), twin="demo", recipe=released(0.01, "eml", autocast=True),
+    "paper": Preset(family="paper", size=(480, 640), recipe=released(0.01, "eml", autocast=True),
                     mse=released(0.1, "mse", autocast=True), decoder=released(0.01, "eml", autocast=True)),
 }
-
-
-# --- networks -----------------------------------------------------------------------------------------------------------
 
 
 @declared("emlnet_encoder", "emlnet")
@@ -119,9 +118,6 @@ QUOTED = (
 )
 
 
-# --- data ---------------------------------------------------------------------------------------------------------------
-
-
 def selections(source: Source, split: str) -> dict[str, Selection]:
     """Images to train on, to choose by and to test on.
 
@@ -134,7 +130,7 @@ def selections(source: Source, split: str) -> dict[str, Selection]:
         return {"train": Selection(train, [i for i in range(len(train)) if i % 10 != 9]), "val": Selection(train, held),
                 "test": Selection(test, range(len(test)))}
     data = {"osie": OSIE, "mit1003": MIT1003}[source.dataset](source.root)
-    return {part: Selection(data, indices) for part, indices in unpublished_split(data, split).items()}
+    return saliency.selections(data, split)
 
 
 def examples(root: Path) -> list[SALICON2014]:
@@ -146,9 +142,7 @@ def examples(root: Path) -> list[SALICON2014]:
 @opens("pictures", "views", "truth", "saliency", values=("saliency values",))
 def open_saliency(source: Source, *, size: tuple[int, int], split: str = "") -> Opened:
     task = SaliencyTask(selections(source, split), size, cache_dir=source.cache_dir, progress=source.progress)
-    test = task.chosen["test"]
-    return Opened(task=task, is_twin=test.data.is_twin, n=len(test), unit="images",
-                  notes=(f"images {task.stores['train'].how}", *without_points(task), *said_of(test.data)))
+    return saliency.opened(task, f"images {task.stores['train'].how}")
 
 
 TABLE = Table(

@@ -4,10 +4,11 @@ import numpy as np
 
 from lib.data.mit1003 import MIT1003
 from lib.data.saliency import SaliencyData, fifth_split
+from lib.data.saliency_store import Selection
 from lib.data.splits import read_split
 from lib.files import ROOT
 from lib.models.saliency_baselines import Ceiling, ConstantMap, FromBatch, OtherObservers
-from lib.tables.table import Column, Row
+from lib.tables.table import Column, Opened, Row, said_of
 
 LISTED = ROOT / "results" / "reference" / "splits" / "mit1003-400.csv"  # 280, 40 and 80 photographs of which scanpaths are known
 PHOTOS = ("photos",)
@@ -46,7 +47,13 @@ def unpublished_split(data: SaliencyData, listed: str = "") -> dict[str, np.ndar
     return fifth_split(len(data))
 
 
-def without_points(task) -> tuple[str, ...]:
-    """A note on test images that nobody's fixations are known of."""
-    without = sum(not len(points) for points in task.full.fixations)
-    return (f"{without} test images have no fixation points",) if without else ()
+def selections(data: SaliencyData, listed: str = "") -> dict[str, Selection]:
+    """Images to train on, to choose by and to test on, as `unpublished_split`."""
+    return {part: Selection(data, indices) for part, indices in unpublished_split(data, listed).items()}
+
+
+def opened(task, how: str) -> Opened:
+    """A task on maps, ready; how: its images are read. Notes say how many test images have no fixation that is known."""
+    test, without = task.chosen["test"], sum(not len(points) for points in task.full.fixations)
+    notes = (how, *((f"{without} test images have no fixation points",) if without else ()), *said_of(test.data))
+    return Opened(task=task, is_twin=test.data.is_twin, n=len(test), unit="images", notes=notes)

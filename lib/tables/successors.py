@@ -76,9 +76,8 @@ def open_pictures(source: Source, **options) -> Opened:
     return r.open_recognition(source, **options | {"loader": LOADERS[source.dataset]})
 
 
-GRIDS = ("separable", "marginal", "cells", "balanced", "transport")
 TABLE = replace(
     inaturalist.TABLE, name="successors", title="Successors' grids", paper="A question of this repository, after Learning to Zoom", rows=ROWS,
     columns=COLUMNS, presets=PRESETS, open=open_pictures, datasets=tuple(LOADERS), records="inaturalist", comparisons=(
-        *((f"learned_{grid}", "sampler") for grid in GRIDS), ("fovea", "sampler"), ("lzu", "sampler"), ("sampler", "same_cost"),
-        *((f"told_{grid}", "oracle") for grid in GRIDS)))
+        *((f"learned_{grid}", "sampler") for grid in POWERS), ("fovea", "sampler"), ("lzu", "sampler"), ("sampler", "same_cost"),
+        *((f"told_{grid}", "oracle") for grid in POWERS)))

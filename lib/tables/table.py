@@ -97,6 +97,11 @@ class Column:
         return (found if self.where is None else found[self.where(values)]) * (self.scale if metric is None else 1)
 
 
+def share(name: str, metric: str, quantity: str, **options) -> Column:
+    """A share of the samples in per cent, the more the better unless `options` say otherwise."""
+    return Column(name=name, metric=metric, quantity=quantity, unit="%", digits=1, scale=100, **{"lower_is_better": False} | options)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Quoted:
     """A published row that no row of ours stands for: it is shown apart, with its source."""
@@ -129,11 +134,6 @@ class Opened:
     unit: str  # what n counts
     known: dict[str, np.ndarray] = field(default_factory=dict)  # per test sample, kept beside its values: subject, device
     notes: tuple[str, ...] = ()
-
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """Of each split's content."""
-        return self.task.fingerprints
 
 
 def said_of(data: Any) -> tuple[str, ...]:

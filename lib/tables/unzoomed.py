@@ -24,8 +24,8 @@ from lib.models.network import declared, flops
 from lib.models.unzoomed import UnzoomedNetwork
 from lib.models.zoomed import trunk_of
 from lib.tables import salicon
-from lib.tables.saliency import CEILING, FLOOR, without_points
-from lib.tables.table import Column, Opened, Row, Source, Table, Twin, opens, said_of
+from lib.tables.saliency import CEILING, FLOOR, opened
+from lib.tables.table import Column, Opened, Row, Source, Table, Twin, opens
 from lib.training.saliency import FullPictureTask
 
 Size = tuple[int, int]
@@ -47,9 +47,6 @@ PRESETS = {"smoke": preset("smoke", trunk="small", view_size=(36, 48)), "demo": 
            "paper": preset("paper", trunk="resnet18", view_size=(120, 160), size=(240, 320))}
 PRESETS |= {"demo-all": PRESETS["demo"]}
 DEAR = ("demo",)  # whose twin leaves two rows out: one with a sampler takes three core minutes there
-
-
-# --- networks -----------------------------------------------------------------------------------------------------------
 
 
 @declared("unzoomed_sampler", "layer", "backbones", "emlnet", "unzoom")
@@ -108,9 +105,7 @@ COLUMNS = (
 @opens("pictures", "views", "truth", "saliency", values=("saliency values", "unzoom values"))
 def open_photographs(source: Source, *, size: Size) -> Opened:
     task = FullPictureTask(salicon.selections(source, ""), size, cache_dir=source.cache_dir, progress=source.progress)
-    test = task.chosen["test"]
-    return Opened(task=task, is_twin=test.data.is_twin, n=len(test), unit="images",
-                  notes=(f"photographs {task.pictures['train'].how}", *without_points(task), *said_of(test.data)))
+    return opened(task, f"photographs {task.pictures['train'].how}")
 
 
 ZOOMED = ("sampler", "fovea", "centre", "oracle")

@@ -16,7 +16,8 @@ def clock(seconds: float) -> str:
     """Seconds as "48 s", "3 min 20 s" or "2 h 05 min"."""
     seconds = max(0, round(seconds))
     if seconds >= 3600:
-        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+        hours, minutes = divmod(round(seconds / 60), 60)
+        return f"{hours} h {minutes:02d} min"
     return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min {seconds % 60:02d} s"
 
 
