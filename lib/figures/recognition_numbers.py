@@ -333,7 +333,8 @@ def blur(run: Run) -> Figure:
         if 0 < until < len(run.results[name][0].record.history):
             axes[0, 0].axvline(until + 0.5, color=colour, linestyle=":", linewidth=1)
         for ax, (title, metric, scale) in zip(axes[0, 1:], panels, strict=True):
-            if found := _mean(run, name, [scale * result.values[metric] for result in run.results[name]], metric, most=100 if scale == 100 else np.inf):
+            values = [scale * result.values[metric] for result in run.results[name]]
+            if found := _mean(run, name, values, metric, most=100 if scale == 100 else np.inf):
                 draw_interval(ax, found, k, colour, upright=True)
                 drawn.append(found)
             ax.set_title(title)

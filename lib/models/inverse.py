@@ -22,8 +22,8 @@ def inverse(grid: Tensor, size: int | tuple[int, int] | None = None, *, points: 
 
     grid: (B, h, w, 2), x first, h and w at least 2; bilinear between its points, of which the outermost are the zoomed image's
         borders, -1 and 1 (`align_corners=True`).
-    points: (B, N, 2) original positions, x first, the image is [-1, 1], one grid for each image or one for all; without them a raster of `size` (height, width; by
-        default the grid's) over the image, which makes the result a grid that undoes the zoom.
+    points: (B, N, 2) original positions, x first, the image is [-1, 1]; a grid for each image, or one for all. Without points a raster of
+        `size` (height, width; by default the grid's) over the image, which makes the result a grid that undoes the zoom.
     tolerance: a position this far outside of all cells counts as reached, at the nearest edge.
 
     Returns float64, of the points' or the raster's shape, exact to rounding; no gradient. A grid that folds has several
