@@ -185,7 +185,7 @@ def chosen(run: Run) -> Figure:
         often, views = np.bincount(weights.argmax(1), minlength=weights.shape[1]) / len(weights), weights.shape[1]
         axes[0, 0].barh([k] * views, 100 * often, left=100 * (often.cumsum() - often), color=COLOURS[:views], height=0.7)
         noise = {style.VERMILION: noise_entropy(views)} if name in NOISY else {}
-        _mark(axes[0, 1], k, cells.loc[(name, "entropy")], {"black": np.log2(views)} | noise)
+        _mark(axes[0, 1], k, cells.loc[(name, "entropy")], {"black": np.log2(views)} | noise, most=np.log2(views))
         if known:
             _mark(axes[0, 2], k, cells.loc[(name, "object shown")], {"black": cells.loc[(name, "by chance"), "ours"]})
             axes[0, 2].plot(100 * on_object(run, name), k, "o", color=style.OURS, markerfacecolor="white", markersize=5, zorder=3)
@@ -193,9 +193,9 @@ def chosen(run: Run) -> Figure:
     return sign(figure, run, run.filled.interval)
 
 
-def _mark(ax: Axes, place: float, cell, ticks: dict[str, float]) -> None:
-    """A mean with its interval, and `ticks` (colour -> value) to compare it with."""
-    ax.plot([cell.ours_low, cell.ours_high], [place, place], color=style.OURS, linewidth=2, solid_capstyle="butt")
+def _mark(ax: Axes, place: float, cell, ticks: dict[str, float], *, most: float = np.inf) -> None:
+    """A mean with its interval, not beyond `most`, and `ticks` (colour -> value) to compare it with."""
+    ax.plot([cell.ours_low, min(cell.ours_high, most)], [place, place], color=style.OURS, linewidth=2, solid_capstyle="butt")
     ax.plot(cell.ours, place, "o", color=style.OURS, markersize=5)
     for colour, value in ticks.items():
         ax.plot(value, place, "|", color=colour, markersize=11, markeredgewidth=1.6)

@@ -25,7 +25,9 @@ DIGEST = "sha256"  # the field that covers all others; records of before it have
 LIMITS: dict[str, tuple[float, float, bool]] = {
     "top1": (0, 1, True), "top5": (0, 1, True), "error_cm": (0, math.inf, True), "shown": (0, 1, False), "shown_by_chance": (0, 1, False),
     "auc": (0, 1, False), "auc_judd": (0, 1, False), "auc_shuffled": (0, 1, False), "sim": (0, 1, False), "bristol": (0, 1, False),
-    "cc": (-1, 1, False), "kl": (0, math.inf, False), "entropy": (0, math.inf, False)}
+    "cc": (-1, 1, False), "kl": (0, math.inf, False), "entropy": (0, math.log2(6), False),  # bits, of at most six crops
+    "anisotropy": (1, math.inf, False), "shear": (0, 90, False), "folds": (0, 1, False),
+    **{f"{what}magnification": (0, math.inf, False) for what in ("", "box_", "head_", "parts_", "detail_", "eye_", "least_eye_")}}
 UNLIMITED = (-math.inf, math.inf, False)
 ROUNDING = 1e-6
 

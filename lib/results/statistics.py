@@ -22,6 +22,7 @@ import numpy as np
 from scipy import special
 
 LEVEL = 0.95
+LEAST_ALIKE = 0.75  # of one column's rows alone; set after the reference's were seen: anisotropy, shear and entropy lie below, all else above
 MOST_ALIKE = 4.0  # degrees of freedom; the reference's rows have 2.4, of two of its three seeds 4, 2 and 240: set after these were seen
 OWN, REFERENCE, NONE, FIXED = "own", "reference", "none", "fixed"  # where an estimate's training noise is from
 METHOD = ("± is half of a 95 % interval, Student's t, over test samples (whole clusters of them where a subject gives many) and over trainings, "
@@ -202,20 +203,24 @@ def priors(families: Sequence[Sequence[Component]], df: float | None = None) -> 
     """What the variances of each family are like: the pooled variance, on d0 degrees of freedom, the same for all; None for fewer than two.
 
     d0 says how alike the rows of a family are, by the moments of log s^2 (Smyth 2004, section 6.2); never more than `MOST_ALIKE`, since two or
-    three seeds may say anything. df: d0, where it is known from elsewhere. Variances of 0 tell nothing. A deviation: where Smyth has the
+    three seeds may say anything. None, too, where the rows of one family are too unlike by themselves (`LEAST_ALIKE`): a grid that cannot
+    shear has no part in how the others' shear varies. df: d0, where it is known from elsewhere. Variances of 0 tell nothing. A deviation: where Smyth has the
     middle of the logarithms there is the pooled variance, which is larger. It was chosen for this: left out one by one and compared with the others,
     the reference's three seeds lie outside their 95 % interval in 4.4 % of cells with it, and in 8.4 % without. Three seeds chose the rule and judge
     it, so neither rate is to be expected of new ones.
     """
     known = [[one for one in family if one.variance > 0] for family in families]
-    used = [family for family in known if len(family) > 1]
-    if df is None and used:
-        logs = [np.array([np.log(one.variance) - special.digamma(one.df / 2) + np.log(one.df / 2) for one in family]) for family in used]
-        excess = sum(((found - found.mean()) ** 2).sum() for found in logs) / sum(len(found) - 1 for found in logs)
-        excess -= np.mean([special.polygamma(1, one.df / 2) for family in used for one in family])
-        df = min(2 * _inverse_trigamma(excess), MOST_ALIKE)
-    return [Component(sum(one.variance * one.df for one in family) / sum(one.df for one in family), df) if len(family) > 1 else None
-            for family in known]
+    known = [family if len(family) > 1 and _alike([family]) > LEAST_ALIKE else [] for family in known]
+    if df is None and any(known):
+        df = min(_alike([family for family in known if family]), MOST_ALIKE)
+    return [Component(sum(one.variance * one.df for one in family) / sum(one.df for one in family), df) if family else None for family in known]
+
+
+def _alike(families: Sequence[Sequence[Component]]) -> float:
+    """d0: by how much the logarithms of a family's variances differ more than their degrees of freedom explain."""
+    logs = [np.array([np.log(one.variance) - special.digamma(one.df / 2) + np.log(one.df / 2) for one in family]) for family in families]
+    excess = sum(((found - found.mean()) ** 2).sum() for found in logs) / sum(len(found) - 1 for found in logs)
+    return 2 * _inverse_trigamma(excess - np.mean([special.polygamma(1, one.df / 2) for family in families for one in family]))
 
 
 def _inverse_trigamma(value: float) -> float:
