@@ -37,13 +37,17 @@ HELPS, ALIKE, HURTS, UNDECIDED = "helps", "helps, but resolution does as well", 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """The sampler minus another row, in points of top-1. spread: of a picture's difference, averaged over the seeds; p: Holm's."""
+    """The sampler minus another row, in points of top-1. spread: of a picture's difference, averaged over the seeds; p: Holm's.
+
+    alike: no test picture tells the two apart. Then the spread is that of one in two more (Laplace's rule), as it is not 0.
+    """
 
     other: str
     label: str
     found: Estimate
     p: float
     spread: float
+    alike: bool = False
 
     @property
     def name(self) -> str:
@@ -84,6 +88,9 @@ class Verdict:
 
     def _told(self, one: Difference) -> str:
         trained = f" and {one.found.seeds} trainings" if one.found.seeds > 1 else ", one training"
+        if one.alike:  # 3 / n bounds a share of which n samples showed none
+            return (f"  sampler minus {one.name}: 0 points of top-1, both answer alike on all {self.tested} test pictures{trained.replace(' and', ' in')}; "
+                    f"so the difference is at most {min(100.0, 300 / self.tested):.0f} points (95 %)")
         return (f"  sampler minus {one.name}: {one.found.interval.text(1, sign=True)} points of top-1 "
                 f"(95 % interval over {self.tested} test pictures{trained}), p {one.p:.3f}")
 
@@ -122,8 +129,8 @@ def decide(run: Run) -> Verdict:
                for other in others]
     found = [estimate([one]) for one in samples]
     p = [p_value(one) for one in found]
-    differences = tuple(Difference(other=other, label=run.table.row(other).label, found=one, p=float(adjusted),
-                                   spread=float(data.per_seed.mean(0).std(ddof=1)))
+    differences = tuple(Difference(other=other, label=run.table.row(other).label, found=one, p=float(adjusted), alike=not data.per_seed.any(),
+                                   spread=float(data.per_seed.mean(0).std(ddof=1)) if data.per_seed.any() else 100 / math.sqrt(one.n + 2))
                         for other, one, adjusted, data in zip(others, found, holm(p), samples, strict=True))
     data = run.opened().task.data
     return Verdict(verdict=_word(differences), differences=differences, pictures=sum(map(len, data.values())), tested=len(data["test"]))

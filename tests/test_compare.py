@@ -61,6 +61,14 @@ def test_few_pictures_decide_nothing_and_it_is_said_how_many_would():
     assert few.pictures == 100 and few.tested == 20
 
 
+def test_two_networks_that_answer_alike_are_bounded_and_not_called_equal():
+    made = run(n=30, plain=60, same_cost=60, sampler=60)
+    made.filled.rows["sampler"] = made.filled.rows["plain"]
+    alike, other = compare.decide(made).differences
+    assert alike.alike and not other.alike and alike.p == 1
+    assert alike.takes(3.0) > 300 and "at most 10 points" in compare.decide(made).text
+
+
 def test_so_many_pictures_tell_the_difference_as_often_as_promised():
     """Simulated: paired differences of the spread and mean in question, tested at the level of a verdict."""
     one = compare.decide(run(plain=60, same_cost=60, sampler=65)).differences[0]

@@ -181,7 +181,7 @@ def test_bars_of_choices_add_up(run):
 
 def test_cost_counts_every_parameter_once(run, plain):
     frame = plots.cost(run)
-    assert frame.loc["Plain: the whole image, shrunk", "ratio to full"] == "1.00" and "Control: proposal" not in frame.index
+    assert frame.loc["Full image, shrunk (plain)", "ratio to full"] == "1.00" and "Control: proposal" not in frame.index
     for name in ("full", "proposal", "sampler", "any_crop"):
         parts = frame.loc[run.table.row(name).label].iloc[:2]
         assert sum(int(part.replace(",", "")) for part in parts) == run.results[name][0].record.summary["parameters"]

@@ -234,8 +234,8 @@ def gradients(picture: Picture, *, pixel: tuple[int, int] | None = None) -> Figu
     place = zoom.in_pixels(grid[0, row, column], picture.size)
     for ax, which in zip(axes[0, 1:], (0, 1), strict=True):
         slope = torch.autograd.grad(grid[0, row, column, which], saliency, retain_graph=True)[0]
+        limit = float(slope[..., 2:-2, 2:-2].abs().max())  # not the rim's, which hide all else
         slope = zoom.resized_map(slope, picture.size)
-        limit = float(np.abs(slope).max())
         ax.imshow(slope, cmap=style.SIGNED, vmin=-limit, vmax=limit)
         style.bare(ax)
     for ax in axes[0]:

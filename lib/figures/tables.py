@@ -45,8 +45,9 @@ def _rows(numbers: DataFrame, columns: Sequence[str], draw: Callable[[Axes, Data
     longest = max(len(label) for label in labels)
     figure, axes = style.panels([3.1] * len(columns), [ROW_HEIGHT * (low + 0.6)], left=0.3 + 0.071 * longest, bottom=0.8, gap=0.22)
     for ax, column in zip(axes[0], columns, strict=True):
+        ax.set_title(column)
         draw(ax, numbers[numbers["column"] == column], at)
-        ax.set(ylim=(low, -0.6), title=column)
+        ax.set_ylim(low, -0.6)
         ax.set_yticks(list(at.values()), labels=[labels[row] for row in at] if ax is axes[0, 0] else [])
         ax.tick_params(axis="y", length=0)
         ax.grid(axis="x")
@@ -88,7 +89,8 @@ def intervals(numbers: DataFrame, *, columns: Sequence[str], reference: str | No
                 ax.plot(line.paper, at[line.row], "D", color=style.PAPER, markerfacecolor="white", markersize=5, zorder=3)
         for line in cells[cells["row"] == reference].itertuples():
             ax.axvline(line.ours, color=style.GREY, linewidth=0.8, linestyle=":", zorder=0)
-        ax.set_xlabel(cells["quantity"].iloc[0] if len(cells) else "")
+        quantity = cells["quantity"].iloc[0] if len(cells) else ""
+        ax.set_xlabel(quantity if quantity != ax.get_title() else "")
         ax.set_xlim(left=min(0, ax.dataLim.x0))
 
     figure = _rows(numbers, columns, draw)

@@ -144,7 +144,7 @@ def cost(stored: Stored) -> Grid:
         everything = stored.items
         lines.append(["all", str(sum(int(line[1]) for line in lines)), str(len(everything)), clock(sum(map(_seconds, everything))), "", "",
                       size_text(sum(item.size for item in everything))])
-    return grid(["table", "rows", "rows × seeds", "row seconds", "longest row", "threads each", "records and weights"], lines)
+    return grid(["table", "rows", "rows × seeds", "row seconds", "longest row", "threads each", "records"], lines)
 
 
 def disk(folder: Path) -> Grid:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # records are read without it
 
 SCHEMA = 2
 MOST_VALUES = 2**29  # bytes of a row's values, unpacked
-PARTS = (".json", ".npz", ".safetensors")
+PARTS = (".json", ".npz")
 SHOWN = 4  # differences of two experiments that are named
 
 

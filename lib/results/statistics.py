@@ -139,7 +139,7 @@ class Estimate:
     def varies(self, over: str) -> str:
         """What the ± is over, in words; over: "subjects", "images"."""
         return {OWN: f"{over} and trainings", REFERENCE: f"{over}, and trainings as in the reference", NONE: f"{over} only",
-                FIXED: f"{over}, nothing is trained"}[self.trainings]
+                FIXED: f"{over} alone where training changes nothing"}[self.trainings]
 
 
 # --- variances ----------------------------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ def bound(name: str, label: str, network: Callable[..., nn.Module], of: str, *, 
 
 
 ROWS = (
-    row("full", "Plain: the whole image, shrunk", fixed, choice="full"),
+    row("full", "Full image, shrunk (plain)", fixed, choice="full"),
     row("centre", "Centre crop", fixed, choice="centre"),
     row("random", "Random crop", fixed, choice="random"),
     row("mean", "Mean of the five crops", fixed, choice="mean"),
