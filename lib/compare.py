@@ -89,8 +89,9 @@ class Verdict:
     def _told(self, one: Difference) -> str:
         trained = f" and {one.found.seeds} trainings" if one.found.seeds > 1 else ", one training"
         if one.alike:  # 3 / n bounds a share of which n samples showed none
-            return (f"  sampler minus {one.name}: 0 points of top-1, both answer alike on all {self.tested} test pictures{trained.replace(' and', ' in')}; "
-                    f"so the difference is at most {min(100.0, 300 / self.tested):.0f} points (95 %)")
+            most = min(100.0, 300 / self.tested)
+            return (f"  sampler minus {one.name}: 0 points of top-1, for both answer alike on all {self.tested} test pictures; "
+                    f"so the difference is at most {most:.0f} points (95 %)")
         return (f"  sampler minus {one.name}: {one.found.interval.text(1, sign=True)} points of top-1 "
                 f"(95 % interval over {self.tested} test pictures{trained}), p {one.p:.3f}")
 

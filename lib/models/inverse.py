@@ -34,10 +34,7 @@ def inverse(grid: Tensor, size: int | tuple[int, int] | None = None, *, points: 
         >>> inverse(grid, points=torch.tensor([[[0.25, 0.0], [0.75, 0.0]]])).tolist()  # it shows the middle half of the image
         [[[0.5, 0.0], [nan, nan]]]
     """
-    if grid.dim() != 4 or grid.shape[-1] != 2 or min(grid.shape[1:3]) < 2:
-        raise ValueError(f"grid has shape {tuple(grid.shape)}, expected (B, h, w, 2), h and w at least 2")
-    if points is not None and (points.dim() != 3 or points.shape[-1] != 2 or len(grid) not in (1, len(points))):
-        raise ValueError(f"points have shape {tuple(points.shape)}, expected ({len(grid)}, N, 2)")
+    _check(grid, points)
     if points is not None and len(grid) != len(points):
         return inverse(grid, points=points.reshape(1, -1, 2), tolerance=tolerance).view(points.shape)
     shape = (size, size) if isinstance(size, int) else tuple(size or grid.shape[1:3])
@@ -58,6 +55,13 @@ def inverse(grid: Tensor, size: int | tuple[int, int] | None = None, *, points: 
         found[:, which] = torch.where(found[:, which].isnan(), place, found[:, which])
     halves = torch.tensor([(side - 1) / 2 for side in grid.shape[2:0:-1]], dtype=torch.float64, device=grid.device)
     return (found.T / halves - 1).view(goal.shape)
+
+
+def _check(grid: Tensor, points: Tensor | None) -> None:
+    if grid.dim() != 4 or grid.shape[-1] != 2 or min(grid.shape[1:3]) < 2:
+        raise ValueError(f"grid has shape {tuple(grid.shape)}, expected (B, h, w, 2), h and w at least 2")
+    if points is not None and (points.dim() != 3 or points.shape[-1] != 2 or len(grid) not in (1, len(points))):
+        raise ValueError(f"points have shape {tuple(points.shape)}, expected ({len(grid)}, N, 2)")
 
 
 def _raster(shape: tuple[int, int], grid: Tensor) -> Tensor:
