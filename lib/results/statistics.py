@@ -204,10 +204,11 @@ def priors(families: Sequence[Sequence[Component]], df: float | None = None) -> 
 
     d0 says how alike the rows of a family are, by the moments of log s^2 (Smyth 2004, section 6.2); never more than `MOST_ALIKE`, since two or
     three seeds may say anything. None, too, where the rows of one family are too unlike by themselves (`LEAST_ALIKE`): a grid that cannot
-    shear has no part in how the others' shear varies. df: d0, where it is known from elsewhere. Variances of 0 tell nothing. A deviation:
-    where Smyth has the middle of the logarithms there is the pooled variance, which is larger. It was chosen for this: left out one by one and compared with the others,
-    the reference's three seeds lie outside their 95 % interval in 4.4 % of cells with it, and in 8.4 % without. Three seeds chose the rule and judge
-    it, so neither rate is to be expected of new ones.
+    shear has no part in how the others' shear varies. df: d0, where it is known from elsewhere. Variances of 0 tell nothing.
+
+    A deviation: where Smyth has the middle of the logarithms there is the pooled variance, which is larger. It was chosen for this: left
+    out one by one and compared with the others, the reference's three seeds lay outside their 95 % interval in 4.4 % of cells with it, and
+    in 8.4 % without. Three seeds chose the rule and judged it, so neither rate is to be expected of new ones.
     """
     known = [[one for one in family if one.variance > 0] for family in families]
     known = [family if len(family) > 1 and _alike([family]) > LEAST_ALIKE else [] for family in known]
