@@ -202,8 +202,8 @@ def _mean(run: Run, name: str, per_seed: list[NDArray | None], metric: str = "",
 
 def told_of(drawn: list[Interval]) -> str:
     """What bars are over, where a figure draws its own: without a column of the table, one seed knows no noise of training."""
-    over = sorted({one.over for one in drawn if np.isfinite(one.half)}, key=len)
-    return "mean with 95 % interval" + f" over {' or '.join(over)}" * bool(over)
+    *less, most = sorted({one.over for one in drawn if np.isfinite(one.half)}, key=len) or [""]
+    return "mean with 95 % interval" + f" over {most}" * bool(most) + f"; over {' or '.join(less)} where that is not known" * bool(less)
 
 
 @torch.no_grad()
