@@ -280,6 +280,15 @@ def test_the_reference_records_are_decided():
     assert json.loads(ledger_numbers(found).to_json())  # plain enough to be written anywhere
 
 
+def test_records_of_a_shared_folder_are_of_the_tables_that_know_their_data():
+    """The successors' rows on real birds lie where Table 2's records do, and are no photographs of iNaturalist."""
+    stored = read_folder(REFERENCE)
+    assert all(group.dataset in table.datasets for table, group, _ in stored.filled())
+    assert ("successors", "cub200") in {(table.name, group.dataset) for table, group, _ in stored.filled()}
+    gain = [one for one in decide(claims.ledger(), stored.groups) if one.claim.key == "cub_gains_less"]
+    assert {(one.group.dataset, one.verdict == NOT_RUN) for one in gain} == {("twin", False), ("cub200", True)}
+
+
 def test_a_piece_weighs_its_values():
     piece = Piece(values={"shown": 100.0, "chance": -100.0})
     np.testing.assert_allclose(piece.of({"shown": np.array([1, 0]), "chance": np.array([0.6, 0.6], dtype=np.float32)}), [40, -60], rtol=1e-6)

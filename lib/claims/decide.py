@@ -172,8 +172,8 @@ def _rows(one: Contrast, group: Group, groups: dict[Group, Rows]) -> Rows:
     """The rows of `group`, or of the other table of a contrast: twin beside twin, real data beside real data, on the same kind of device."""
     if not one.table:
         return groups[group]
-    for other, rows in groups.items():
-        if other.table == stored_in(one.table) and other[2:] == group[2:]:
+    for other, rows in groups.items():  # records may be of a table that shares the folder and has more data sets
+        if other.table == stored_in(one.table) and other[2:] == group[2:] and (one.table not in NAMES or other.dataset in get(one.table).datasets):
             return rows
     raise LookupError(f"table {one.table} was not run with preset {group.preset} on {'its twin' if group.is_twin else 'real data'}")
 

@@ -79,7 +79,7 @@ class Filled:
         parts.append(f"{self.table.paper}. Data: {self.group.data}, {tests}; preset {self.group.preset}, {self.group.device}, {count}.")
         parts += ["The data are synthetic: values are not comparable with the paper's, only their order and signs."] if self.group.is_twin else []
         parts += [self.table.caveats[self.group.preset]] if self.group.preset in self.table.caveats and not self.group.is_twin else []
-        parts += [f"±: 95 %, over {'; '.join(sorted(self.varies))}."] if self.varies else []
+        parts += [f"±: 95 %, over {'; '.join(self.varies)}."] if self.varies else []
         parts += [f"The noise of training is that of the reference's seeds {', '.join(map(str, self.known.seeds))}."] if self.borrows else []
         return " ".join(parts)
 

@@ -76,9 +76,12 @@ class Stored:
 
 
 def stands(table, group: Group, rows: Rows) -> bool:
-    """Whether a table is told by `rows`: one that reads another's records, where it has this data set and preset and rows that the other has not."""
+    """Whether a table is told by `rows`: one that reads another's records, where it has this data set and preset and rows that the other has not.
+
+    A table whose records others share is not told by what they have on a data set that it does not know.
+    """
     if table.records is None:
-        return True
+        return group.dataset in table.datasets or not any(group.dataset in other.datasets for other in sharing(group.table))
     others = {row.name for row in tables.get(table.records).rows}
     return group.dataset in table.datasets and group.preset in table.presets and not {row.name for row in table.rows} & rows.keys() <= others
 
