@@ -203,6 +203,9 @@ class TestTables:
         labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
         assert labels == ["SAMPLER", "CONTROL_PLAIN"]
 
+    def test_a_column_without_values_has_no_panel(self):
+        check(tables.intervals(numbers(), columns=["iPad", "detail"], reference="plain"), 1)
+
     def test_the_control_stands_apart(self):
         at = tables.places(numbers())
         assert at["sampler"] - at["plain"] == 1 and at["control_plain"] - at["sampler"] > 1

@@ -38,8 +38,8 @@ def places(numbers: DataFrame) -> dict[str, float]:
 
 
 def _rows(numbers: DataFrame, columns: Sequence[str], draw: Callable[[Axes, DataFrame, dict[str, float]], None]) -> Figure:
-    """One panel per column with a line per row, filled by `draw`; the rows' labels at the left of the first panel."""
-    at = places(numbers)
+    """One panel per column that any row has, with a line per row, filled by `draw`; the rows' labels at the left of the first panel."""
+    at, columns = places(numbers), [name for name in columns if (numbers["column"] == name).any()]
     labels = numbers.drop_duplicates("row").set_index("row")["label"]
     low = max(at.values()) + 0.6
     longest = max(len(label) for label in labels)
