@@ -4,6 +4,7 @@ Files (`write`) hold what follows from the rows alone, so that whoever writes th
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -74,13 +75,13 @@ class Filled:
         """The same without the title."""
         tests = ", ".join(dict.fromkeys(f"{'' if self.table.row(record.row).variant == 'main' else 'for the control '}{record.n} test {record.unit}"
                                         for record in self.records))
-        count = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}{' (not all rows have all of them)' * bool(self.fewer)}"
+        count = f"seed{'s' if len(self.seeds) > 1 else ''} {in_words(self.seeds)}{' (not all rows have all of them)' * bool(self.fewer)}"
         parts = ["Preset smoke: THESE NUMBERS MEAN NOTHING, they show that everything runs."] if self.group.preset == MEANINGLESS else []
         parts.append(f"{self.table.paper}. Data: {self.group.data}, {tests}; preset {self.group.preset}, {self.group.device}, {count}.")
         parts += ["The data are synthetic: values are not comparable with the paper's, only their order and signs."] if self.group.is_twin else []
         parts += [self.table.caveats[self.group.preset]] if self.group.preset in self.table.caveats and not self.group.is_twin else []
         parts += [f"±: 95 %, over {'; '.join(self.varies)}."] if self.varies else []
-        parts += [f"The noise of training is that of the reference's seeds {', '.join(map(str, self.known.seeds))}."] if self.borrows else []
+        parts += [f"The noise of training is that of the reference's seeds {in_words(self.known.seeds)}."] if self.borrows else []
         return " ".join(parts)
 
     @cached_property
@@ -206,6 +207,17 @@ class Filled:
         tabulars = [latex(part, f"{self.caption}\n{LEGEND}") for part in (self.main(marks=False), self.comparisons()) if part]
         written = {".md": f"{self.markdown(marks=False)}\n", ".csv": self.numbers().to_csv(index=False), ".tex": "\n".join(tabulars)}
         return [write_text(Path(folder) / f"{self.stem}{suffix}", words) for suffix, words in written.items()]
+
+
+def in_words(numbers: Sequence[int]) -> str:
+    """[0, 1, 2, 5] -> "0 to 2, 5"."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
 def texts(one: Cell, *, notes: bool = True) -> list[Text | str]:
