@@ -9,7 +9,7 @@ import pytest
 from lib import claims, tables
 from lib.claims.decide import ledger_numbers
 from lib.results.cells import own, versus
-from lib.results.filled import Filled
+from lib.results.filled import Filled, in_words
 from lib.results.records import ROOT, Item, Record
 from lib.results.store import read_folder
 
@@ -96,3 +96,8 @@ def test_files_are_the_same_whoever_writes_them(filled, tmp_path):
     marked = dataclasses.replace(one, marks={"plain": ("a verdict",)})
     for first, second in zip(one.write(tmp_path / "a"), marked.write(tmp_path / "b"), strict=True):
         assert first.name == second.name and first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize(("numbers", "text"), [([], ""), ([3], "3"), ([0, 1], "0, 1"), ([2, 0, 1, 5, 7, 8], "0 to 2, 5, 7, 8")])
+def test_runs_of_seeds_are_written_short(numbers, text):
+    assert in_words(numbers) == text

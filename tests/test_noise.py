@@ -9,7 +9,7 @@ from lib import claims, tables
 from lib.claims.verdicts import FAILS, HOLDS, UNDECIDED
 from lib.results import noise
 from lib.results.cells import own, versus
-from lib.results.filled import Filled
+from lib.results.filled import Filled, in_words
 from lib.results.noise import Known, difference
 from lib.results.records import ROOT
 from lib.results.statistics import NONE, REFERENCE, Component, Noise
@@ -67,7 +67,8 @@ def test_one_seed_has_pictures_and_the_references_trainings_in_every_interval(by
     """Wider than with pictures alone, and on average not narrower than the reference's own, whose seeds are more."""
     table, group = tables.get("cub200"), next(group for group in groups if group.table == "cub200" and group.is_twin)
     one, many = (Filled(table, group, found) for found in (by_seed[0][group], groups[group]))
-    assert one.borrows and not many.borrows and "reference's seeds 0, 1, 2" in one.caption and "trainings as in the reference" in one.markdown()
+    assert one.borrows and not many.borrows and f"reference's seeds {in_words(many.seeds)}" in one.caption
+    assert "trainings as in the reference" in one.markdown()
     ratios = []
     for name in ("plain", "sampler", "cam", "oracle"):
         column = table.columns[0]
@@ -96,7 +97,7 @@ def test_no_verdict_of_one_seed_contradicts_the_reference_or_is_surer(by_seed, g
     reference = {(one.claim.key, one.group): one.verdict for one in claims.decide(claims.ledger(), groups) if one.found}
     for run in by_seed:
         found = [one for one in claims.decide(claims.ledger(), run) if one.found]
-        assert len(found) > (60 if len(run) == len(by_seed[0]) else 20)
+        assert len(found) >= 0.8 * sum(group in run for _, group in reference) > 0  # some claims are about two tables
         for one in found:
             wanted = reference[one.claim.key, one.group]
             assert one.verdict in (UNDECIDED, wanted), one.claim.key
