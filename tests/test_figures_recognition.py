@@ -8,7 +8,7 @@ import torch
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from lib.figures import recognition, recognition_numbers
+from lib.figures import recognition, recognition_numbers, tables
 from lib.results.statistics import Interval, mean
 from lib.runs.engine import Run
 from lib.training.loop import run_network
@@ -178,9 +178,11 @@ def test_looks_shows_the_recorded_means_and_leaves_out_rows_that_only_resize(run
 def test_a_figure_says_what_its_own_bars_are_over(run):
     """One seed's bars of what is no column of the table know no noise of training, whatever the table's own know."""
     bars = [Interval(1.0, 0.5, 1.5, 9, over) for over in ("images only", "images, and trainings as in the reference", "images only")]
-    assert recognition_numbers.told_of(bars[::2]).endswith("over images only")
-    assert "over images, and trainings as in the reference; over images only" in recognition_numbers.told_of(bars)
-    assert " over " not in recognition_numbers.told_of([])
+    assert tables.told_of(bars[::2]).endswith("over images only")
+    assert "over images, and trainings as in the reference; over images only" in tables.told_of(bars)
+    assert " over " not in tables.told_of([])
+    many = [Interval(1.0, 0.5, 1.5, 9, over) for over in ("images and trainings", "images alone where training changes nothing")]
+    assert tables.told_of(many).endswith("over images and trainings") and tables.told_of(many[1:]).endswith(many[1].over)
     top1, cell = 100 * run.results["sampler"][0].values["top1"], run.filled.cells["sampler", "top-1"].ours
     found = recognition_numbers._mean(run, "sampler", [top1], "top1")
     assert (found.mean, found.low, found.high) == (cell.interval.mean, cell.interval.low, cell.interval.high)

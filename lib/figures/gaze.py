@@ -167,7 +167,7 @@ def three_cases(run: Run, name: str = "sampler") -> Figure:
 
 def eye_magnification(run: Run) -> Figure:
     """How much each row's sampler enlarges the eyes over the test set, mean with its interval; 1 is plain resizing."""
-    lines, over = [], set()
+    lines, drawn = [], []
     for results in run.results.values():
         row, values = results[0].row, results[0].values
         if "eye_magnification" not in values:
@@ -175,13 +175,13 @@ def eye_magnification(run: Run) -> Figure:
         for column in run.table.columns:
             found = summarise([column.samples(r.values, "eye_magnification") for r in results],
                               column.samples(values, run.table.clusters), over=run.table.over)
-            over.add(found.over)
+            drawn.append(found)
             lines.append({"row": row.name, "label": row.label, "variant": row.variant, "column": column.name, "ours": found.mean,
                           "quantity": "linear magnification of the eyes (×)", "ours_low": found.low, "ours_high": found.high, "paper": np.nan})
     if not lines:
         return tables.note("none of the chosen rows has a sampler")
     figure = tables.intervals(DataFrame(lines), columns=[column.name for column in run.table.columns],
-                              data=f"{_source(run.opened())}, over {' or '.join(sorted(over, key=len))}")
+                              data=_source(run.opened()), what=tables.told_of(drawn))
     for ax in figure.axes:
         ax.set_xlim(left=min(0.5, ax.dataLim.x0))
         ax.axvline(1, color="#4D4D4D", linewidth=0.9)

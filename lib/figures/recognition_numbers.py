@@ -141,7 +141,7 @@ def per_species(run: Run, name: str = "sampler", reference: str = "plain") -> Fi
     axes[0].set_xlim(-3, 103)
     axes[0].set_xlabel(f"grey: {reference}, blue: {name}")
     axes[1].set_xlabel("better →")
-    return sign(figure, run, told_of(drawn))
+    return sign(figure, run, tables.told_of(drawn))
 
 
 # --------------------------------------------------------------------------------------- does it look where the answer is?
@@ -184,7 +184,7 @@ def looks(run: Run) -> Figure:
     marks = "; black marks: the box's share of the picture" if inside else ""
     control = "; grey: the control" if any(variant_of(run, name) != "main" for name in kept) else ""
     drawn = [one for found in (*columns.values(), saliency) for one in found.values()]
-    return sign(figure, run, f"{told_of(drawn)}{control}{marks}")
+    return sign(figure, run, f"{tables.told_of(drawn)}{control}{marks}")
 
 
 def _mean(run: Run, name: str, per_seed: list[NDArray | None], metric: str = "", *, most: float = np.inf) -> Interval | None:
@@ -198,12 +198,6 @@ def _mean(run: Run, name: str, per_seed: list[NDArray | None], metric: str = "",
     if (cell := run.filled.cells.get((name, shown))) and cell.ours:
         return replace(cell.ours.interval, over=cell.ours.found.varies(run.table.over))
     return summarise(per_seed, None, over=run.table.over).within(0, most)
-
-
-def told_of(drawn: list[Interval]) -> str:
-    """What bars are over, where a figure draws its own: without a column of the table, one seed knows no noise of training."""
-    *less, most = sorted({one.over for one in drawn if np.isfinite(one.half)}, key=len) or [""]
-    return "mean with 95 % interval" + f" over {most}" * bool(most) + f"; over {' or '.join(less)} where that is not known" * bool(less)
 
 
 @torch.no_grad()
@@ -346,4 +340,4 @@ def blur(run: Run) -> Figure:
         ax.grid(axis="y")
     figure.legend(handles=[Line2D([], [], color=style.CYCLE[k], label=f"blurred {BLURS[name]}" if name != "sampler" else "never blurred")
                            for k, name in enumerate(names)], loc="lower center", ncols=3, bbox_to_anchor=(0.5, 0))
-    return sign(figure, run, f"seed 0's curves; {told_of(drawn)}")
+    return sign(figure, run, f"seed 0's curves; {tables.told_of(drawn)}")

@@ -3,7 +3,7 @@
 They draw from plain data (`lib.results.filled.Filled.numbers`, a record's history, per-sample values), so that any table can use them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from lib.figures import style
+from lib.results.statistics import FIXED_WORDS, Interval
 
 ROW_HEIGHT = 0.3  # inches
 PAPER_LABEL = "paper (real data)"
@@ -26,6 +27,14 @@ def note(text: str) -> Figure:
     axes[0, 0].text(0.01, 0.5, text, va="center", color=style.GREY)
     style.bare(axes[0, 0], frame=False)
     return figure
+
+
+def told_of(drawn: Iterable[Interval]) -> str:
+    """What bars are over, where a figure draws its own: without a column of the table, one seed knows no noise of training."""
+    over = {one.over for one in drawn if np.isfinite(one.half)}
+    trained = {words for words in over if not words.endswith(FIXED_WORDS)}
+    *less, most = sorted(trained or over, key=len) or [""]
+    return "mean with 95 % interval" + f" over {most}" * bool(most) + f"; over {' or '.join(less)} where that is not known" * bool(less)
 
 
 def places(numbers: DataFrame) -> dict[str, float]:
@@ -77,10 +86,10 @@ def _legend(figure: Figure, ax: Axes, *, paper: bool, control: bool, what: str) 
     figure.legend(handles=handles, loc="lower center", ncols=3, bbox_to_anchor=(0.5, 0))
 
 
-def intervals(numbers: DataFrame, *, columns: Sequence[str], reference: str | None = None, data: str = "ours") -> Figure:
+def intervals(numbers: DataFrame, *, columns: Sequence[str], reference: str | None = None, data: str = "ours", what: str = "95 % interval") -> Figure:
     """Every cell's mean with its 95 % interval, and the paper's value as an open marker; the control stands apart.
 
-    numbers: `Filled.numbers()`. reference: the row whose mean is drawn down as a line. data: what ours are measured on.
+    numbers: `Filled.numbers()`. reference: the row whose mean is drawn down as a line. data, what: ours are measured on, and what bars are.
     """
     def draw(ax: Axes, cells: DataFrame, at: dict[str, float]) -> None:
         for line in cells.itertuples():
@@ -95,7 +104,7 @@ def intervals(numbers: DataFrame, *, columns: Sequence[str], reference: str | No
 
     figure = _rows(numbers, columns, draw)
     _legend(figure, figure.axes[0], paper=bool(numbers["paper"].notna().any()), control=bool((numbers["variant"] != "main").any()),
-            what=f"{data}, 95 % interval")
+            what=f"{data}, {what}")
     return figure
 
 

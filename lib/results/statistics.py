@@ -25,6 +25,7 @@ LEVEL = 0.95
 LEAST_ALIKE = 0.75  # of one column's rows alone; set after the reference's were seen: anisotropy, shear and entropy lie below, all else above
 MOST_ALIKE = 4.0  # degrees of freedom; the reference's rows have 2.4, of two of its three seeds 4, 2 and 240: set after these were seen
 OWN, REFERENCE, NONE, FIXED = "own", "reference", "none", "fixed"  # where an estimate's training noise is from
+FIXED_WORDS = "alone where training changes nothing"
 METHOD = ("± is half of a 95 % interval, Student's t, over test samples (whole clusters of them where a subject gives many) and over trainings, "
           "both together; a run of one seed takes the noise of training from the reference's seeds, or says that it has pictures only. "
           "Where that reaches beyond what is possible, 100 % for instance, the interval's ends stand in brackets, cut off there. "
@@ -140,7 +141,7 @@ class Estimate:
     def varies(self, over: str) -> str:
         """What the ± is over, in words; over: "subjects", "images"."""
         return {OWN: f"{over} and trainings", REFERENCE: f"{over}, and trainings as in the reference", NONE: f"{over} only",
-                FIXED: f"{over} alone where training changes nothing"}[self.trainings]
+                FIXED: f"{over} {FIXED_WORDS}"}[self.trainings]
 
 
 # --- variances ----------------------------------------------------------------------------------------------------------
