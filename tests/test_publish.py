@@ -67,6 +67,15 @@ def test_another_recipe_takes_the_place_of_the_row_and_of_what_stands_on_it(refe
     assert plain.depends["weights"]["recipe"]["epochs"] == 3
 
 
+def test_seeds_of_a_row_that_two_tables_want_stay_whichever_was_run_last(reference, tmp_path):
+    """Two tables that share a row ask for other values of it; the run has some of its seeds for one, and some for the other."""
+    wider = made("plain", 0)
+    wider.depends["metrics"] = ["top1", "anisotropy"]
+    new = write(tmp_path / "new", wider, made("plain", 2))
+    publish.publish(new, reference, add=True)
+    assert {("plain", 0), ("plain", 1), ("plain", 2)} <= there(reference)
+
+
 def test_weights_are_found_under_their_own_key(reference, tmp_path):
     """Of a run that has the rows whose weights are published; those that it has not stay."""
     record, store = made("sampler", 0, table="inaturalist"), RecordStore(tmp_path / "new", table="inaturalist", dataset="twin", preset="demo")

@@ -114,13 +114,17 @@ def as_jpeg(png: str) -> str:
 
 
 def outlived(item: Item, newer: Rows, published: Rows) -> bool:
-    """Whether a published record is of older code, not of the experiment that `newer`, a run of its group, is of, or stands on such a one."""
+    """Whether a published record is of older code, of no experiment that `newer`, a run of its group, is of, or stands on such a one.
+
+    A row that two tables share may have been run for either: the values that they want of it make two experiments.
+    """
     record = item.record
     if record.schema != SCHEMA:
         return True
     weights, twins = record.depends["weights"], list(newer.get(record.row, {}).values())
     versions = weights["versions"] | record.depends["versions"]
-    if any(VERSIONS.get(name) != number for name, number in versions.items()) or (twins and experiment(twins[0].record) != experiment(record)):
+    other = twins and all(experiment(twin.record) != experiment(record) for twin in twins)
+    if other or any(VERSIONS.get(name) != number for name, number in versions.items()):
         return True
     for row, key in weights["needs"].items():
         needed = newer.get(row, {}).get(record.seed)
