@@ -34,6 +34,7 @@ FILE = ROOT / "results" / "reference" / "noise.json"
 ABOUT = ("Standard deviation between trainings of each row, difference of rows and claim, by column (of a claim: by contrast): [its own, degrees of "
          "freedom, that of rows like it, degrees of freedom]. Written by `python -m lib.report.publish`; lib/results/noise.py says what it is for.")
 NOTHING = Noise()
+HIDDEN = 0.1  # added to a magnification before its logarithm is taken: it is 0 where a grid shows nothing of the place
 FEW = 3  # rows: two, a control's for instance, may have had the same mean with every seed by chance
 
 Place = tuple[str, str, str]  # the table whose records these are, data set, preset
@@ -174,14 +175,14 @@ def linked(value: float, column: Column, n: int) -> float:
     """A mean over n samples, in the column's unit, on the scale."""
     if is_share(column):
         return float(special.logit((value / column.scale * n + 0.5) / (n + 1)))
-    return float(np.log(value)) if column.metric.endswith("_magnification") else value
+    return float(np.log(value + HIDDEN)) if column.metric.endswith("_magnification") else value
 
 
 def unlinked(value: float, column: Column, n: int) -> float:
     """The inverse of `linked`."""
     if is_share(column):
         return float((special.expit(value) * (n + 1) - 0.5) / n * column.scale)
-    return float(np.exp(value)) if column.metric.endswith("_magnification") else value
+    return float(np.exp(value) - HIDDEN) if column.metric.endswith("_magnification") else value
 
 
 def slope(value: float, column: Column, n: int) -> float:
@@ -189,7 +190,7 @@ def slope(value: float, column: Column, n: int) -> float:
     if is_share(column):
         share = (value / column.scale * n + 0.5) / (n + 1)
         return n / (n + 1) / column.scale / (share * (1 - share))
-    return 1 / value if column.metric.endswith("_magnification") else 1.0
+    return 1 / (value + HIDDEN) if column.metric.endswith("_magnification") else 1.0
 
 
 # --- as a file ----------------------------------------------------------------------------------------------------------
