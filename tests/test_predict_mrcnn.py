@@ -112,7 +112,7 @@ def test_what_there_is_to_see_is_where_it_is_in_the_photograph(model, rows, colu
 # ---- networks from files
 
 
-WIDER = table.Preset(widths=(5, 9, 7), hidden=10, twin="smoke", recipe=table.released(), max_norm=None)
+WIDER = table.Preset(widths=(5, 9, 7), hidden=10, twin="smoke", recipe=table.RELEASED, max_norm=None)
 
 
 @pytest.mark.parametrize("preset", [table.PRESETS["smoke"], WIDER], ids=["smoke", "other widths"])
