@@ -90,7 +90,7 @@ def fill_while_killing(results: Path, kills: int, *, seeds: str = "2", seed: int
             begun = sum(graph.begun.values())
             while sum(graph.begun.values()) == begun and not over.wait(0.1):  # until a row is begun; then at any moment of it
                 pass
-            over.wait(rng.uniform(0, 4))
+            over.wait(rng.uniform(0, 4 if killed else 0.5))  # a fast machine has all rows within a few seconds
             pids = [nanny.pid for nanny in client.cluster.workers.values() if nanny.pid]
             if pids and not over.is_set():
                 os.kill(rng.choice(pids), signal.SIGKILL)
