@@ -130,9 +130,11 @@ def decide(run: Run) -> Verdict:
                for other in others]
     found = [estimate([one]) for one in samples]
     p = [p_value(one) for one in found]
-    differences = tuple(Difference(other=other, label=run.table.row(other).label, found=one, p=float(adjusted), alike=not data.per_seed.any(),
-                                   spread=float(data.per_seed.mean(0).std(ddof=1)) if data.per_seed.any() else 100 / math.sqrt(one.n + 2))
-                        for other, one, adjusted, data in zip(others, found, holm(p), samples, strict=True))
+    alike = [not data.per_seed.any() for data in samples]
+    spread = [100 / math.sqrt(one.n + 2) if same else float(data.per_seed.mean(0).std(ddof=1))
+              for one, same, data in zip(found, alike, samples, strict=True)]
+    differences = tuple(Difference(other=other, label=run.table.row(other).label, found=one, p=float(adjusted), spread=width, alike=same)
+                        for other, one, adjusted, width, same in zip(others, found, holm(p), spread, alike, strict=True))
     data = run.opened().task.data
     return Verdict(verdict=_word(differences), differences=differences, pictures=sum(map(len, data.values())), tested=len(data["test"]))
 

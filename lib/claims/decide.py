@@ -139,7 +139,7 @@ def _offered(claim: Claim, group: Group) -> bool:
         return True
     table = get(claim.table)
     named = [table.row(row) for name, row in claim.needs if name == claim.table]
-    return group.dataset in table.datasets and group.preset in table.presets and all(row.offered(group.preset, group.dataset) for row in named)
+    return table.has(group.preset, group.dataset) and all(row.offered(group.preset, group.dataset) for row in named)
 
 
 def _test(claim: Claim, group: Group, groups: dict[Group, Rows], known: dict[noise.Place, noise.Known]) -> Verdict:

@@ -171,26 +171,35 @@ def is_share(column: Column) -> bool:
     return complete and bool(np.isfinite(most))
 
 
+def _is_ratio(column: Column) -> bool:
+    return column.metric.endswith("_magnification")
+
+
+def _between_0_and_1(value: float, column: Column, n: int) -> float:
+    """A share of n answers, half a right and half a wrong one added."""
+    return (value / column.scale * n + 0.5) / (n + 1)
+
+
 def linked(value: float, column: Column, n: int) -> float:
     """A mean over n samples, in the column's unit, on the scale."""
     if is_share(column):
-        return float(special.logit((value / column.scale * n + 0.5) / (n + 1)))
-    return float(np.log(value + HIDDEN)) if column.metric.endswith("_magnification") else value
+        return float(special.logit(_between_0_and_1(value, column, n)))
+    return float(np.log(value + HIDDEN)) if _is_ratio(column) else value
 
 
 def unlinked(value: float, column: Column, n: int) -> float:
     """The inverse of `linked`."""
     if is_share(column):
         return float((special.expit(value) * (n + 1) - 0.5) / n * column.scale)
-    return float(np.exp(value) - HIDDEN) if column.metric.endswith("_magnification") else value
+    return float(np.exp(value) - HIDDEN) if _is_ratio(column) else value
 
 
 def slope(value: float, column: Column, n: int) -> float:
     """Of `linked` at a mean: by how much it moves for one of the column's unit."""
     if is_share(column):
-        share = (value / column.scale * n + 0.5) / (n + 1)
+        share = _between_0_and_1(value, column, n)
         return n / (n + 1) / column.scale / (share * (1 - share))
-    return 1 / (value + HIDDEN) if column.metric.endswith("_magnification") else 1.0
+    return 1 / (value + HIDDEN) if _is_ratio(column) else 1.0
 
 
 # --- as a file ----------------------------------------------------------------------------------------------------------

@@ -60,9 +60,10 @@ class Interval:
         if not np.isfinite(self.mean):
             return "–"
         mean = f"{self.mean:{'+' if sign else ''}z.{digits}f}"
-        ends = [f"{end:z.{digits}f}" for end in (self.low, self.high)]
-        if self.spread is not None and np.isfinite(self.spread) and len({*ends, mean}) > 1:
-            return f"{mean} [{ends[0]} to {ends[1]}]"
+        if self.spread is not None and np.isfinite(self.spread):
+            low, high = (f"{end:z.{digits}f}" for end in (self.low, self.high))
+            if {low, high} != {mean}:
+                return f"{mean} [{low} to {high}]"
         return f"{mean} ± {self.half:.{digits}f}" if np.isfinite(self.half) else f"{mean} ± –"  # of a single sample
 
 

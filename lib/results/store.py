@@ -83,7 +83,7 @@ def stands(table, group: Group, rows: Rows) -> bool:
     if table.records is None:
         return group.dataset in table.datasets or not any(group.dataset in other.datasets for other in sharing(group.table))
     others = {row.name for row in tables.get(table.records).rows}
-    return group.dataset in table.datasets and group.preset in table.presets and not {row.name for row in table.rows} & rows.keys() <= others
+    return table.has(group.preset, group.dataset) and not {row.name for row in table.rows} & rows.keys() <= others
 
 
 def read_folder(folder: Path, *, preset: str | None = None) -> Stored:
@@ -153,7 +153,7 @@ def _check_place(item: Item) -> None:
         problem = f"is of table {record.table!r}, " + ("which no report gathers" if found else "which there is not")
     elif record.row not in variants(record.table):
         problem = f"is of row {record.row!r}, which table {record.table!r} has not"
-    elif not any(record.dataset in table.datasets and record.preset in table.presets for table in found):
+    elif not any(table.has(record.preset, record.dataset) for table in found):
         problem = f"is of data set {record.dataset!r} and preset {record.preset!r}, which table {record.table!r} has not"
     else:
         with_row = [table for table in found if any(row.name == record.row for row in table.rows)]

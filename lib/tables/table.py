@@ -233,6 +233,10 @@ class Table:
         """What `check` alone compares of a preset."""
         return tuple(column for column in self.watched if column.metric not in {shown.metric for shown in self.columns_of(preset)})
 
+    def has(self, preset: str, dataset: str) -> bool:
+        """Whether it can be run with this preset on this data set, with some rows at least."""
+        return preset in self.presets and dataset in self.datasets
+
     def rows_of(self, preset: str, dataset: str) -> list[Row]:
         """The rows that a preset and data set have."""
         return [row for row in self.rows if row.offered(preset, dataset)]
