@@ -150,10 +150,11 @@ def saliency_grid(saliency: Tensor, *, sigma: float, padding: str = "replicate",
         [0.15, 0.15]
     """
     _check_attraction(sigma, padding)
+    given = tuple(saliency.shape)
     if saliency.dim() == 4 and saliency.shape[1] == 1:
         saliency = saliency[:, 0]
     if saliency.dim() != 3 or min(saliency.shape[1:]) < 2:
-        raise ValueError(f"saliency has shape {tuple(saliency.shape)}, expected (B, 1, H, W) or (B, H, W), H and W at least 2")
+        raise ValueError(f"saliency has shape {given}, expected (B, 1, H, W) or (B, H, W), H and W at least 2")
     saliency = saliency.to(torch.promote_types(saliency.dtype, torch.float32))
     make = _attraction if torch.compiler.is_compiling() or isinstance(sigma, Tensor) else _kept_attraction
     (a_y, b_y), (a_x, b_x) = (make(side, sigma, padding, saliency.dtype, saliency.device) for side in saliency.shape[1:])

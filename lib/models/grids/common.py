@@ -13,10 +13,11 @@ def as_mass(saliency: Tensor) -> Tensor:
 
     A map that holds a negative, infinite or NaN value becomes NaN everywhere, and so does its grid.
     """
+    given = tuple(saliency.shape)
     if saliency.dim() == 4 and saliency.shape[1] == 1:
         saliency = saliency[:, 0]
     if saliency.dim() != 3 or min(saliency.shape[1:]) < 2:
-        raise ValueError(f"saliency has shape {tuple(saliency.shape)}, expected (B, 1, H, W) or (B, H, W), H and W at least 2")
+        raise ValueError(f"saliency has shape {given}, expected (B, 1, H, W) or (B, H, W), H and W at least 2")
     saliency = saliency.to(torch.promote_types(saliency.dtype, torch.float32))
     peak = saliency.detach().amax(dim=(1, 2), keepdim=True)  # (B, 1, 1)
     bad = ((saliency < 0) | ~saliency.isfinite()).any(dim=2, keepdim=True).any(dim=1, keepdim=True)
