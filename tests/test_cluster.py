@@ -24,7 +24,7 @@ from documents import commands
 
 from lib import tables
 from lib.__main__ import _parser, main
-from lib.runs import cluster, pool
+from lib.runs import cluster, engine, pool
 from lib.runs.engine import Run, settings
 from lib.runs.parameters import parse_seeds
 
@@ -38,6 +38,15 @@ def run_of(results: Path, *, rows: str = ROWS, seeds: str = "1") -> Run:
 
 def same_rows(seeds: str) -> list[str]:
     return ["lib", "table", "cub200", "--preset", "smoke", "--rows", ROWS, "--seeds", seeds, "--device", "cpu"]
+
+
+@pytest.mark.parametrize("preset", ["smoke", "demo", "photos", "photos-resnet18", "paper"])
+def test_every_preset_but_smoke_trains_on_workers(preset, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "cores", lambda: 2)
+    monkeypatch.setattr(Run, "is_finished", lambda *row: False)
+    offering = [tables.get(name) for name in tables.NAMES if preset in tables.get(name).presets]
+    on_workers = [Run(table, settings(table, preset=preset, device="cpu", results_dir=tmp_path))._worth_workers() for table in offering]
+    assert on_workers and set(on_workers) == {preset != "smoke"}
 
 
 @pytest.fixture(scope="module")

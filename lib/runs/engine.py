@@ -35,7 +35,7 @@ from lib.training.loop import Recipe, Trainer, evaluate
 from lib.training.processes import ALONE, Processes, cores
 from lib.training.progress import Progress, Sink
 
-LONG = 5  # epochs: shorter rows are done before a worker has started
+LONG = 3  # epochs: shorter rows, those of `smoke`, are done before a worker has started
 
 
 @dataclass
