@@ -46,7 +46,7 @@ def test_every_shown_mean_has_its_noise(groups):
                 if len(found) < 2 or any(one is None or not np.isfinite(one).any() for one in values):
                     continue
                 told, sd = known.of(name, column.name).seeds, np.std([np.nanmean(one) for one in values], ddof=1)
-                assert told.variance**0.5 == pytest.approx(sd, rel=1e-4, abs=1e-9) and told.df == len(found) - 1
+                assert told.variance**0.5 == pytest.approx(sd, rel=1e-4, abs=1e-6) and told.df == len(found) - 1
                 other = rows.get(table.reference_of(name), {})
                 shown = all(column.samples(item.values) is not None for item in other.values())
                 if name != table.reference_of(name) and found.keys() == other.keys() and shown:
