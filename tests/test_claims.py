@@ -96,7 +96,6 @@ def test_what_is_missing_is_said():
     assert why(a, record("b", {"other": np.zeros(100)})) == "row b has no value score"
     assert why(a, record("b", scores(0), seed=1)) == "rows a, b have no seed in common"
     assert why(a, record("b", scores(0), data="other pictures")) == "rows a, b were computed on different data"
-    assert why(record("a", scores(1), preset="smoke"), record("b", scores(0), preset="smoke")) == "its table was not run"
 
 
 def test_holm_corrects_within_a_table_data_set_and_preset():

@@ -12,7 +12,7 @@ from lib.claims.verdicts import FAILS, HOLDS, MOST_SEEDS, UNDECIDED, p_value, se
 from lib.results import noise
 from lib.results.grids import NOTHING, Grid, grid, minus
 from lib.results.statistics import Estimate, Sample, estimate, holm
-from lib.results.store import MEANINGLESS, Group, Rows
+from lib.results.store import Group, Rows
 from lib.tables import NAMES, get
 
 NOT_A_TWIN, NOT_COMPARABLE, NOT_RUN = "not for a twin", "not comparable", "not run"
@@ -71,18 +71,15 @@ class Verdict:
 # --- verdicts -----------------------------------------------------------------------------------------------------------
 
 
-def decide(claims: Iterable[Claim], groups: dict[Group, Rows], *, leave_out: tuple[str, ...] = (MEANINGLESS,),
-           known: dict[noise.Place, noise.Known] | None = None) -> list[Verdict]:
+def decide(claims: Iterable[Claim], groups: dict[Group, Rows], *, known: dict[noise.Place, noise.Known] | None = None) -> list[Verdict]:
     """A verdict for every claim in each group that its table was run in, in the order of the claims; what fails is not put first.
 
-    leave_out: presets whose numbers mean nothing. known: the noise of training, the committed reference's by default. Holm's families: the
-    claims of one table in one group.
+    known: the noise of training, the committed reference's by default. Holm's families: the claims of one table in one group.
 
     A single seed confirms what the reference says, or leaves it open: where its verdict is another one, it is undecided. No interval
     could promise that. One training may come out two standard deviations off, and then the interval around it, however honest, lies elsewhere.
     """
-    order = sorted(groups, key=lambda group: (group.device, group.is_twin, group))
-    groups = {group: groups[group] for group in order if group.preset not in leave_out}
+    groups = {group: groups[group] for group in sorted(groups, key=lambda group: (group.device, group.is_twin, group))}
     known = {noise.place(group): noise.known(group, rows) for group, rows in groups.items()} if known is None else known
     found = [one for claim in claims for one in _everywhere(claim, groups, known)]
     families: dict[tuple, list[int]] = {}
@@ -109,7 +106,7 @@ def _decided(one: Verdict, p: float, reference: str | None) -> Verdict:
 def reference_noise(claims: Iterable[Claim], groups: dict[Group, Rows]) -> dict[noise.Place, noise.Known]:
     """What the reference is to tell of the noise of training: of rows and differences, and of every claim with its verdict there."""
     known = noise.measure(groups)
-    for one in decide(claims, groups, known=known, leave_out=()):
+    for one in decide(claims, groups, known=known):
         if one.found is None:
             continue
         at = known[noise.place(one.group)]

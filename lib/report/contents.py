@@ -75,7 +75,7 @@ def collect(results_dir: str | Path = "results", *, today: str | None = None) ->
     """
     folder = resolve(results_dir)
     stored = read_folder(folder)
-    ledger = fails_first(claims.decide(claims.ledger(), stored.groups, leave_out=()))
+    ledger = fails_first(claims.decide(claims.ledger(), stored.groups))
     filled = apart([Filled(table, group, rows, marks_of(ledger, table, group)) for table, group, rows in stored.filled()])
     return Report(
         folder=folder, made=today or datetime.date.today().isoformat(), commit=git_commit(), stored=stored, ledger=ledger, tables=filled,
