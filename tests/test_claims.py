@@ -175,7 +175,7 @@ def test_seeds_shrink_what_training_noise_they_average():
     rows = [record(row, scores(rng.normal(0, 0.3), seed=20 + i, n=400), seed=seed) for i, row in enumerate("abcdefgh") for seed in range(9)]
     few = decide([A_ABOVE_B], gather(one for one in rows if one[0].seed < 3))[0].found
     many = decide([A_ABOVE_B], gather(rows))[0].found
-    assert few.trainings == many.trainings == OWN and (few.seeds, many.seeds) == (3, 9) and many.error < few.error
+    assert few.trainings == many.trainings == OWN and (few.seeds, many.seeds) == (3, 9) and many.after(9).variance < few.after(3).variance
 
 
 # --- records ------------------------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def test_one_seed_has_pictures_and_the_references_trainings_in_every_interval(by
         alone = own(table, by_seed[0][group], name, column)
         ours = own(table, by_seed[0][group], name, column, one.known)
         assert alone.found.trainings == NONE and ours.found.trainings == REFERENCE and ours.interval.half > alone.interval.half
-        assert ours.found.error**2 == pytest.approx(alone.found.error**2 + one.known.of(name, column.name).one.variance)
+        assert ours.found.after(1).variance == pytest.approx(alone.found.after(1).variance + one.known.of(name, column.name).one.variance)
         ratios.append(ours.interval.half / many.cells[name, column.name].ours.interval.half)
     assert np.mean(ratios) > 1
     pair = versus(table, by_seed[0][group], "sampler", "plain", table.columns[0], one.known)
