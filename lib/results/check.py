@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from lib import tables
 from lib.files import resolve
@@ -33,7 +33,7 @@ from lib.results.cells import Value, own
 from lib.results.grids import NOTHING
 from lib.results.noise import Known, Place, linked, measure, place, slope, unlinked
 from lib.results.records import apart, named
-from lib.results.statistics import LEVEL, METHOD, Component, quantile, total
+from lib.results.statistics import LEVEL, METHOD, Component, total
 from lib.results.store import Group, Item, Rows, Stored, read_folder
 from lib.tables.table import Column, Table
 
@@ -79,7 +79,8 @@ class Cell:
         mean, n = self.reference.interval.mean, self.reference.samples
         spread = np.sqrt(self.reference.found.pictures.variance * n)
         rounding = ROUNDING * max(abs(mean), float(np.nan_to_num(spread)), 1e-9)
-        reach = np.copysign(quantile(1 - level / 2, min(self.expected.df, most_df)) * float(np.sqrt(self.expected.variance)), self.difference)
+        most = special.stdtrit(min(self.expected.df, most_df), 1 - level / 2) * np.sqrt(self.expected.variance)
+        reach = float(np.copysign(most, self.difference))
         return max(rounding, abs(unlinked(linked(mean, self.column, n) + reach, self.column, n) - mean))
 
     def within(self, level: float, *, most_df: float = np.inf) -> bool:

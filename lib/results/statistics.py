@@ -122,7 +122,7 @@ class Estimate:
     def interval(self) -> Interval:
         """Student's 95 % interval."""
         whole = self.after(self.seeds)
-        half = quantile((1 + LEVEL) / 2, whole.df) * float(np.sqrt(whole.variance))
+        half = float(special.stdtrit(whole.df, (1 + LEVEL) / 2) * np.sqrt(whole.variance))
         return Interval(self.mean, self.mean - half, self.mean + half, self.clusters, "")
 
     @property
@@ -139,11 +139,6 @@ class Estimate:
 
 
 # --- variances ----------------------------------------------------------------------------------------------------------
-
-
-def quantile(p: float, df: float) -> float:
-    """Student's t."""
-    return float(special.stdtrit(df, p))
 
 
 def mean(values: np.ndarray) -> float:
