@@ -80,7 +80,7 @@ def decide(claims: Iterable[Claim], groups: dict[Group, Rows], *, known: dict[no
     could promise that. One training may come out two standard deviations off, and then the interval around it, however honest, lies elsewhere.
     """
     groups = {group: groups[group] for group in sorted(groups, key=lambda group: (group.device, group.is_twin, group))}
-    known = {noise.place(group): noise.known(group, rows) for group, rows in groups.items()} if known is None else known
+    known = {group[:3]: noise.known(group, rows) for group, rows in groups.items()} if known is None else known
     found = [one for claim in claims for one in _everywhere(claim, groups, known)]
     families: dict[tuple, list[int]] = {}
     for i, one in enumerate(found):
@@ -88,7 +88,7 @@ def decide(claims: Iterable[Claim], groups: dict[Group, Rows], *, known: dict[no
             families.setdefault((one.claim.table, one.group), []).append(i)
     for members in families.values():
         for i, p in zip(members, holm([found[i].p for i in members]), strict=True):
-            found[i] = _decided(found[i], float(p), known[noise.place(found[i].group)].verdicts.get(found[i].claim.key))
+            found[i] = _decided(found[i], float(p), known[found[i].group[:3]].verdicts.get(found[i].claim.key))
     return found
 
 
@@ -109,7 +109,7 @@ def reference_noise(claims: Iterable[Claim], groups: dict[Group, Rows]) -> dict[
     for one in decide(claims, groups, known=known):
         if one.found is None:
             continue
-        at = known[noise.place(one.group)]
+        at = known[one.group[:3]]
         at.verdicts[one.claim.key] = one.verdict
         for i, found in enumerate(_samples(one.claim, one.group, groups, known)):
             if found.noise.seeds:
@@ -156,7 +156,7 @@ def _test(claim: Claim, group: Group, groups: dict[Group, Rows], known: dict[noi
 
 def _samples(claim: Claim, group: Group, groups: dict[Group, Rows], known: dict[noise.Place, noise.Known]) -> list[Sample]:
     """The samples of a claim's contrasts, with what is known of their noise in `group` (that of another table's rows is filed there too)."""
-    at = known[noise.place(group)]
+    at = known[group[:3]]
     named, found = at.noise.get(noise.claimed(claim.key), {}), []
     for i, one in enumerate(claim.contrasts):
         table = get(one.table or claim.table) if (one.table or claim.table) in NAMES else None

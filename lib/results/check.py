@@ -31,7 +31,7 @@ from lib import tables
 from lib.files import resolve
 from lib.results.cells import Value, own
 from lib.results.grids import NOTHING
-from lib.results.noise import Known, Place, linked, measure, place, slope, unlinked
+from lib.results.noise import Known, Place, linked, measure, slope, unlinked
 from lib.results.records import apart, named
 from lib.results.statistics import LEVEL, METHOD, Component, total
 from lib.results.store import Group, Item, Rows, Stored, read_folder
@@ -254,7 +254,7 @@ def sections(names: list[str], reference: Stored, here: Stored, *, known: dict[P
     for name in names:
         found = sorted((group for table, group in sides[0].keys() | sides[1].keys() if table == name and (name, *group[1:3]) in places))
         for group in found:
-            yield Section(tables.get(name), group, *(side.get((name, group), {}) for side in sides), known.get(place(group), Known()))
+            yield Section(tables.get(name), group, *(side.get((name, group), {}) for side in sides), known.get(group[:3], Known()))
 
 
 def aligned(lines: list) -> list[str]:

@@ -71,13 +71,9 @@ def claimed(key: str) -> str:
     return f"claim {key}"
 
 
-def place(group: Group) -> Place:
-    return group.table, group.dataset, group.preset
-
-
 def known(group: Group, rows: Rows) -> Known:
     """The reference's, where it has the table, data set and preset; else what `rows` themselves tell."""
-    return committed().get(place(group)) or measure({group: rows})[place(group)]
+    return committed().get(group[:3]) or measure({group: rows})[group[:3]]
 
 
 # --- measured -----------------------------------------------------------------------------------------------------------
@@ -109,7 +105,7 @@ def measure(groups: dict[Group, Rows], columns_of: Callable[[Table, str], Iterab
         records = [item.record for item in items_of(rows)]
         commits = tuple(sorted({record.provenance.get("commit") or "unknown" for record in records}))
         day = max(git("show", "-s", "--format=%cs", *(commit.removesuffix("-dirty") for commit in commits)).split(), default="")
-        found[place(group)] = Known(noise, {}, tuple(sorted({record.seed for record in records})), commits, day, df)
+        found[group[:3]] = Known(noise, {}, tuple(sorted({record.seed for record in records})), commits, day, df)
     return found
 
 
