@@ -90,7 +90,11 @@ def plan(name: str) -> Plan:
         return _read(path.read_text())
     except (OSError, ValueError, KeyError, TypeError):
         found = plan_of(tables.get(name))
-    _keep(path, found)
+    fields = asdict(found)
+    with contextlib.suppress(OSError):
+        write_text(path, json.dumps(fields | {DIGEST: digest_of(fields)}))
+        for older in set(path.parent.glob(f"{name}.plan-*.json")) - {path}:
+            older.unlink(missing_ok=True)
     return found
 
 
@@ -102,15 +106,6 @@ def _read(text: str) -> Plan:
     presets = {name: {kind: PlannedPreset({row: PlannedRow(**one) for row, one in planned["rows"].items()}, planned["values"])
                       for kind, planned in both.items()} for name, both in fields.pop("presets").items()}
     return Plan(**fields, presets=presets)
-
-
-def _keep(path: Path, found: Plan) -> None:
-    fields = asdict(found)
-    with contextlib.suppress(OSError):
-        write_text(path, json.dumps(fields | {DIGEST: digest_of(fields)}))
-        for older in path.parent.glob(f"{found.name}.plan-*.json"):
-            if older != path:
-                older.unlink(missing_ok=True)
 
 
 @functools.cache
