@@ -1,7 +1,6 @@
 """The report's files: HTML, Markdown, CSV and LaTeX, each written whole or not at all; and results/README.md, the same page of committed records.
 
-That page is made from the records in results/reference, and from what modules and notebooks say of themselves. Without a day or a commit of
-its own, so that the same records give the same page: `python -m lib.report.readme` writes it.
+That page has no day or commit of its own, so that the same records give the same page.
 """
 
 import json

@@ -16,8 +16,7 @@ no longer zooms is found there first, for accuracy has more noise. Where the ref
 what another training would give: not judged. Where its row is of another experiment (other options of the network, another recipe, other versions
 of the code), its numbers judge nothing: that is said, and the check fails.
 
-Tables, data sets, presets and kinds of device (CPU, CUDA) are never mixed: each combination is a group of its own. A group
-without its counterpart is shown, where something of the same table is there to stand beside, or listed; it is not judged.
+A group (`lib.results.store`) without its counterpart is shown where something of the same table stands beside it, or listed; it is not judged.
 """
 
 from collections.abc import Iterator

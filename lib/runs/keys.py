@@ -1,8 +1,6 @@
 """What a result depends on, as plain values, and the keys under which it is filed.
 
-Weights and per-sample values have keys of their own. Weights depend on the network with its options, the recipe (loss and seed among
-them), the training and validation data and how they are prepared, the rows whose networks they need, and the versions of the code
-concerned. Values depend on the weights, the test data, and the metrics. So a new metric evaluates again and never trains.
+Weights and per-sample values have keys of their own (lib/README.md says of what): a new metric evaluates again and never trains.
 
 Code enters through the versions of `lib.versions` alone. Options and recipes enter as they are given: an option that is left at its
 default is not in the key, so a new option of a network leaves what lies there as it is.

@@ -33,10 +33,7 @@ QUIET = {"DASK_LOGGING__DISTRIBUTED": "critical"}  # what matters is said here i
 
 @contextlib.contextmanager
 def workers(address: str | None = None) -> Iterator[Client]:
-    """A client of the cluster at `address`, or of one for this machine that ends with the context.
-
-    ValueError, one line, where no scheduler answers there.
-    """
+    """A client of the cluster at `address`, or of one for this machine. ValueError, one line, where no scheduler answers there."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(SETTINGS))
         stack.enter_context(_quiet())

@@ -5,8 +5,7 @@ but two is that network behind another spatial sampler: deformable convolutions 
 takes eye and face crops from a detector. Published values are those of the paper's Table 1; its iTracker row equals the
 iTracker paper's result without augmentation.
 
-Reached on the synthetic twin with the `demo` preset: see results/README.md. `paper` is the paper's sizes; schedule and loss were
-never published, so those are ours.
+`paper` is the paper's sizes; schedule and loss were never published, so those are ours.
 """
 
 from dataclasses import dataclass, replace
