@@ -104,7 +104,7 @@ def test_a_kept_plan_gives_the_engines_rows_and_keys(name, tmp_path, monkeypatch
             run, kept = Run(table, settings(table, **options)), status.Unopened(plan, settings(plan, **options))
             run.surveyed = kept.surveyed = {"main": DATA, "control": DATA}
             assert [run.key(*job) for job in run.todo()] == [kept.key(*job) for job in kept.todo()]
-            assert [(row.name, row.label, run.recipe(row).epochs) for row in run.rows()] == [(row.name, row.label, row.epochs) for row in kept.rows()]
+            assert [(row.name, run.recipe(row).epochs) for row in run.rows()] == [(row.name, row.epochs) for row in kept.rows()]
             assert run.settings.plain() == kept.settings.plain() and run.store.folder == kept.store.folder
 
 

@@ -22,7 +22,6 @@ class Figure:
     """A picture on disk, and what is known about it."""
 
     path: Path
-    notebook: str  # "01"
     caption: str
     size: tuple[int, int]  # (width, height) in pixels
 
@@ -35,7 +34,7 @@ def find(folder: Path, problems: list[str]) -> dict[str, list[Figure]]:
         number = path.stem.split("_")[0] if re.match(r"\d", path.stem) else ""
         try:
             with Image.open(path) as image:
-                figure = Figure(path, number, caption(path.stem, notebooks.get(number)), image.size)
+                figure = Figure(path, caption(path.stem, notebooks.get(number)), image.size)
         except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
             problems.append(f"figures/{path.name}: not a readable picture; left out")
             continue

@@ -31,7 +31,6 @@ class PlannedRow:
     """A row of a table with one preset, as its keys have it."""
 
     name: str
-    label: str
     variant: str
     needs: list[str]
     epochs: int
@@ -76,7 +75,7 @@ def plan_of(table: "Table", *, presets: Iterable[str] | None = None, data_dir: P
 def _planned(table: "Table", name: str, preset: Any, dataset: str) -> PlannedPreset:
     shown = [row.name for row in table.rows_of(name, dataset)]
     wanted = set(shown).union(*(table.row(row).needs for row in shown))
-    rows = {row.name: PlannedRow(row.name, row.label, row.variant, list(row.needs), row.recipe_of(preset).epochs, row.name in shown,
+    rows = {row.name: PlannedRow(row.name, row.variant, list(row.needs), row.recipe_of(preset).epochs, row.name in shown,
                                  keys.code_of_weights(table, row, preset, dataset=dataset)) for row in table.rows if row.name in wanted}
     return PlannedPreset(rows, keys.code_of_values(table, preset))
 
