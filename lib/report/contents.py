@@ -85,12 +85,10 @@ def collect(results_dir: str | Path = "results", *, today: str | None = None) ->
 
 def marks_of(ledger: list[claims.Verdict], table: Table, group: Group) -> dict[str, tuple[Mark, ...]]:
     """The verdicts of this table and group by row: of each row that a tested claim is about."""
-    found: dict[str, tuple[Mark, ...]] = {}
-    for one in ledger:
-        if one.claim.table == table.name and one.group == group and one.verdict in claims.TESTED:
-            for row in dict.fromkeys(row for name, row in one.claim.needs if name == table.name):
-                found[row] = (*found.get(row, ()), Mark(one.verdict, one.name, one.claim.sentence))
-    return found
+    tested = [one for one in ledger if one.claim.table == table.name and one.group == group and one.verdict in claims.TESTED]
+    found = {row: tuple(Mark(one.verdict, one.name, one.claim.sentence) for one in tested if (table.name, row) in one.claim.needs)
+             for row in table.names}
+    return {row: marks for row, marks in found.items() if marks}
 
 
 def apart(filled: list[Filled]) -> list[Filled]:

@@ -3,6 +3,7 @@
 Files (`write`) hold what follows from the rows alone, so that whoever writes them writes the same.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -211,12 +212,8 @@ class Filled:
 
 def in_words(numbers: Sequence[int]) -> str:
     """[0, 1, 2, 5] -> "0 to 2, 5"."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
+    by_rank = itertools.groupby(enumerate(sorted(numbers)), key=lambda at: at[1] - at[0])  # neighbours exceed their rank by the same
+    runs = [[number for _, number in run] for _, run in by_rank]
     return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
