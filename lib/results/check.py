@@ -2,7 +2,7 @@
 
 `RULE` says how that is told: by a prediction interval, with t Student's quantile on the degrees of freedom of the noise of training
 (`lib.results.noise`), for both sides saw the same test samples, and training alone differs. Where the samples differ (another twin, other
-photographs) the noise of pictures on both sides is added. Shares are compared as log odds (`noise.linked`). A run disagrees
+photographs) the noise of pictures on both sides is added. Shares are compared as log odds (`noise.scale`). A run disagrees
 
 - where one cell lies outside an interval that is widened for all cells together (Bonferroni; with `TAILS` degrees of freedom at most), or
 - where more networks lie outside their own 95 % interval (widened for their columns) than honest runs have. One in twenty is to be expected. The
@@ -30,7 +30,7 @@ from lib import tables
 from lib.files import resolve
 from lib.results.cells import Value, own
 from lib.results.grids import NOTHING
-from lib.results.noise import Known, Place, linked, measure, slope, unlinked
+from lib.results.noise import Known, Place, measure, scale
 from lib.results.records import apart, named
 from lib.results.statistics import LEVEL, METHOD, Component, total
 from lib.results.store import Group, Item, Rows, Stored, read_folder
@@ -76,11 +76,12 @@ class Cell:
     def allowed(self, level: float, *, most_df: float = np.inf) -> float:
         """By how much the mean of an honest run may differ, to the side where it does, but for a share `level` of such runs."""
         mean, n = self.reference.interval.mean, self.reference.samples
+        there = scale(self.column, n)
         spread = np.sqrt(self.reference.found.pictures.variance * n)
         rounding = ROUNDING * max(abs(mean), float(np.nan_to_num(spread)), 1e-9)
         most = special.stdtrit(min(self.expected.df, most_df), 1 - level / 2) * np.sqrt(self.expected.variance)
         reach = float(np.copysign(most, self.difference))
-        return max(rounding, abs(unlinked(linked(mean, self.column, n) + reach, self.column, n) - mean))
+        return max(rounding, abs(there.unlink(there.link(mean) + reach) - mean))
 
     def within(self, level: float, *, most_df: float = np.inf) -> bool:
         return self.same or abs(self.difference) <= self.allowed(level, most_df=most_df)  # NaN is not
@@ -156,7 +157,7 @@ def _expected(reference: Value, here: Value, noise: Component | None, column: Co
     if noise is None:
         return None
     training = Component(noise.variance * (1 / len(reference.seeds) + 1 / len(here.seeds)), noise.df)
-    steep = slope(reference.interval.mean, column, reference.samples) ** 2
+    steep = scale(column, reference.samples).slope(reference.interval.mean) ** 2
     pictures = [replace(side.found.pictures, variance=steep * side.found.pictures.variance) for side in (reference, here)]
     return training if same_data else total([training, *pictures])
 
@@ -238,7 +239,7 @@ def _fingerprints(seeds: Seeds) -> set[str]:
 
 def _noise(groups: dict[Group, Rows]) -> dict[Place, Known]:
     """Of the columns, and of what is watched: apart, since how alike rows are in one says nothing of the other."""
-    shown, watched = measure(groups, link=linked), measure(groups, Table.watched_of, link=linked)
+    shown, watched = measure(groups, scaled=scale), measure(groups, Table.watched_of, scaled=scale)
     return {at: replace(one, noise={what: one.noise.get(what, {}) | watched[at].noise.get(what, {}) for what in one.noise | watched[at].noise})
             for at, one in shown.items()}
 
