@@ -4,11 +4,10 @@ Liu et al., "Predicting Eye Fixations using Convolutional Neural Networks", CVPR
 (github.com/LewisClifton/ADL-Coursework, "the release"), which publishes no numbers. The paper's Table 1 was not at hand: no row of
 ours has a published value beside it.
 
-Training as the release's defaults say: SGD, batches of 256 crops, learning rate 0.002, momentum from 0.9 to 0.99, weight decay
-2e-4 on everything, dropout of 0.5, conv1's filters bound to a norm of 0.1, 20 epochs; here with shuffling, a seed, and the epoch
-with the best validation NSS. `photos` is `demo` on MIT1003's 400 photographs with scanpaths, split by a published list, with all eight
-metrics and the other observers. `demo` has a third of the filters or less, and a learning rate and dropout of its own, chosen for the
-three-stream row on validation images and the same for all rows.
+Training as the release's defaults say (`RELEASED`; weight decay on everything, conv1's filters bound to a norm of 0.1), with shuffling, a seed, and
+the epoch with the best validation NSS. `photos` is `demo` on MIT1003's 400 photographs with scanpaths, split by a published list, with all eight
+metrics and the other observers. `demo` has a third of the filters or less, and a learning rate and dropout of its own, chosen for the three-stream
+row on validation images and the same for all rows.
 """
 
 from dataclasses import dataclass, replace

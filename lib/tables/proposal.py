@@ -6,13 +6,11 @@ Jasmine Li's course project (2021), whose report has the published values: 48.24
 compared with (the same classifier on the centre, the whole image, the mean of the crops, a random crop, any crop, behind the
 saliency sampler of "Learning to Zoom"), and the release's own choices undone one by one.
 
-The release: timm's defaults, SGD with momentum 0.9, learning rate 0.05, batches of 128, label smoothing 0.1, cosine, 20
-epochs, no augmentation; images not normalised, 1000 outputs for ten classes, Gumbel noise in evaluation too. `paper` keeps
-sizes and recipe. `photos` is for imagenette's photographs as they are resized to 224: pretrained lite0 on crops of 96 px from 144, which
-trains in minutes on a CPU; `photos-resnet18` has the release's ResNet-18 from random values there, on crops of 64 px. Neither recipe was
-tuned: the first are steps enough for a pretrained network, the second what two cores can do. `demo` has crops of 64 px from pictures of
-96 (1.5 times the crop, as 336 and 224), a small classifier and
-AdamW. The four sizes are those of the release scaled by 64/224 as far as three unpadded convolutions allow.
+The release: timm's defaults (the recipe of `paper`), no augmentation; images not normalised, 1000 outputs for ten classes, Gumbel noise in evaluation
+too. `photos` is for imagenette's photographs as they are resized to 224: pretrained lite0 on crops of 96 px from 144, which trains in minutes on a
+CPU; `photos-resnet18` has the release's ResNet-18 from random values there, on crops of 64 px. Neither recipe was tuned: the first are steps enough
+for a pretrained network, the second what two cores can do. `demo` has crops of 64 px from pictures of 96 (1.5 times the crop, as 336 and 224). The
+four sizes are those of the release scaled by 64/224 as far as three unpadded convolutions allow.
 """
 
 from collections.abc import Callable

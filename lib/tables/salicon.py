@@ -5,13 +5,10 @@ Jia and Bruce, "EML-NET: an expandable multi-layer network for saliency predicti
 decoder combines their ten maps. The paper's ablations could not be had, so no row of ours has a published value beside it;
 the published test rows stand apart, quoted.
 
-Training as released: SGD with momentum 0.9, weight decay 1e-4 on everything, batches of 8, ten epochs, the learning rate
-divided by ten every five; its flag says 0.1, of which the combined loss uses a tenth (0.01) and `--mse` all. Images of
-480x640 in [0, 1], no mean subtracted, half of them mirrored. Ours beside it: validation after every epoch, on images held
-out from training, and the epoch with the best NSS is kept. `photos` has encoders on lite0 with ImageNet's weights,
-its batch norms held, with bilinear readouts at 192x256; A and B differ in
-the readouts' first values alone. `demo` has small networks, 120x160 pixels, more epochs and learning
-rates of its own, chosen for each loss alike.
+Training as released (`RELEASED`; weight decay on everything): the flag of the learning rate says 0.1, of which the combined loss uses a tenth and
+`--mse` all. Images in [0, 1], no mean subtracted, half of them mirrored. Ours beside it: validation after every epoch, on images held out from
+training, and the epoch with the best NSS is kept. `photos` has encoders on lite0 with ImageNet's weights, its batch norms held, with bilinear
+readouts; A and B differ in the readouts' first values alone. `demo` has small networks, and learning rates of its own, chosen for each loss alike.
 """
 
 from dataclasses import dataclass, replace
