@@ -18,7 +18,6 @@ from lib.tables import NAMES, get
 NOT_A_TWIN, NOT_COMPARABLE, NOT_RUN = "not for a twin", "not comparable", "not run"
 TESTED = (FAILS, UNDECIDED, HOLDS)
 ORDER = (*TESTED, NOT_RUN, NOT_COMPARABLE, NOT_A_TWIN)  # in which a ledger is read: what fails stands at the top
-COLUMNS = ("verdict", "claim", "source", "data", "statistic", "claimed", "estimate", "p (Holm)", "would decide")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,10 +181,17 @@ def fails_first(found: Iterable[Verdict]) -> list[Verdict]:
     return sorted(found, key=lambda one: ORDER.index(one.verdict))
 
 
-def ledger_grid(found: Iterable[Verdict]) -> Grid:
-    """One line for each claim and group."""
-    return grid(COLUMNS, [[one.verdict, one.claim.sentence, one.claim.source, one.where or NOTHING, one.claim.statistic, one.claim.region, one.text,
-                           one.p_text, one.needs] for one in found], numeric=False)
+SHOWN = {
+    "verdict": lambda one: one.verdict, "claim": lambda one: one.claim.sentence, "source": lambda one: one.claim.source,
+    "data": lambda one: one.where or NOTHING, "statistic": lambda one: one.claim.statistic, "claimed": lambda one: one.claim.region,
+    "estimate": lambda one: one.text, "p (Holm)": lambda one: one.p_text, "would decide": lambda one: one.needs, "why": lambda one: one.reason,
+    "claim, its source, and the statistic": lambda one: f"**{one.claim.sentence}**<br>{one.claim.source}<br>{one.claim.statistic}"}
+LEDGER = ("verdict", "claim", "source", "data", "statistic", "claimed", "estimate", "p (Holm)", "would decide")
+
+
+def ledger_grid(found: Iterable[Verdict], columns: tuple[str, ...] = LEDGER) -> Grid:
+    """One line for each claim and group. columns: of `SHOWN`."""
+    return grid(columns, [[SHOWN[name](one) for name in columns] for one in found], numeric=False)
 
 
 def ledger_numbers(found: Iterable[Verdict]) -> pd.DataFrame:
