@@ -12,8 +12,6 @@ row on validation images and the same for all rows.
 
 from dataclasses import dataclass, replace
 
-from lib.data.mit1003 import MIT1003
-from lib.data.osie import OSIE
 from lib.data.patches import Sampling
 from lib.data.synthetic import mit1003 as twin
 from lib.models.mrcnn import MrCNN
@@ -79,8 +77,7 @@ def open_crops(source: Source, *, split: str = "") -> Opened:
     if source.dataset == "coursework":  # crops and split are the files' own
         task = CourseworkTask(source.root, **known)
     else:
-        data = {"twin": MIT1003, "mit1003": MIT1003, "osie": OSIE}[source.dataset](source.root)
-        task = PatchTask(saliency.selections(data, split), sampling=Sampling(), **known)
+        task = PatchTask(saliency.selections(source, split), sampling=Sampling(), **known)
     return saliency.opened(task, f"crops: {task.patch_summary}")
 
 

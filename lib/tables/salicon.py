@@ -17,8 +17,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lib.data.mit1003 import MIT1003
-from lib.data.osie import OSIE
 from lib.data.salicon import SALICON, SALICON2014
 from lib.data.saliency_store import Selection
 from lib.data.synthetic import salicon as twin
@@ -126,8 +124,7 @@ def selections(source: Source, split: str) -> dict[str, Selection]:
         held = [i for i in range(len(train)) if i % 10 == 9]
         return {"train": Selection(train, [i for i in range(len(train)) if i % 10 != 9]), "val": Selection(train, held),
                 "test": Selection(test, range(len(test)))}
-    data = {"osie": OSIE, "mit1003": MIT1003}[source.dataset](source.root)
-    return saliency.selections(data, split)
+    return saliency.selections(source, split)
 
 
 def examples(root: Path) -> list[SALICON2014]:
