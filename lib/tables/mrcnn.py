@@ -18,20 +18,18 @@ from lib.models.mrcnn import MrCNN
 from lib.models.mrcnn_inference import ScrambledAxes
 from lib.tables import saliency
 from lib.tables.saliency import CEILING, FLOOR, LISTED, PHOTOS
-from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, Twin, opens
+from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, TablePreset, Twin, opens
 from lib.training.coursework import CourseworkTask
 from lib.training.loop import Recipe
 from lib.training.mrcnn import PatchTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
-    """Sizes, network and recipe; the same recipe for every row."""
+class Preset(TablePreset):
+    """Sizes and network."""
 
     widths: tuple[int, int, int]
     hidden: int
-    twin: str = "demo"  # key of lib.data.synthetic.mit1003.SIZES
-    recipe: Recipe
     dropout: float = 0.5
     max_norm: float | None = 0.1
     scrambled_step: int = 1  # the axis-order bug is evaluated at every so many-th point of the lattice

@@ -25,23 +25,20 @@ from lib.models import zoomed
 from lib.models.network import declared
 from lib.models.proposal import CropOracle, FixedChoice, RegionProposal, ScoringHead
 from lib.models.zoomed import TASK_NETWORKS
-from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, Twin, opens, said_of, share
+from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, TablePreset, Twin, opens, said_of, share
 from lib.training.loop import Recipe
 from lib.training.proposal import ProposalTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
-    """Sizes, networks and recipe; the same recipe for every row."""
+class Preset(TablePreset):
+    """Sizes and networks."""
 
     task: str  # the classifier, of `lib.models.zoomed`
     trunk: str  # of the saliency sampler
     layers: int
     crop_size: int
     sizes: tuple[int, int, int, int]  # of what the head sees, in the place of the release's 32, 64, 128, 224
-    recipe: Recipe
-    twin: str = "demo"  # key of lib.data.synthetic.imagenette.SIZES
-    control: str = "control"
     norm: str  # of the head, see ScoringHead
     label_smoothing: float = 0.1
     test_judge: str = ""  # who says which crop of a photograph shows the object best

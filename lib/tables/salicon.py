@@ -28,7 +28,7 @@ from lib.models.network import declared
 from lib.models.saliency_baselines import Released
 from lib.tables import saliency
 from lib.tables.saliency import CEILING, COLUMNS, FLOOR, LISTED, PHOTOS
-from lib.tables.table import Opened, Quoted, Row, Source, Table, Twin, opens
+from lib.tables.table import Opened, Quoted, Row, Source, Table, TablePreset, Twin, opens
 from lib.training.loop import Recipe
 from lib.training.saliency import SaliencyTask
 
@@ -47,13 +47,11 @@ def tuned(loss: str) -> Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
-    """Sizes, networks and recipes."""
+class Preset(TablePreset):
+    """Sizes, networks and recipes; `recipe` is that of the combined loss."""
 
     family: str  # of the encoders: "small", "lite0" or "paper"
     size: tuple[int, int]  # of input and output, (height, width)
-    twin: str = "demo"  # key of lib.data.synthetic.salicon.SIZES
-    recipe: Recipe  # of the combined loss
     mse: Recipe
     decoder: Recipe
     small: Recipe = released(0.01, "eml", epochs=24, schedule="wsd")  # of the small encoder beside larger ones: that of `demo`
