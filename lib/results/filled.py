@@ -110,10 +110,10 @@ class Filled:
     def warnings(self) -> list[str]:
         """Results of different code or versions in one table."""
         commits = sorted({record.provenance.get("commit") or "unknown" for record in self.records})
-        torch = sorted({str(record.depends.get("torch") or (record.provenance.get("versions") or {}).get("torch")) for record in self.records})
+        torch = sorted({str((record.provenance.get("versions") or {}).get("torch")) for record in self.records})
         found = []
-        if len(commits) > 1 and (parts := differing_code(self.records)) is not None:
-            found.append(f"rows come from {len(commits)} states of the code: {', '.join(short(commit) for commit in commits)}{parts}")
+        if len(commits) > 1:
+            found.append(f"rows come from {len(commits)} states of the code: {', '.join(short(commit) for commit in commits)}")
         if any(commit.endswith("-dirty") for commit in commits):
             found.append("rows were computed with changes that no commit holds (-dirty)")
         if "unknown" in commits:
@@ -234,18 +234,3 @@ def number(value: float | None, column: Column, *, sign: bool = False) -> str:
 def _bounds(name: str, value: Value | None) -> dict[str, float]:
     found = (value.interval.mean, value.interval.low, value.interval.high) if value else (np.nan,) * 3
     return dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
-
-
-def differing_code(records: list[Record]) -> str | None:
-    """In what the code of these rows differs, as the end of a sentence; empty where they do not say.
-
-    None if no source that they depend on differs: most commits change something else.
-    """
-    sources: dict[str, set[str]] = {}
-    for record in records:
-        if not isinstance(code := record.depends.get("code"), dict) or not code:
-            return ""
-        for name, digest in code.items():
-            sources.setdefault(name, set()).add(str(digest))
-    changed = sorted({name.split(":")[0] for name, digests in sources.items() if len(digests) > 1})
-    return f", which differ in {', '.join(changed)}" if changed else None
