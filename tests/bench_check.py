@@ -101,7 +101,7 @@ def as_if(groups: Groups, reference: Groups) -> Groups:
     def told(group: Group, row: str, item: Item) -> Item:
         twin = next(iter(reference.get(group, {}).get(row, {}).values()), item)
         data = {"data": item.record.depends.get("data")}
-        return replace(item, record=replace(item.record, depends=twin.record.depends | data, schema=twin.record.schema))
+        return replace(item, record=replace(item.record, depends=twin.record.depends | data))
 
     return {group: {row: {seed: told(group, row, item) for seed, item in seeds.items()} for row, seeds in rows.items()}
             for group, rows in groups.items()}

@@ -14,7 +14,7 @@ from lib import tables
 from lib.__main__ import main
 from lib.files import ROOT
 from lib.results import check
-from lib.results.noise import linked, slope, unlinked
+from lib.results.noise import scale
 from lib.results.records import Record, RecordStore
 from lib.results.statistics import between, moderated, priors
 from lib.results.store import Group, Rows, Stored, read_folder
@@ -210,7 +210,7 @@ def imitated(cells, rng, *, seeds: int, change=None) -> check.Judged:
     for cell in cells:
         at = spread.setdefault((cell.group, cell.trainings), np.sqrt(6.4 / rng.chisquare(6.4)))
         sd = np.sqrt(cell.expected.variance / (1 + 1 / len(cell.reference.seeds))) * at
-        mean, changed = (linked(value, cell.column, cell.reference.samples) for value in (
+        mean, changed = (scale(cell.column, cell.reference.samples).link(value) for value in (
             cell.reference.interval.mean, change(cell) if change else cell.reference.interval.mean))
         drawn, new = mean + sd * rng.normal(size=seeds), changed + sd * rng.normal()
         families.setdefault((cell.group, cell.column.name), []).append(len(made))
@@ -219,7 +219,7 @@ def imitated(cells, rng, *, seeds: int, change=None) -> check.Judged:
     found = []
     for cell, (own, mean, new) in zip(cells, made, strict=True):
         one = moderated(own, priors_of[cell.group, cell.column.name])
-        sides = (replace(side, interval=replace(side.interval, mean=unlinked(value, cell.column, side.samples)))
+        sides = (replace(side, interval=replace(side.interval, mean=scale(cell.column, side.samples).unlink(value)))
                  for side, value in ((cell.reference, mean), (cell.here, new)))
         expected = replace(one, variance=one.variance * (1 + 1 / seeds))
         found.append(replace(cell, reference=next(sides), here=next(sides), same=False, expected=expected))
@@ -393,12 +393,12 @@ def test_a_bad_word_is_one_line(tmp_path, capsys, words, text):
     assert error.startswith("error: ") and text in error and error.count("\n") == 1
 
 
-@pytest.mark.parametrize(("metric", "scale", "values"), [
+@pytest.mark.parametrize(("metric", "times", "values"), [
     ("top1", 100.0, (0.0, 3.0, 50.0, 99.6, 100.0)), ("box_magnification", 1.0, (0.4, 1.0, 2.7)), ("error_cm", 1.0, (0.1, 3.0))])
-def test_the_scale_has_its_inverse_and_its_slope(metric, scale, values):
-    column = Column(name="one", metric=metric, scale=scale)
+def test_the_scale_has_its_inverse_and_its_slope(metric, times, values):
+    there = scale(Column(name="one", metric=metric, scale=times), 500)
     for value in values:
-        assert unlinked(linked(value, column, 500), column, 500) == pytest.approx(value, abs=1e-9)
+        assert there.unlink(there.link(value)) == pytest.approx(value, abs=1e-9)
         step = 1e-5
-        rise = linked(value + step, column, 500) - linked(value - step, column, 500)
-        assert slope(value, column, 500) == pytest.approx(rise / 2 / step, rel=1e-4)
+        rise = there.link(value + step) - there.link(value - step)
+        assert there.slope(value) == pytest.approx(rise / 2 / step, rel=1e-4)

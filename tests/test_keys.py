@@ -31,14 +31,13 @@ ALL_LEFT, ALL_TRAINED = dict.fromkeys(ROWS, LEFT), dict.fromkeys(ROWS, TRAINED)
 DATA = {"train": "a", "val": "b", "test": "c"}
 
 
-def weights(table, name: str, preset, *, seed: int = 0, data=DATA, dataset: str = "twin", needs=None) -> dict:
-    code = keys.code_of_weights(table, table.row(name), preset, dataset=dataset)
-    return keys.weights_with(code, seed, data, needs=needs or {}, device="cpu", torch="2")
+def values(table, name: str, preset, *, seed: int = 0, data=DATA, dataset: str = "twin", needs=None) -> dict:
+    code = keys.code_of_weights(table, table.row(name), preset, dataset=dataset), keys.code_of_values(table, preset)
+    return keys.depends_on(*code, seed, data, needs=needs or {}, device="cpu", torch="2")
 
 
-def values(table, name: str, preset, **options) -> dict:
-    data = options.get("data", DATA)
-    return keys.values_with(keys.code_of_values(table, preset), data, weights=weights(table, name, preset, **options))
+def weights(table, name: str, preset, **options) -> dict:
+    return values(table, name, preset, **options)["weights"]
 
 
 # --- eight edits --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from lib import tables
 from lib.__main__ import main
 from lib.data.synthetic import gazecapture as twin
 from lib.models.network import uses
-from lib.results.records import SCHEMA, Record, provenance
+from lib.results.records import Record, provenance
+from lib.results.schema import SCHEMA
 from lib.runs import keys, plans, status
 from lib.runs.engine import Run, settings
 from lib.training.checkpoint import save_checkpoint, save_weights
@@ -104,7 +105,7 @@ def test_a_kept_plan_gives_the_engines_rows_and_keys(name, tmp_path, monkeypatch
             run, kept = Run(table, settings(table, **options)), status.Unopened(plan, settings(plan, **options))
             run.surveyed = kept.surveyed = {"main": DATA, "control": DATA}
             assert [run.key(*job) for job in run.todo()] == [kept.key(*job) for job in kept.todo()]
-            assert [(row.name, row.label, run.recipe(row).epochs) for row in run.rows()] == [(row.name, row.label, row.epochs) for row in kept.rows()]
+            assert [(row.name, run.recipe(row).epochs) for row in run.rows()] == [(row.name, row.epochs) for row in kept.rows()]
             assert run.settings.plain() == kept.settings.plain() and run.store.folder == kept.store.folder
 
 
@@ -247,14 +248,14 @@ def test_a_row_whose_weights_are_there_is_only_evaluated(tmp_path):
     assert found.kind == status.TRAINED and found.text == 'to be evaluated again: metrics [] -> ["error_cm"]'
 
 
-def test_records_of_an_older_version_are_counted_said_and_left_as_they_are(tmp_path):
+def test_records_of_another_version_are_counted_said_and_left_as_they_are(tmp_path):
     path = store(tmp_path, "plain")
     older = json.loads(path.read_text()) | {"schema": SCHEMA - 1}
     del older["sha256"]
     path.write_text(json.dumps(older))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     text = status.report(["gazecapture"], preset="smoke", device="cpu", results_dir=tmp_path)
-    assert "1 records of an older version" in text.splitlines()[0] and "\n0 done, " in text
+    assert "1 records of another version" in text.splitlines()[0] and "\n0 done, " in text
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 

@@ -121,7 +121,7 @@ class TestDistortion:
 class TestTable:
     def weights(self, table, name):
         code = keys.code_of_weights(table, table.row(name), table.presets["demo"], dataset="twin")
-        return keys.weights_with(code, 0, {"train": "a", "val": "b", "test": "c"}, needs={}, device="cpu", torch="2")
+        return keys.depends_on(code, {}, 0, {"train": "a", "val": "b", "test": "c"}, needs={}, device="cpu", torch="2")["weights"]
 
     @pytest.mark.parametrize("name", ["plain", "same_cost", "sampler", "oracle"])
     def test_table_2s_rows_are_trained_once_for_both(self, name):

@@ -134,6 +134,6 @@ def test_the_plain_row_is_emlnets_own_and_trained_once():
 
     def depends(one):
         code = keys.code_of_weights(one, one.row("encoder_a"), one.presets["demo"], dataset="twin")
-        return keys.weights_with(code, 0, fingerprints, needs={}, device="cpu", torch="2")
+        return keys.depends_on(code, {}, 0, fingerprints, needs={}, device="cpu", torch="2")["weights"]
 
     assert depends(table.TABLE) == depends(tables.get("salicon"))

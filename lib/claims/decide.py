@@ -12,13 +12,12 @@ from lib.claims.verdicts import FAILS, HOLDS, MOST_SEEDS, UNDECIDED, p_value, se
 from lib.results import noise
 from lib.results.grids import NOTHING, Grid, grid, minus
 from lib.results.statistics import Estimate, Sample, estimate, holm
-from lib.results.store import MEANINGLESS, Group, Rows
+from lib.results.store import Group, Rows
 from lib.tables import NAMES, get
 
 NOT_A_TWIN, NOT_COMPARABLE, NOT_RUN = "not for a twin", "not comparable", "not run"
 TESTED = (FAILS, UNDECIDED, HOLDS)
 ORDER = (*TESTED, NOT_RUN, NOT_COMPARABLE, NOT_A_TWIN)  # in which a ledger is read: what fails stands at the top
-COLUMNS = ("verdict", "claim", "source", "data", "statistic", "claimed", "estimate", "p (Holm)", "would decide")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,19 +70,16 @@ class Verdict:
 # --- verdicts -----------------------------------------------------------------------------------------------------------
 
 
-def decide(claims: Iterable[Claim], groups: dict[Group, Rows], *, leave_out: tuple[str, ...] = (MEANINGLESS,),
-           known: dict[noise.Place, noise.Known] | None = None) -> list[Verdict]:
+def decide(claims: Iterable[Claim], groups: dict[Group, Rows], *, known: dict[noise.Place, noise.Known] | None = None) -> list[Verdict]:
     """A verdict for every claim in each group that its table was run in, in the order of the claims; what fails is not put first.
 
-    leave_out: presets whose numbers mean nothing. known: the noise of training, the committed reference's by default. Holm's families: the
-    claims of one table in one group.
+    known: the noise of training, the committed reference's by default. Holm's families: the claims of one table in one group.
 
     A single seed confirms what the reference says, or leaves it open: where its verdict is another one, it is undecided. No interval
     could promise that. One training may come out two standard deviations off, and then the interval around it, however honest, lies elsewhere.
     """
-    order = sorted(groups, key=lambda group: (group.device, group.is_twin, group))
-    groups = {group: groups[group] for group in order if group.preset not in leave_out}
-    known = {noise.place(group): noise.known(group, rows) for group, rows in groups.items()} if known is None else known
+    groups = {group: groups[group] for group in sorted(groups, key=lambda group: (group.device, group.is_twin, group))}
+    known = {group[:3]: noise.known(group, rows) for group, rows in groups.items()} if known is None else known
     found = [one for claim in claims for one in _everywhere(claim, groups, known)]
     families: dict[tuple, list[int]] = {}
     for i, one in enumerate(found):
@@ -91,7 +87,7 @@ def decide(claims: Iterable[Claim], groups: dict[Group, Rows], *, leave_out: tup
             families.setdefault((one.claim.table, one.group), []).append(i)
     for members in families.values():
         for i, p in zip(members, holm([found[i].p for i in members]), strict=True):
-            found[i] = _decided(found[i], float(p), known[noise.place(found[i].group)].verdicts.get(found[i].claim.key))
+            found[i] = _decided(found[i], float(p), known[found[i].group[:3]].verdicts.get(found[i].claim.key))
     return found
 
 
@@ -109,10 +105,10 @@ def _decided(one: Verdict, p: float, reference: str | None) -> Verdict:
 def reference_noise(claims: Iterable[Claim], groups: dict[Group, Rows]) -> dict[noise.Place, noise.Known]:
     """What the reference is to tell of the noise of training: of rows and differences, and of every claim with its verdict there."""
     known = noise.measure(groups)
-    for one in decide(claims, groups, known=known, leave_out=()):
+    for one in decide(claims, groups, known=known):
         if one.found is None:
             continue
-        at = known[noise.place(one.group)]
+        at = known[one.group[:3]]
         at.verdicts[one.claim.key] = one.verdict
         for i, found in enumerate(_samples(one.claim, one.group, groups, known)):
             if found.noise.seeds:
@@ -159,7 +155,7 @@ def _test(claim: Claim, group: Group, groups: dict[Group, Rows], known: dict[noi
 
 def _samples(claim: Claim, group: Group, groups: dict[Group, Rows], known: dict[noise.Place, noise.Known]) -> list[Sample]:
     """The samples of a claim's contrasts, with what is known of their noise in `group` (that of another table's rows is filed there too)."""
-    at = known[noise.place(group)]
+    at = known[group[:3]]
     named, found = at.noise.get(noise.claimed(claim.key), {}), []
     for i, one in enumerate(claim.contrasts):
         table = get(one.table or claim.table) if (one.table or claim.table) in NAMES else None
@@ -185,10 +181,17 @@ def fails_first(found: Iterable[Verdict]) -> list[Verdict]:
     return sorted(found, key=lambda one: ORDER.index(one.verdict))
 
 
-def ledger_grid(found: Iterable[Verdict]) -> Grid:
-    """One line for each claim and group."""
-    return grid(COLUMNS, [[one.verdict, one.claim.sentence, one.claim.source, one.where or NOTHING, one.claim.statistic, one.claim.region, one.text,
-                           one.p_text, one.needs] for one in found], numeric=False)
+SHOWN = {
+    "verdict": lambda one: one.verdict, "claim": lambda one: one.claim.sentence, "source": lambda one: one.claim.source,
+    "data": lambda one: one.where or NOTHING, "statistic": lambda one: one.claim.statistic, "claimed": lambda one: one.claim.region,
+    "estimate": lambda one: one.text, "p (Holm)": lambda one: one.p_text, "would decide": lambda one: one.needs, "why": lambda one: one.reason,
+    "claim, its source, and the statistic": lambda one: f"**{one.claim.sentence}**<br>{one.claim.source}<br>{one.claim.statistic}"}
+LEDGER = ("verdict", "claim", "source", "data", "statistic", "claimed", "estimate", "p (Holm)", "would decide")
+
+
+def ledger_grid(found: Iterable[Verdict], columns: tuple[str, ...] = LEDGER) -> Grid:
+    """One line for each claim and group. columns: of `SHOWN`."""
+    return grid(columns, [[SHOWN[name](one) for name in columns] for one in found], numeric=False)
 
 
 def ledger_numbers(found: Iterable[Verdict]) -> pd.DataFrame:

@@ -75,7 +75,7 @@ def collect(results_dir: str | Path = "results", *, today: str | None = None) ->
     """
     folder = resolve(results_dir)
     stored = read_folder(folder)
-    ledger = fails_first(claims.decide(claims.ledger(), stored.groups, leave_out=()))
+    ledger = fails_first(claims.decide(claims.ledger(), stored.groups))
     filled = apart([Filled(table, group, rows, marks_of(ledger, table, group)) for table, group, rows in stored.filled()])
     return Report(
         folder=folder, made=today or datetime.date.today().isoformat(), commit=git_commit(), stored=stored, ledger=ledger, tables=filled,
@@ -85,12 +85,10 @@ def collect(results_dir: str | Path = "results", *, today: str | None = None) ->
 
 def marks_of(ledger: list[claims.Verdict], table: Table, group: Group) -> dict[str, tuple[Mark, ...]]:
     """The verdicts of this table and group by row: of each row that a tested claim is about."""
-    found: dict[str, tuple[Mark, ...]] = {}
-    for one in ledger:
-        if one.claim.table == table.name and one.group == group and one.verdict in claims.TESTED:
-            for row in dict.fromkeys(row for name, row in one.claim.needs if name == table.name):
-                found[row] = (*found.get(row, ()), Mark(one.verdict, one.name, one.claim.sentence))
-    return found
+    tested = [one for one in ledger if one.claim.table == table.name and one.group == group and one.verdict in claims.TESTED]
+    found = {row: tuple(Mark(one.verdict, one.name, one.claim.sentence) for one in tested if (table.name, row) in one.claim.needs)
+             for row in table.names}
+    return {row: marks for row, marks in found.items() if marks}
 
 
 def apart(filled: list[Filled]) -> list[Filled]:
@@ -173,7 +171,7 @@ def not_run(stored: Stored, filled: list[Filled]) -> Grid:
 
 
 def _rows(one: Filled, stored: Stored) -> list[tuple[str, list[str], str]]:
-    at_work, where = stored.interrupted.get(tuple(one.group[:3]), ()), one.group.where
+    at_work, where = stored.interrupted.get(one.group[:3], ()), one.group.where
     return [(f"{where}: rows", [name for name in one.missing if name in at_work], "at work, or interrupted: a checkpoint lies there"),
             (f"{where}: rows", [name for name in one.missing if name not in at_work], "no record: not chosen, or not finished"),
             (f"{where}: seeds of", one.fewer, "fewer seeds than other rows: not finished, or not chosen")]

@@ -1,7 +1,6 @@
 """The report's files: HTML, Markdown, CSV and LaTeX, each written whole or not at all; and results/README.md, the same page of committed records.
 
-That page is made from the records in results/reference, and from what modules and notebooks say of themselves. Without a day or a commit of
-its own, so that the same records give the same page: `python -m lib.report.readme` writes it.
+That page has no day or commit of its own, so that the same records give the same page.
 """
 
 import json
@@ -34,6 +33,7 @@ What the committed records give: tables, verdicts, pictures, cost. `python -m li
 [reference/](reference/), and a test compares them; nothing is typed in. How the recipes were chosen, and what had to be tried first, is in
 [reference/HISTORY.md](reference/HISTORY.md). Your own run never reads these records: it ends with a page like this one, `results/report.html`, and
 `make check` sets the two side by side."""
+VERDICTS = ("claim, its source, and the statistic", "data", "claimed", "estimate", "p (Holm)", "would decide")
 CUT = "A share's interval ends at 0 and 100 %."
 
 
@@ -70,8 +70,9 @@ def text(report: Report, folder: Path, *, own: bool = False) -> str:
     parts = [*head, "## What ± means", f"{METHOD} {CUT}", "## Claims", TWIN, HOLM, markdown(counts(report.ledger))]
     for verdict, heading in TITLES.items():
         found = [one for one in report.ledger if one.verdict == verdict]
-        parts += [f"### {heading} ({len(found)})", markdown(_verdicts(found))]
-    parts += ["### Not tested", _folded("Claims that no record here can test, and why", markdown(_untested(report.ledger))),
+        parts += [f"### {heading} ({len(found)})", markdown(ledger_grid(found, VERDICTS))]
+    untested = ledger_grid([one for one in report.ledger if one.verdict not in claims.TESTED], ("claim", "data", "verdict", "why"))
+    parts += ["### Not tested", _folded("Claims that no record here can test, and why", markdown(untested)),
               _folded("Sentences that records cannot decide", markdown(grid(["sentence", "source", "why"], [
                   [one.sentence, one.source, one.why] for one in claims.left_out()], numeric=False)))]
     parts += ["## Tables", *(part for one in report.tables for part in _table(one, report.folder, place))]
@@ -95,17 +96,6 @@ def counts(ledger: Iterable[Verdict]) -> Grid:
                     for one in ledger if one.group is not None and one.verdict in claims.TESTED)
     return grid(["claims on", *claims.TESTED], [["the twins" if twin else title(data), *(str(found[twin, data, name]) for name in claims.TESTED)]
                                                 for twin, data in sorted({(twin, data) for twin, data, _ in found})])
-
-
-def _verdicts(found: list[Verdict]) -> Grid:
-    return grid(["claim, its source, and the statistic", "data", "claimed", "estimate", "p (Holm)", "would decide"], [
-        [f"**{one.claim.sentence}**<br>{one.claim.source}<br>{one.claim.statistic}", one.where, one.claim.region, one.text, one.p_text, one.needs]
-        for one in found], numeric=False)
-
-
-def _untested(ledger: Iterable[Verdict]) -> Grid:
-    return grid(["claim", "data", "verdict", "why"], [[one.claim.sentence, one.where or NOTHING, one.verdict, one.reason]
-                                                      for one in ledger if one.verdict not in claims.TESTED], numeric=False)
 
 
 def _folded(heading: str, words: str) -> str:

@@ -2,10 +2,12 @@
 
 import base64
 import io
+import itertools
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError, features
 
@@ -20,7 +22,6 @@ class Figure:
     """A picture on disk, and what is known about it."""
 
     path: Path
-    notebook: str  # "01"
     caption: str
     size: tuple[int, int]  # (width, height) in pixels
 
@@ -33,7 +34,7 @@ def find(folder: Path, problems: list[str]) -> dict[str, list[Figure]]:
         number = path.stem.split("_")[0] if re.match(r"\d", path.stem) else ""
         try:
             with Image.open(path) as image:
-                figure = Figure(path, number, caption(path.stem, notebooks.get(number)), image.size)
+                figure = Figure(path, caption(path.stem, notebooks.get(number)), image.size)
         except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
             problems.append(f"figures/{path.name}: not a readable picture; left out")
             continue
@@ -62,40 +63,33 @@ def caption(stem: str, notebook: Path | None) -> str:
     for kind, source in cells(notebook) if notebook else []:
         if kind == "markdown":
             heading = next((line.lstrip("# ") for line in reversed(source.splitlines()) if line.startswith("#")), heading)
-        elif any(re.fullmatch(_pattern(name), stem) for name in re.findall(r"\"(\d\d_[^\"\s]*)\"", source)):
-            return heading
+        else:
+            named = (re.split(r"\{[^}]*\}", name) for name in re.findall(r"\"(\d\d_[^\"\s]*)\"", source))  # what an f-string fills in may be anything
+            if any(re.fullmatch(".+".join(map(re.escape, parts)), stem) for parts in named):
+                return heading
     return re.sub(r"^\d+_", "", stem).replace("_", " ")
 
 
-def _pattern(name: str) -> str:
-    """An f-string's name as a regular expression: what is filled in may be anything."""
-    return ".+".join(re.escape(part) for part in re.split(r"\{[^}]*\}", name))
-
-
-@dataclass(frozen=True)
-class Embedded:
+class Embedded(NamedTuple):
     """A picture as a data URL."""
 
     url: str
     width: int
     height: int
+    size: int  # bytes
 
 
 def embed(figures: list[Figure], *, most: int = MOST) -> list[Embedded | None]:
     """All pictures at the first of `STEPS` where they fit into `most` bytes together; None for those that do not fit even at the last."""
     for step in STEPS:
         made = [_shrunk(figure.path, *step) for figure in figures]
-        if sum(len(data) for data, *_ in made) <= most:
+        if sum(one.size for one in made) <= most:
             break
-    left, found = most, []
-    for data, kind, width, height in made:
-        left -= len(data)
-        found.append(Embedded(f"data:image/{kind};base64,{base64.b64encode(data).decode()}", width, height) if left >= 0 else None)
-    return found
+    return [one if used <= most else None for one, used in zip(made, itertools.accumulate(one.size for one in made), strict=True)]
 
 
-def _shrunk(path: Path, width: int, quality: int) -> tuple[bytes, str, int, int]:
-    """A picture as WebP, or JPEG where Pillow has no WebP: (bytes, kind, width, height), opaque on white."""
+def _shrunk(path: Path, width: int, quality: int) -> Embedded:
+    """A picture as WebP, or JPEG where Pillow has no WebP, opaque on white."""
     with Image.open(path) as image:
         whole = image.convert("RGBA")
     page = Image.new("RGB", whole.size, "white")
@@ -104,4 +98,5 @@ def _shrunk(path: Path, width: int, quality: int) -> tuple[bytes, str, int, int]
         page = page.resize((width, max(1, round(page.height * width / page.width))), Image.Resampling.LANCZOS)
     kind, buffer = "webp" if features.check("webp") else "jpeg", io.BytesIO()
     page.save(buffer, kind, quality=quality)
-    return buffer.getvalue(), kind, page.width, page.height
+    data = buffer.getvalue()
+    return Embedded(f"data:image/{kind};base64,{base64.b64encode(data).decode()}", page.width, page.height, len(data))

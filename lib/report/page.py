@@ -13,12 +13,12 @@ import jinja2
 from markupsafe import Markup, escape
 
 from lib import claims, tables
-from lib.claims.decide import NOT_A_TWIN, NOT_COMPARABLE, NOT_RUN, Verdict
+from lib.claims.decide import NOT_A_TWIN, NOT_COMPARABLE, NOT_RUN, Verdict, ledger_grid
 from lib.claims.verdicts import FAILS, HOLDS, UNDECIDED
 from lib.report.contents import Report
 from lib.report.gallery import embed
 from lib.results.filled import LEGEND, Filled
-from lib.results.grids import NOTHING, Grid, Mark, Text, grid
+from lib.results.grids import Grid, Mark, Text, grid
 
 HOLM = ("A claim *holds* where the records say that its mean lies in the region claimed, *fails* where they say that it lies outside, and is "
         "*undecided* else: at 5 %, after Holm's correction over the claims of one table on one data set. Intervals are those before the correction. "
@@ -56,23 +56,18 @@ WIDTH, MARGIN = 272, 14  # of a claim's plot, in pixels
 def page(report: Report) -> str:
     """The whole file."""
     shown = [figure for found in report.figures.values() for figure in found]
-    untested = {name: grid(["claim", "source", "data", "claimed", "why"], [
-        [one.claim.sentence, one.claim.source, one.where or NOTHING, one.claim.region, one.reason] for one in report.ledger if one.verdict == name],
-        numeric=False) for name in (NOT_RUN, NOT_COMPARABLE, NOT_A_TWIN)}
+    untested = {name: ledger_grid([one for one in report.ledger if one.verdict == name], ("claim", "source", "data", "claimed", "why"))
+                for name in (NOT_RUN, NOT_COMPARABLE, NOT_A_TWIN)}
     left_out = grid(["sentence", "source", "why it is not tested"], [[one.sentence, one.source, one.why] for one in claims.left_out()], numeric=False)
+    filters = (inline, unbroken, kinds, plot, spans, by_verdict, all_marks, common_notes, verdicts, tagged, tagged_table)
+    engine = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.FunctionLoader(source))
+    engine.filters |= {one.__name__: one for one in filters} | {"css": lambda verdict: verdict.replace(" ", "-")}
     script = Markup(source("page.js"))
-    return environment().get_template("page.html").render(
+    return engine.get_template("page.html").render(
         script=script, policy=policy(script), choices=choices(report),
         report=report, words=WORDS, sections=SECTIONS, titles=TITLES, signs=SIGNS, css=Markup(source("page.css")), claims=claims.ledger(),
         tested=len({one.claim.key for one in report.ledger if one.verdict in claims.TESTED}), untested=untested, left_out=left_out, starts=starts,
         pictures=dict(zip([figure.path for figure in shown], embed(shown), strict=True)))
-
-
-def environment() -> jinja2.Environment:
-    made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.FunctionLoader(source))
-    filters = (inline, unbroken, kinds, plot, spans, by_verdict, all_marks, common_notes, verdicts, tagged, tagged_table)
-    made.filters |= {one.__name__: one for one in filters} | {"css": lambda verdict: verdict.replace(" ", "-")}
-    return made
 
 
 def policy(script: str) -> str:

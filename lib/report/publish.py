@@ -28,7 +28,7 @@ from lib import claims, report
 from lib.report import readme
 from lib.report.files import WEIGHTS
 from lib.results import noise
-from lib.results.records import ROOT, SCHEMA, as_json, experiment, file_name
+from lib.results.records import ROOT, as_json, experiment, file_name
 from lib.results.store import MEANINGLESS, Item, Rows, Stored, items_of, read_folder
 from lib.runs.keys import digest
 from lib.versions import VERSIONS
@@ -119,8 +119,6 @@ def outlived(item: Item, newer: Rows, published: Rows) -> bool:
     A row that two tables share may have been run for either: the values that they want of it make two experiments.
     """
     record = item.record
-    if record.schema != SCHEMA:
-        return True
     weights, twins = record.depends["weights"], list(newer.get(record.row, {}).values())
     versions = weights["versions"] | record.depends["versions"]
     other = twins and all(experiment(twin.record) != experiment(record) for twin in twins)

@@ -1,7 +1,6 @@
 """The one place that makes a table's cells: a mean with its interval, the difference to the reference row, the paper's value beside it.
 
-What the intervals are made of is said in `lib.results.statistics`. Differences between rows are taken sample by sample over the seeds
-that both have.
+What the intervals are made of is said in `lib.results.statistics`.
 """
 
 from dataclasses import dataclass, replace

@@ -2,7 +2,7 @@
 
 `RULE` says how that is told: by a prediction interval, with t Student's quantile on the degrees of freedom of the noise of training
 (`lib.results.noise`), for both sides saw the same test samples, and training alone differs. Where the samples differ (another twin, other
-photographs) the noise of pictures on both sides is added. Shares are compared as log odds (`noise.linked`). A run disagrees
+photographs) the noise of pictures on both sides is added. Shares are compared as log odds (`noise.scale`). A run disagrees
 
 - where one cell lies outside an interval that is widened for all cells together (Bonferroni; with `TAILS` degrees of freedom at most), or
 - where more networks lie outside their own 95 % interval (widened for their columns) than honest runs have. One in twenty is to be expected. The
@@ -16,8 +16,7 @@ no longer zooms is found there first, for accuracy has more noise. Where the ref
 what another training would give: not judged. Where its row is of another experiment (other options of the network, another recipe, other versions
 of the code), its numbers judge nothing: that is said, and the check fails.
 
-Tables, data sets, presets and kinds of device (CPU, CUDA) are never mixed: each combination is a group of its own. A group
-without its counterpart is shown, where something of the same table is there to stand beside, or listed; it is not judged.
+A group (`lib.results.store`) without its counterpart is shown where something of the same table stands beside it, or listed; it is not judged.
 """
 
 from collections.abc import Iterator
@@ -25,15 +24,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from lib import tables
 from lib.files import resolve
 from lib.results.cells import Value, own
 from lib.results.grids import NOTHING
-from lib.results.noise import Known, Place, linked, measure, place, slope, unlinked
+from lib.results.noise import Known, Place, measure, scale
 from lib.results.records import apart, named
-from lib.results.statistics import LEVEL, METHOD, Component, quantile, total
+from lib.results.statistics import LEVEL, METHOD, Component, total
 from lib.results.store import Group, Item, Rows, Stored, read_folder
 from lib.tables.table import Column, Table
 
@@ -77,10 +76,12 @@ class Cell:
     def allowed(self, level: float, *, most_df: float = np.inf) -> float:
         """By how much the mean of an honest run may differ, to the side where it does, but for a share `level` of such runs."""
         mean, n = self.reference.interval.mean, self.reference.samples
+        there = scale(self.column, n)
         spread = np.sqrt(self.reference.found.pictures.variance * n)
         rounding = ROUNDING * max(abs(mean), float(np.nan_to_num(spread)), 1e-9)
-        reach = np.copysign(quantile(1 - level / 2, min(self.expected.df, most_df)) * float(np.sqrt(self.expected.variance)), self.difference)
-        return max(rounding, abs(unlinked(linked(mean, self.column, n) + reach, self.column, n) - mean))
+        most = special.stdtrit(min(self.expected.df, most_df), 1 - level / 2) * np.sqrt(self.expected.variance)
+        reach = float(np.copysign(most, self.difference))
+        return max(rounding, abs(there.unlink(there.link(mean) + reach) - mean))
 
     def within(self, level: float, *, most_df: float = np.inf) -> bool:
         return self.same or abs(self.difference) <= self.allowed(level, most_df=most_df)  # NaN is not
@@ -156,7 +157,7 @@ def _expected(reference: Value, here: Value, noise: Component | None, column: Co
     if noise is None:
         return None
     training = Component(noise.variance * (1 / len(reference.seeds) + 1 / len(here.seeds)), noise.df)
-    steep = slope(reference.interval.mean, column, reference.samples) ** 2
+    steep = scale(column, reference.samples).slope(reference.interval.mean) ** 2
     pictures = [replace(side.found.pictures, variance=steep * side.found.pictures.variance) for side in (reference, here)]
     return training if same_data else total([training, *pictures])
 
@@ -238,7 +239,7 @@ def _fingerprints(seeds: Seeds) -> set[str]:
 
 def _noise(groups: dict[Group, Rows]) -> dict[Place, Known]:
     """Of the columns, and of what is watched: apart, since how alike rows are in one says nothing of the other."""
-    shown, watched = measure(groups, link=linked), measure(groups, Table.watched_of, link=linked)
+    shown, watched = measure(groups, scaled=scale), measure(groups, Table.watched_of, scaled=scale)
     return {at: replace(one, noise={what: one.noise.get(what, {}) | watched[at].noise.get(what, {}) for what in one.noise | watched[at].noise})
             for at, one in shown.items()}
 
@@ -253,7 +254,7 @@ def sections(names: list[str], reference: Stored, here: Stored, *, known: dict[P
     for name in names:
         found = sorted((group for table, group in sides[0].keys() | sides[1].keys() if table == name and (name, *group[1:3]) in places))
         for group in found:
-            yield Section(tables.get(name), group, *(side.get((name, group), {}) for side in sides), known.get(place(group), Known()))
+            yield Section(tables.get(name), group, *(side.get((name, group), {}) for side in sides), known.get(group[:3], Known()))
 
 
 def aligned(lines: list) -> list[str]:

@@ -3,6 +3,7 @@
 Files (`write`) hold what follows from the rows alone, so that whoever writes them writes the same.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -109,10 +110,10 @@ class Filled:
     def warnings(self) -> list[str]:
         """Results of different code or versions in one table."""
         commits = sorted({record.provenance.get("commit") or "unknown" for record in self.records})
-        torch = sorted({str(record.depends.get("torch") or (record.provenance.get("versions") or {}).get("torch")) for record in self.records})
+        torch = sorted({str((record.provenance.get("versions") or {}).get("torch")) for record in self.records})
         found = []
-        if len(commits) > 1 and (parts := differing_code(self.records)) is not None:
-            found.append(f"rows come from {len(commits)} states of the code: {', '.join(short(commit) for commit in commits)}{parts}")
+        if len(commits) > 1:
+            found.append(f"rows come from {len(commits)} states of the code: {', '.join(short(commit) for commit in commits)}")
         if any(commit.endswith("-dirty") for commit in commits):
             found.append("rows were computed with changes that no commit holds (-dirty)")
         if "unknown" in commits:
@@ -211,12 +212,8 @@ class Filled:
 
 def in_words(numbers: Sequence[int]) -> str:
     """[0, 1, 2, 5] -> "0 to 2, 5"."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
+    by_rank = itertools.groupby(enumerate(sorted(numbers)), key=lambda at: at[1] - at[0])  # neighbours exceed their rank by the same
+    runs = [[number for _, number in run] for _, run in by_rank]
     return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
@@ -237,18 +234,3 @@ def number(value: float | None, column: Column, *, sign: bool = False) -> str:
 def _bounds(name: str, value: Value | None) -> dict[str, float]:
     found = (value.interval.mean, value.interval.low, value.interval.high) if value else (np.nan,) * 3
     return dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
-
-
-def differing_code(records: list[Record]) -> str | None:
-    """In what the code of these rows differs, as the end of a sentence; empty where they do not say.
-
-    None if no source that they depend on differs: most commits change something else.
-    """
-    sources: dict[str, set[str]] = {}
-    for record in records:
-        if not isinstance(code := record.depends.get("code"), dict) or not code:
-            return ""
-        for name, digest in code.items():
-            sources.setdefault(name, set()).add(str(digest))
-    changed = sorted({name.split(":")[0] for name, digests in sources.items() if len(digests) > 1})
-    return f", which differ in {', '.join(changed)}" if changed else None

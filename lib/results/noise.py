@@ -8,7 +8,7 @@ reference of three seeds the standard deviations of one column differ thirtyfold
 A run of several seeds has its own; of the file it takes what other rows' variances are like. What is not in the file, is measured on
 the run's own rows, as far as any has several seeds. Kinds of device are not told apart: rounding alone differs.
 
-Means of trainings are compared (`lib.results.check`) on another scale, `linked`: log odds for shares of right answers, logarithms for
+Means of trainings are compared (`lib.results.check`) on another `scale`: log odds for shares of right answers, logarithms for
 magnifications, else the mean itself. Near 0 and 100 % a share has no room to vary, in the middle it has much: four trainings at 99.6 % and one
 that learns late and ends at 96 % are a thirtyfold standard deviation as per cent, and one that happens as log odds. Half a right and half a wrong
 answer are added, so that all right is finite. A row that zooms twice as much as another varies twice as much from training to training.
@@ -19,6 +19,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -71,31 +72,58 @@ def claimed(key: str) -> str:
     return f"claim {key}"
 
 
-def place(group: Group) -> Place:
-    return group.table, group.dataset, group.preset
-
-
 def known(group: Group, rows: Rows) -> Known:
     """The reference's, where it has the table, data set and preset; else what `rows` themselves tell."""
-    return committed().get(place(group)) or measure({group: rows})[place(group)]
+    return committed().get(group[:3]) or measure({group: rows})[group[:3]]
+
+
+# --- the scale ----------------------------------------------------------------------------------------------------------
+
+
+def is_share(column: Column) -> bool:
+    """Whether its samples are right or wrong, and every one is."""
+    _, most, complete = LIMITS.get(column.metric, UNLIMITED)
+    return complete and bool(np.isfinite(most))
+
+
+class Scale(NamedTuple):
+    """On which means are compared: a mean's place on it, the mean that has a place, and by how much that moves for one of the column's unit."""
+
+    link: Callable[[float], float]
+    unlink: Callable[[float], float]
+    slope: Callable[[float], float]
+
+
+AS_IS = Scale(lambda value: value, lambda place: place, lambda value: 1.0)
+ScaleOf = Callable[[Column, int], Scale]  # as `scale`
+
+
+def scale(column: Column, n: int) -> Scale:
+    """Of means over n samples, in the column's unit."""
+    def share(value: float) -> float:  # half a right and half a wrong answer added
+        return (value / column.scale * n + 0.5) / (n + 1)
+
+    if is_share(column):
+        return Scale(lambda value: float(special.logit(share(value))), lambda place: float((special.expit(place) * (n + 1) - 0.5) / n * column.scale),
+                     lambda value: n / (n + 1) / column.scale / (share(value) * (1 - share(value))))
+    if column.metric.endswith("_magnification"):
+        return Scale(lambda value: float(np.log(value + HIDDEN)), lambda place: float(np.exp(place) - HIDDEN), lambda value: 1 / (value + HIDDEN))
+    return AS_IS
 
 
 # --- measured -----------------------------------------------------------------------------------------------------------
 
 
-Link = Callable[[float, Column, int], float]  # a mean in a column over so many samples -> the same on the scale of the noise
-
-
 def measure(groups: dict[Group, Rows], columns_of: Callable[[Table, str], Iterable[Column]] = Table.columns_of, *,
-            link: Link = lambda value, *_: value) -> dict[Place, Known]:
+            scaled: ScaleOf = lambda *_: AS_IS) -> dict[Place, Known]:
     """The noise of rows and differences in every group, as far as there are several seeds; claims are added by `lib.claims`.
 
-    columns_of: of a table and a preset, what is measured; those that a table shows by default. link: the scale, means as they are by default.
+    columns_of: of a table and a preset, what is measured; those that a table shows by default. scaled: on what scale, as means are by default.
     """
     columns = {group: {column.name: column for table in sharing(group.table) if stands(table, group, rows)
                        for column in columns_of(table, group.preset)} for group, rows in groups.items()}
     same = {group: _by_data(rows) for group, rows in groups.items()}
-    families = {(group, name, data): _family(group, some, column, link) for group in groups for data, some in same[group].items()
+    families = {(group, name, data): _family(group, some, column, scaled) for group in groups for data, some in same[group].items()
                 for name, column in columns[group].items()}
     alike = dict(zip(families, priors(list(families.values())), strict=True))
     df = next((one.df for one in alike.values() if one), None)
@@ -104,12 +132,12 @@ def measure(groups: dict[Group, Rows], columns_of: Callable[[Table, str], Iterab
         noise: dict[str, dict[str, Noise]] = {}
         for name, column in columns[group].items():
             prior = {data: alike[group, name, data] for data in same[group]}
-            for what, one in _means(group, rows, column, prior, link):
+            for what, one in _means(group, rows, column, prior, scaled):
                 noise.setdefault(what, {})[name] = one
         records = [item.record for item in items_of(rows)]
         commits = tuple(sorted({record.provenance.get("commit") or "unknown" for record in records}))
         day = max(git("show", "-s", "--format=%cs", *(commit.removesuffix("-dirty") for commit in commits)).split(), default="")
-        found[place(group)] = Known(noise, {}, tuple(sorted({record.seed for record in records})), commits, day, df)
+        found[group[:3]] = Known(noise, {}, tuple(sorted({record.seed for record in records})), commits, day, df)
     return found
 
 
@@ -125,29 +153,29 @@ def _data(seeds: dict[int, Item]) -> str:
     return data_of(next(iter(seeds.values())).record)
 
 
-def _family(group: Group, rows: Rows, column: Column, link: Link) -> list[Component]:
+def _family(group: Group, rows: Rows, column: Column, scaled: ScaleOf) -> list[Component]:
     """The variances of all rows that training has a part in."""
     tables = {row.name: table for table in sharing(group.table) for row in table.rows}
-    found = (between(list(_per_seed(rows, name, column, link).values())) for name in rows if tables[name].trainings(name))
+    found = (between(list(_per_seed(rows, name, column, scaled).values())) for name in rows if tables[name].trainings(name))
     return [one for one in found if one and np.isfinite(one.variance)]
 
 
-def _means(group: Group, rows: Rows, column: Column, prior: dict[str, Component | None], link: Link) -> Iterable[tuple[str, Noise]]:
+def _means(group: Group, rows: Rows, column: Column, prior: dict[str, Component | None], scaled: ScaleOf) -> Iterable[tuple[str, Noise]]:
     """Of rows and differences of two; prior: what the variances of a row's like are, by its data."""
     for table in sharing(group.table):
         names = [row.name for row in table.rows if row.name in rows]
         pairs = [*((name, table.reference_of(name)) for name in names), *table.comparisons]
         for about in [(name,) for name in names] + [pair for pair in dict.fromkeys(pairs) if pair[0] != pair[1] and set(pair) <= rows.keys()]:
-            first, *other = (_per_seed(rows, name, column, link) for name in about)
+            first, *other = (_per_seed(rows, name, column, scaled) for name in about)
             means = [first[seed] - other[0][seed] for seed in first if seed in other[0]] if other else list(first.values())
             if (own := between(means)) and np.isfinite(own.variance):
                 yield BETWEEN.join(about), Noise(own, _prior(table, rows, about, column, prior[_data(rows[about[0]])]))
 
 
-def _per_seed(rows: Rows, name: str, column: Column, link: Link) -> dict[int, float]:
+def _per_seed(rows: Rows, name: str, column: Column, scaled: ScaleOf) -> dict[int, float]:
     """A row's mean with each seed; NaN where it has no such value."""
     found = {seed: column.samples(item.values) for seed, item in rows[name].items()}
-    return {seed: np.nan if values is None else link(mean(values), column, len(values)) for seed, values in found.items()}
+    return {seed: np.nan if values is None else scaled(column, len(values)).link(mean(values)) for seed, values in found.items()}
 
 
 def _prior(table: Table, rows: Rows, names: tuple[str, ...], column: Column, prior: Component | None) -> Component | None:
@@ -160,46 +188,6 @@ def _varies(rows: Rows, name: str, column: Column) -> bool:
     """Whether training can change the column: its values differ between seeds, or all are right and one more seed may not be."""
     first, *others = (column.samples(item.values) for item in rows[name].values())
     return is_share(column) or not all(np.array_equal(first, values, equal_nan=True) for values in others)
-
-
-# --- the scale ----------------------------------------------------------------------------------------------------------
-
-
-def is_share(column: Column) -> bool:
-    """Whether its samples are right or wrong, and every one is."""
-    _, most, complete = LIMITS.get(column.metric, UNLIMITED)
-    return complete and bool(np.isfinite(most))
-
-
-def _is_ratio(column: Column) -> bool:
-    return column.metric.endswith("_magnification")
-
-
-def _between_0_and_1(value: float, column: Column, n: int) -> float:
-    """A share of n answers, half a right and half a wrong one added."""
-    return (value / column.scale * n + 0.5) / (n + 1)
-
-
-def linked(value: float, column: Column, n: int) -> float:
-    """A mean over n samples, in the column's unit, on the scale."""
-    if is_share(column):
-        return float(special.logit(_between_0_and_1(value, column, n)))
-    return float(np.log(value + HIDDEN)) if _is_ratio(column) else value
-
-
-def unlinked(value: float, column: Column, n: int) -> float:
-    """The inverse of `linked`."""
-    if is_share(column):
-        return float((special.expit(value) * (n + 1) - 0.5) / n * column.scale)
-    return float(np.exp(value) - HIDDEN) if _is_ratio(column) else value
-
-
-def slope(value: float, column: Column, n: int) -> float:
-    """Of `linked` at a mean: by how much it moves for one of the column's unit."""
-    if is_share(column):
-        share = _between_0_and_1(value, column, n)
-        return n / (n + 1) / column.scale / (share * (1 - share))
-    return 1 / (value + HIDDEN) if _is_ratio(column) else 1.0
 
 
 # --- as a file ----------------------------------------------------------------------------------------------------------

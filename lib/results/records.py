@@ -29,7 +29,6 @@ from lib.results import schema
 if TYPE_CHECKING:  # records are read without it
     import torch
 
-SCHEMA = 2
 MOST_VALUES = 2**29  # bytes of a row's values, unpacked
 PARTS = (".json", ".npz")
 SHOWN = 4  # differences of two experiments that are named
@@ -53,7 +52,7 @@ class Record:
     provenance: dict = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     values_sha256: str = ""
-    schema: int = SCHEMA
+    schema: int = schema.SCHEMA
 
 
 @dataclass(frozen=True)
@@ -196,7 +195,7 @@ class RecordStore:
             found = read_record(self.path(row, seed, key, "json"))
         except (OSError, ValueError):
             return None
-        return (found.record, found.values) if found.record.schema == SCHEMA else None
+        return found.record, found.values
 
     def save(self, record: Record, key: str, values: dict[str, np.ndarray]) -> None:
         """Values first, record last, each written whole or not at all."""
@@ -221,37 +220,19 @@ def experiment(record: Record) -> dict:
 def _told(record: Record) -> dict:
     """Network, recipe, preparation and versions as plain values. Not data, torch and device: runs of one experiment may differ in them."""
     weights = record.depends.get("weights", {})
-    if not isinstance(weights, dict):
-        return {"weights": weights}
-    old = {name: record.depends[name] for name in ("preset", "recipe") if name in record.depends}  # two records of version 1
     trained = {name: weights[name] for name in ("network", "recipe", "preparation", "versions") if name in weights}
-    return old | trained | {f"test {name}": record.depends[name] for name in ("preparation", "versions") if name in record.depends}
-
-
-def differences(reference: Record, here: Record) -> list[str]:
-    """By what two records are of different experiments: "recipe.epochs 16 -> 14"; none where they are of the same.
-
-    Records of two versions tell it in different words: none either, and their values alone can say.
-    """
-    if reference.schema != here.schema:
-        return []
-    return changes(_told(reference), _told(here))
+    return trained | {f"test {name}": record.depends[name] for name in ("preparation", "versions") if name in record.depends}
 
 
 def apart(reference: dict[str, dict[int, Item]], here: dict[str, dict[int, Item]]) -> dict[str, list[str]]:
     """Row -> by what the sides' experiments differ, for rows on both sides that do; also those that need the network of such a row."""
     both = reference.keys() & here.keys()
     found = {row: list(dict.fromkeys(line for one in reference[row].values() for other in here[row].values()
-                                     for line in differences(one.record, other.record))) for row in both}
+                                     for line in changes(_told(one.record), _told(other.record)))) for row in both}
     for row in both:
-        needs = {needed for item in here[row].values() for needed in _needs(item.record)}
+        needs = {needed for item in here[row].values() for needed in item.record.depends.get("weights", {}).get("needs") or ()}
         found[row] += [f"needs {needed}" for needed in sorted(needs) if found.get(needed)]
     return {row: lines for row, lines in found.items() if lines}
-
-
-def _needs(record: Record) -> list[str]:
-    weights = record.depends.get("weights")
-    return list(weights.get("needs") or {}) if isinstance(weights, dict) else []
 
 
 def named(lines: list[str]) -> str:

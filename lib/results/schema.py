@@ -16,7 +16,7 @@ import numpy as np
 
 from lib.files.text import once
 
-READABLE = (1, 2)  # versions of records that tables and reports are made from
+SCHEMA = 2  # the version of records that is written and read
 MOST_BYTES = 16 * 2**20  # of a record's JSON
 DEEPEST = 12  # JSON inside JSON
 DIGEST = "sha256"  # the field that covers all others; records of before it have none
@@ -87,7 +87,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seed": (is_whole(0, 2**32 - 1), "a whole number from 0"), "n": (is_whole(1, 10**9), "how many samples there are"),
     "is_twin": (lambda value: isinstance(value, bool), "true or false"), "unit": (lambda value: is_text(value) and value, "what n counts"),
     "summary": (is_numbers, "numbers by name"), "history": (is_list(is_numbers), "a list of numbers by name"),
-    "depends": (lambda value: isinstance(value, dict) and (value.get("device") is None or is_name(value["device"])), "what the result depends on"),
+    "depends": (lambda value: isinstance(value, dict) and isinstance(value.get("weights", {}), dict), "what the result depends on"),
     "provenance": (is_provenance, "where the result comes from"), "notes": (is_list(is_text), "a list of texts"),
     "values_sha256": (is_digest, "64 hexadecimal digits"), DIGEST: (is_digest, "64 hexadecimal digits"),
     "schema": (is_whole(0, 10**6), "a version")}
@@ -104,9 +104,9 @@ def parse(text: bytes) -> dict[str, Any]:
         raise ValueError(str(error) if "twice" in str(error) else "is not a readable record") from None
     if not isinstance(fields, dict):
         raise ValueError("is not a readable record")
-    version = fields.get("schema", 1)
-    if FIELDS["schema"][0](version) and version not in READABLE:
-        raise OtherVersion(f"is a record of version {version}; this code reads {' and '.join(map(str, READABLE))}")
+    version = fields.get("schema", SCHEMA)
+    if FIELDS["schema"][0](version) and version != SCHEMA:
+        raise OtherVersion(f"is a record of version {version}; this code reads {SCHEMA}")
     unlike = [f"has the unknown field {reprlib.repr(name)}" for name in fields if name not in FIELDS]
     unlike += [f"lacks the field {name}" for name in NEEDED if name not in fields]
     unlike += [f"has {reprlib.repr(fields[name])} as {name}, expected {expected}" for name, (fits, expected) in FIELDS.items()

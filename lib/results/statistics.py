@@ -119,17 +119,10 @@ class Estimate:
         return total([self.pictures, Component(share, self.training.df + max(0, seeds - self.seeds))])
 
     @property
-    def error(self) -> float:
-        return float(np.sqrt(self.after(self.seeds).variance))
-
-    @property
-    def df(self) -> float:
-        return self.after(self.seeds).df
-
-    @property
     def interval(self) -> Interval:
         """Student's 95 % interval."""
-        half = quantile((1 + LEVEL) / 2, self.df) * self.error
+        whole = self.after(self.seeds)
+        half = float(special.stdtrit(whole.df, (1 + LEVEL) / 2) * np.sqrt(whole.variance))
         return Interval(self.mean, self.mean - half, self.mean + half, self.clusters, "")
 
     @property
@@ -146,11 +139,6 @@ class Estimate:
 
 
 # --- variances ----------------------------------------------------------------------------------------------------------
-
-
-def quantile(p: float, df: float) -> float:
-    """Student's t."""
-    return float(special.stdtrit(df, p))
 
 
 def mean(values: np.ndarray) -> float:

@@ -120,8 +120,7 @@ def read_folder(folder: Path, *, preset: str | None = None) -> Stored:
 
 
 def group_of(record: Record) -> Group:
-    device = record.provenance.get("device") or record.depends.get("device") or "unknown"
-    return Group(record.table, record.dataset, record.preset, device, record.is_twin)
+    return Group(record.table, record.dataset, record.preset, record.provenance.get("device") or "unknown", record.is_twin)
 
 
 def data_of(record: Record) -> str:

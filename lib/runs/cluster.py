@@ -1,8 +1,7 @@
 """The rows of all tables of a batch as one graph on a Dask cluster (`lib.runs.pool`).
 
-A row that needs another's network waits for it. A row whose worker is lost is done again from its last epoch, at most three times.
-Workers and whoever joins them share one folder of results, and the same code. Nothing travels but names: the records are the result.
-Meanwhile `Watch` shows how far they are: one live line in a terminal, one line in ten seconds in a log, the time left for the whole.
+A row that needs another's network waits for it; one whose worker is lost goes on at its last epoch. Workers and whoever joins them share one
+folder of results, and the same code. Nothing travels but names: the records are the result. Meanwhile `Watch` shows how far they are.
 """
 
 import contextlib
@@ -52,7 +51,7 @@ class Job:
 
 
 class Watch:
-    """How far the rows of a batch are: `plan` them, tell `event`s and what is `finished`; use it as a context."""
+    """How far the rows of a batch are, in one live line in a terminal, or a line in ten seconds in a log; use it as a context."""
 
     def __init__(self) -> None:
         self.stream = sys.stderr

@@ -38,13 +38,11 @@ from lib.training.progress import Progress, Sink
 LONG = 3  # epochs: shorter rows, those of `smoke`, are done before a worker has started
 
 
-@dataclass
-class Result:
-    """A finished row: its record, per-sample values, where its weights lie, and whether it was computed in this call."""
+@dataclass(frozen=True, kw_only=True)
+class Result(Item):
+    """A finished row, where its weights lie, and whether it was computed in this call."""
 
     row: Row
-    record: Record
-    values: dict[str, np.ndarray]
     weights: Path
     computed: bool
 
@@ -124,7 +122,7 @@ class Run(keys.Keyed):
     @property
     def filled(self) -> Filled:
         """The table with the rows that are finished, ready to be read and written."""
-        rows = {name: {one.record.seed: Item(one.record, one.values) for one in results} for name, results in self.results.items()}
+        rows = {name: {one.record.seed: one for one in results} for name, results in self.results.items()}
         return Filled(self.table, group_of(next(iter(self.results.values()))[0].record), rows)
 
     # --- filling --------------------------------------------------------------------------------------------------------
@@ -181,7 +179,7 @@ class Run(keys.Keyed):
                 found = broadcast(self.store.load(*where))
                 if found is None:
                     found, computed = broadcast(self._evaluate(row, seed)), True
-        return Result(row, *found, self.weights_path(row, seed), computed)
+        return Result(*found, row=row, weights=self.weights_path(row, seed), computed=computed)
 
     def train(self, row: Row, seed: int, *, wait: bool = True) -> bool:
         """Whether the row's weights lie there now; False where another process is at them, or at those that it needs, and not to `wait`."""

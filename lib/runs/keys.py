@@ -1,8 +1,6 @@
 """What a result depends on, as plain values, and the keys under which it is filed.
 
-Weights and per-sample values have keys of their own. Weights depend on the network with its options, the recipe (loss and seed among
-them), the training and validation data and how they are prepared, the rows whose networks they need, and the versions of the code
-concerned. Values depend on the weights, the test data, and the metrics. So a new metric evaluates again and never trains.
+Weights and per-sample values have keys of their own (lib/README.md says of what): a new metric evaluates again and never trains.
 
 Code enters through the versions of `lib.versions` alone. Options and recipes enter as they are given: an option that is left at its
 default is not in the key, so a new option of a network leaves what lies there as it is.
@@ -87,16 +85,13 @@ def code_of_values(table: Table, preset: Any) -> dict[str, Any]:
             "versions": versions(opening(table).values)}
 
 
-def weights_with(code: dict[str, Any], seed: int, fingerprints: dict[str, str], *, needs: dict[str, str], device: str, torch: str) -> dict[str, Any]:
-    """`code_of_weights` with what a run knows: everything that the weights depend on."""
-    return {"network": code["network"], "recipe": code["recipe"], "seed": seed,
-            "data": {split: found for split, found in sorted(fingerprints.items()) if split != "test"},
-            "preparation": code["preparation"], "needs": dict(sorted(needs.items())), "versions": code["versions"], "torch": torch, "device": device}
-
-
-def values_with(code: dict[str, Any], fingerprints: dict[str, str], *, weights: dict[str, Any]) -> dict[str, Any]:
-    """`code_of_values` with the weights and the test data: everything that the values depend on."""
-    return {"weights": weights, "data": {"test": fingerprints.get("test")}} | code
+def depends_on(weights: dict[str, Any], values: dict[str, Any], seed: int, fingerprints: dict[str, str], *, needs: dict[str, str], device: str,
+               torch: str) -> dict[str, Any]:
+    """`code_of_weights` and `code_of_values` with what a run knows: everything that the values depend on, what the weights do as a part of it."""
+    data = {split: found for split, found in sorted(fingerprints.items()) if split != "test"}
+    trained = {"network": weights["network"], "recipe": weights["recipe"], "seed": seed, "data": data, "preparation": weights["preparation"],
+               "needs": dict(sorted(needs.items())), "versions": weights["versions"], "torch": torch, "device": device}
+    return {"weights": trained, "data": {"test": fingerprints.get("test")}} | values
 
 
 class Keyed:
@@ -121,10 +116,9 @@ class Keyed:
     def depends(self, row: Any, seed: int) -> dict:
         """Everything that the values of a row depend on, its weights among it; found once."""
         if (row.name, seed) not in self._depends:
-            found, (of_weights, of_values) = self.fingerprints(row.variant), self.code(row.name)
             needs = {name: self.weights_key(self.row(name), seed) for name in row.needs}
-            weights = weights_with(of_weights, seed, found, needs=needs, device=self.settings.device.type, torch=self.torch)
-            self._depends[row.name, seed] = values_with(of_values, found, weights=weights)
+            self._depends[row.name, seed] = depends_on(*self.code(row.name), seed, self.fingerprints(row.variant), needs=needs,
+                                                       device=self.settings.device.type, torch=self.torch)
         return self._depends[row.name, seed]
 
     def key(self, row: Any, seed: int) -> str:

@@ -1,6 +1,6 @@
 """What keys say of the tables, as plain data: tables hold networks, which need torch, and `status` needs only what the keys are made of.
 
-A table's plan is found once and kept as JSON beside Python's compiled modules, under a digest of all of lib's code and torch's version, and behind
+A table's plan is found once and kept as JSON beside Python's compiled modules, under a digest of all of lib's code and torch's version, and with
 one of its own: whatever of these changes, it is found again. Where that folder cannot be written it is found each time.
 """
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib import tables
 from lib.files import ROOT, write_text
+from lib.results.schema import DIGEST, digest_of
 from lib.runs import keys
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ class PlannedRow:
     """A row of a table with one preset, as its keys have it."""
 
     name: str
-    label: str
     variant: str
     needs: list[str]
     epochs: int
@@ -75,7 +75,7 @@ def plan_of(table: "Table", *, presets: Iterable[str] | None = None, data_dir: P
 def _planned(table: "Table", name: str, preset: Any, dataset: str) -> PlannedPreset:
     shown = [row.name for row in table.rows_of(name, dataset)]
     wanted = set(shown).union(*(table.row(row).needs for row in shown))
-    rows = {row.name: PlannedRow(row.name, row.label, row.variant, list(row.needs), row.recipe_of(preset).epochs, row.name in shown,
+    rows = {row.name: PlannedRow(row.name, row.variant, list(row.needs), row.recipe_of(preset).epochs, row.name in shown,
                                  keys.code_of_weights(table, row, preset, dataset=dataset)) for row in table.rows if row.name in wanted}
     return PlannedPreset(rows, keys.code_of_values(table, preset))
 
@@ -89,32 +89,22 @@ def plan(name: str) -> Plan:
         return _read(path.read_text())
     except (OSError, ValueError, KeyError, TypeError):
         found = plan_of(tables.get(name))
-    _keep(path, found)
+    fields = asdict(found)
+    with contextlib.suppress(OSError):
+        write_text(path, json.dumps(fields | {DIGEST: digest_of(fields)}))
+        for older in set(path.parent.glob(f"{name}.plan-*.json")) - {path}:
+            older.unlink(missing_ok=True)
     return found
 
 
 def _read(text: str) -> Plan:
-    """A plan behind the digest of its bytes; ValueError where they are others."""
-    digest, _, content = text.partition("\n")
-    if digest != _digest(content):
+    """A plan with the digest of all else in it; ValueError where it is another."""
+    fields = json.loads(text)
+    if fields.pop(DIGEST) != digest_of(fields):
         raise ValueError("changed since it was kept")
-    fields = json.loads(content)
     presets = {name: {kind: PlannedPreset({row: PlannedRow(**one) for row, one in planned["rows"].items()}, planned["values"])
                       for kind, planned in both.items()} for name, both in fields.pop("presets").items()}
     return Plan(**fields, presets=presets)
-
-
-def _digest(content: str) -> str:
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _keep(path: Path, found: Plan) -> None:
-    content = json.dumps(asdict(found))
-    with contextlib.suppress(OSError):
-        write_text(path, f"{_digest(content)}\n{content}")
-        for older in path.parent.glob(f"{found.name}.plan-*.json"):
-            if older != path:
-                older.unlink(missing_ok=True)
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import dask
 from distributed import Client, LocalCluster, get_worker
 from distributed.core import Status
+from tornado.ioloop import PeriodicCallback
 
 from lib.training.processes import cores
 
@@ -33,10 +34,7 @@ QUIET = {"DASK_LOGGING__DISTRIBUTED": "critical"}  # what matters is said here i
 
 @contextlib.contextmanager
 def workers(address: str | None = None) -> Iterator[Client]:
-    """A client of the cluster at `address`, or of one for this machine that ends with the context.
-
-    ValueError, one line, where no scheduler answers there.
-    """
+    """A client of the cluster at `address`, or of one for this machine. ValueError, one line, where no scheduler answers there."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(SETTINGS))
         stack.enter_context(_quiet())
@@ -45,7 +43,7 @@ def workers(address: str | None = None) -> Iterator[Client]:
                 address = stack.enter_context(LocalCluster(n_workers=0, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0",
                                                             memory_limit=None,  # mapped files would count as memory
                                                             env=QUIET, silence_logs=logging.CRITICAL, preload=[__name__, "torch"]))
-                stack.enter_context(_kept(address, cores()))
+                _keep(address, cores())
             try:
                 client = stack.enter_context(Client(address, timeout=PATIENCE, set_as_default=False))
             except (OSError, ValueError) as error:
@@ -70,33 +68,23 @@ def _uninterrupted() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-@contextlib.contextmanager
-def _kept(cluster: LocalCluster, count: int) -> Iterator[None]:
-    """`cluster` with `count` workers: one that is killed while it starts is started again, which Dask does only for those at work.
+def _keep(cluster: LocalCluster, count: int) -> None:
+    """`cluster` gets `count` workers: one that is killed while it starts is started again, which Dask does only for those at work.
 
     They start after the cluster, so that whoever interrupts them has one to close.
     """
-    over = threading.Event()
-    cluster.scale(count)
-
     def renew() -> None:
+        if cluster.status != Status.running:
+            return
         for name, nanny in list(cluster.workers.items()):
             if nanny.status in (Status.closed, Status.failed):
                 del cluster.workers[name]
         if len(cluster.workers) < count:
             cluster.scale(count)
 
-    def watch() -> None:
-        while not over.wait(2):
-            cluster.loop.add_callback(renew)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    cluster.scale(count)
+    cluster.periodic_callbacks["renew"] = PeriodicCallback(renew, 2000)  # the cluster stops it when it is closed
+    cluster.loop.add_callback(cluster.periodic_callbacks["renew"].start)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lib import tables
 from lib.files import for_folder, resolve
 from lib.files.weights import weights_header
-from lib.results.records import SCHEMA, Record, changes, read_record, short
+from lib.results.records import Record, changes, read_record, short
 from lib.results.schema import OtherVersion
 from lib.runs import plans
 from lib.runs.keys import Keyed
@@ -46,7 +46,7 @@ class Unopened(Keyed):
         plan = table if isinstance(table, Plan) else plans.plan_of(table, presets=[chosen.preset], data_dir=chosen.data_dir)
         super().__init__(chosen, table=plan.records or plan.name, torch=plan.torch)
         self.plan, self.preset = plan, plan.preset(chosen.preset, chosen.dataset)
-        self.records, self.older, self.damaged = _records(self.store.folder)
+        self.records, self.others, self.damaged = _records(self.store.folder)
         self.surveyed = self._seen()
 
     def rows(self) -> list[PlannedRow]:
@@ -116,20 +116,17 @@ class Unopened(Keyed):
 
 
 def _records(folder: Path) -> tuple[list[Record], int, list[str]]:
-    """The records in `folder`, newest first, their values not read; how many are of an older version; and the names of those that are damaged."""
-    found, older, damaged = [], 0, []
+    """The records in `folder`, newest first, their values not read; how many are of another version; and the names of those that are damaged."""
+    found, others, damaged = [], 0, []
     for path in folder.glob("*.json"):
         try:
-            item = read_record(path, values=False)
+            found.append(read_record(path, values=False))
         except OtherVersion:
-            continue
+            others += 1
         except (OSError, ValueError):
             damaged.append(path.name)
-            continue
-        older += item.record.schema < SCHEMA
-        if item.record.schema == SCHEMA and {"weights", "data"} <= item.record.depends.keys():
-            found.append(item)
-    return [item.record for item in sorted(found, key=lambda item: item.time, reverse=True)], older, sorted(damaged)
+    found = [item.record for item in sorted(found, key=lambda item: item.time, reverse=True) if {"weights", "data"} <= item.record.depends.keys()]
+    return found, others, sorted(damaged)
 
 
 def _made(record: Record, path: Path) -> str:
@@ -182,9 +179,9 @@ def _check_known(wanted: list[Plan], *, data_dir: str | None, preset: str = "dem
 def _heading(run: Unopened) -> str:
     chosen = run.settings
     shared = f"; its records are those of {run.plan.records}" if run.plan.records else ""
-    older = f"; {run.older} records of an older version lie there, they are left as they are and not read" if run.older else ""
+    others = f"; {run.others} records of another version lie there, they are left as they are and not read" if run.others else ""
     damaged = f"; {len(run.damaged)} records are damaged ({run.damaged[0]} for one), run their rows again" if run.damaged else ""
-    return f"{run.plan.name}: {chosen.dataset}, preset {chosen.preset}, {chosen.device.type}{shared}{older}{damaged}"
+    return f"{run.plan.name}: {chosen.dataset}, preset {chosen.preset}, {chosen.device.type}{shared}{others}{damaged}"
 
 
 def _summary(kinds: list[str], commands: list[str]) -> list[str]:

@@ -5,8 +5,7 @@ but two is that network behind another spatial sampler: deformable convolutions 
 takes eye and face crops from a detector. Published values are those of the paper's Table 1; its iTracker row equals the
 iTracker paper's result without augmentation.
 
-Reached on the synthetic twin with the `demo` preset: see results/README.md. `paper` is the paper's sizes; schedule and loss were
-never published, so those are ours.
+`paper` is the paper's sizes; schedule and loss were never published, so those are ours.
 """
 
 from dataclasses import dataclass, replace
@@ -18,14 +17,14 @@ from lib.data.synthetic import gazecapture as twin
 from lib.models import zoomed
 from lib.models.baselines import TrainMean
 from lib.models.itracker import ITrackerOnFrames
-from lib.tables.table import Column, Opened, Row, Source, Table, Twin, opens
+from lib.tables.table import Column, Opened, Row, Source, Table, TablePreset, Twin, opens
 from lib.training.gaze import GazeTask
 from lib.training.loop import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
-    """Sizes, networks and recipe; the same recipe for every row, so that all had the same tuning."""
+class Preset(TablePreset):
+    """Sizes and networks."""
 
     task: str  # network, of `lib.models.zoomed`
     trunk: str  # of the saliency network; the rivals' localisation networks are built on it too
@@ -34,10 +33,7 @@ class Preset:
     reduce: int  # frames are read at this fraction of their size; 4 for 64 px: 160 to 64 is about the paper's 640 to 227
     task_size: int
     view_size: int
-    recipe: Recipe
     crop_size: int  # of iTracker's inputs
-    twin: str = "demo"  # key of lib.data.synthetic.gazecapture.SIZES
-    control: str = "control"  # the same for the negative control
     outputs: int = 2
     target: str = "camera"  # or "screen": what the sigmoids mean
 

@@ -4,37 +4,32 @@ Liu et al., "Predicting Eye Fixations using Convolutional Neural Networks", CVPR
 (github.com/LewisClifton/ADL-Coursework, "the release"), which publishes no numbers. The paper's Table 1 was not at hand: no row of
 ours has a published value beside it.
 
-Training as the release's defaults say: SGD, batches of 256 crops, learning rate 0.002, momentum from 0.9 to 0.99, weight decay
-2e-4 on everything, dropout of 0.5, conv1's filters bound to a norm of 0.1, 20 epochs; here with shuffling, a seed, and the epoch
-with the best validation NSS. `photos` is `demo` on MIT1003's 400 photographs with scanpaths, split by a published list, with all eight
-metrics and the other observers. `demo` has a third of the filters or less, and a learning rate and dropout of its own, chosen for the
-three-stream row on validation images and the same for all rows.
+Training as the release's defaults say (`RELEASED`; weight decay on everything, conv1's filters bound to a norm of 0.1), with shuffling, a seed, and
+the epoch with the best validation NSS. `photos` is `demo` on MIT1003's 400 photographs with scanpaths, split by a published list, with all eight
+metrics and the other observers. `demo` has a third of the filters or less, and a learning rate and dropout of its own, chosen for the three-stream
+row on validation images and the same for all rows.
 """
 
 from dataclasses import dataclass, replace
 
-from lib.data.mit1003 import MIT1003
-from lib.data.osie import OSIE
 from lib.data.patches import Sampling
 from lib.data.synthetic import mit1003 as twin
 from lib.models.mrcnn import MrCNN
 from lib.models.mrcnn_inference import ScrambledAxes
 from lib.tables import saliency
 from lib.tables.saliency import CEILING, FLOOR, LISTED, PHOTOS
-from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, Twin, opens
+from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, TablePreset, Twin, opens
 from lib.training.coursework import CourseworkTask
 from lib.training.loop import Recipe
 from lib.training.mrcnn import PatchTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
-    """Sizes, network and recipe; the same recipe for every row."""
+class Preset(TablePreset):
+    """Sizes and network."""
 
     widths: tuple[int, int, int]
     hidden: int
-    twin: str = "demo"  # key of lib.data.synthetic.mit1003.SIZES
-    recipe: Recipe
     dropout: float = 0.5
     max_norm: float | None = 0.1
     scrambled_step: int = 1  # the axis-order bug is evaluated at every so many-th point of the lattice
@@ -80,8 +75,7 @@ def open_crops(source: Source, *, split: str = "") -> Opened:
     if source.dataset == "coursework":  # crops and split are the files' own
         task = CourseworkTask(source.root, **known)
     else:
-        data = {"twin": MIT1003, "mit1003": MIT1003, "osie": OSIE}[source.dataset](source.root)
-        task = PatchTask(saliency.selections(data, split), sampling=Sampling(), **known)
+        task = PatchTask(saliency.selections(source, split), sampling=Sampling(), **known)
     return saliency.opened(task, f"crops: {task.patch_summary}")
 
 

@@ -6,13 +6,11 @@ Jasmine Li's course project (2021), whose report has the published values: 48.24
 compared with (the same classifier on the centre, the whole image, the mean of the crops, a random crop, any crop, behind the
 saliency sampler of "Learning to Zoom"), and the release's own choices undone one by one.
 
-The release: timm's defaults, SGD with momentum 0.9, learning rate 0.05, batches of 128, label smoothing 0.1, cosine, 20
-epochs, no augmentation; images not normalised, 1000 outputs for ten classes, Gumbel noise in evaluation too. `paper` keeps
-sizes and recipe. `photos` is for imagenette's photographs as they are resized to 224: pretrained lite0 on crops of 96 px from 144, which
-trains in minutes on a CPU; `photos-resnet18` has the release's ResNet-18 from random values there, on crops of 64 px. Neither recipe was
-tuned: the first are steps enough for a pretrained network, the second what two cores can do. `demo` has crops of 64 px from pictures of
-96 (1.5 times the crop, as 336 and 224), a small classifier and
-AdamW. The four sizes are those of the release scaled by 64/224 as far as three unpadded convolutions allow.
+The release: timm's defaults (the recipe of `paper`), no augmentation; images not normalised, 1000 outputs for ten classes, Gumbel noise in evaluation
+too. `photos` is for imagenette's photographs as they are resized to 224: pretrained lite0 on crops of 96 px from 144, which trains in minutes on a
+CPU; `photos-resnet18` has the release's ResNet-18 from random values there, on crops of 64 px. Neither recipe was tuned: the first are steps enough
+for a pretrained network, the second what two cores can do. `demo` has crops of 64 px from pictures of 96 (1.5 times the crop, as 336 and 224). The
+four sizes are those of the release scaled by 64/224 as far as three unpadded convolutions allow.
 """
 
 from collections.abc import Callable
@@ -27,23 +25,20 @@ from lib.models import zoomed
 from lib.models.network import declared
 from lib.models.proposal import CropOracle, FixedChoice, RegionProposal, ScoringHead
 from lib.models.zoomed import TASK_NETWORKS
-from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, Twin, opens, said_of, share
+from lib.tables.table import Column, FromPreset, Opened, Row, Source, Table, TablePreset, Twin, opens, said_of, share
 from lib.training.loop import Recipe
 from lib.training.proposal import ProposalTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
-    """Sizes, networks and recipe; the same recipe for every row."""
+class Preset(TablePreset):
+    """Sizes and networks."""
 
     task: str  # the classifier, of `lib.models.zoomed`
     trunk: str  # of the saliency sampler
     layers: int
     crop_size: int
     sizes: tuple[int, int, int, int]  # of what the head sees, in the place of the release's 32, 64, 128, 224
-    recipe: Recipe
-    twin: str = "demo"  # key of lib.data.synthetic.imagenette.SIZES
-    control: str = "control"
     norm: str  # of the head, see ScoringHead
     label_smoothing: float = 0.1
     test_judge: str = ""  # who says which crop of a photograph shows the object best

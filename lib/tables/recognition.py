@@ -16,14 +16,14 @@ import numpy as np
 
 from lib.data.canvas import Square
 from lib.models import zoomed
-from lib.tables.table import Column, Opened, Row, Source, opens, said_of, share
+from lib.tables.table import Column, Opened, Row, Source, TablePreset, opens, said_of, share
 from lib.training.loop import Recipe
 from lib.training.recognition import RecognitionTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
-    """Sizes, networks and recipe; the same recipe for every row."""
+class Preset(TablePreset):
+    """Sizes and networks."""
 
     task: str  # network, of `lib.models.zoomed`
     inception: str  # the other family's
@@ -34,9 +34,6 @@ class Preset:
     task_size: int
     view_size: int
     inception_size: int
-    recipe: Recipe
-    twin: str = "demo"  # key of the twin's SIZES
-    control: str = "control"
     flip: bool = False
     random_crop: bool = False
     classes: str | tuple[str | int, ...] = "all"  # which of the data set's, where it can be read in part

@@ -5,13 +5,10 @@ Jia and Bruce, "EML-NET: an expandable multi-layer network for saliency predicti
 decoder combines their ten maps. The paper's ablations could not be had, so no row of ours has a published value beside it;
 the published test rows stand apart, quoted.
 
-Training as released: SGD with momentum 0.9, weight decay 1e-4 on everything, batches of 8, ten epochs, the learning rate
-divided by ten every five; its flag says 0.1, of which the combined loss uses a tenth (0.01) and `--mse` all. Images of
-480x640 in [0, 1], no mean subtracted, half of them mirrored. Ours beside it: validation after every epoch, on images held
-out from training, and the epoch with the best NSS is kept. `photos` has encoders on lite0 with ImageNet's weights,
-its batch norms held, with bilinear readouts at 192x256; A and B differ in
-the readouts' first values alone. `demo` has small networks, 120x160 pixels, more epochs and learning
-rates of its own, chosen for each loss alike.
+Training as released (`RELEASED`; weight decay on everything): the flag of the learning rate says 0.1, of which the combined loss uses a tenth and
+`--mse` all. Images in [0, 1], no mean subtracted, half of them mirrored. Ours beside it: validation after every epoch, on images held out from
+training, and the epoch with the best NSS is kept. `photos` has encoders on lite0 with ImageNet's weights, its batch norms held, with bilinear
+readouts; A and B differ in the readouts' first values alone. `demo` has small networks, and learning rates of its own, chosen for each loss alike.
 """
 
 from dataclasses import dataclass, replace
@@ -20,8 +17,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lib.data.mit1003 import MIT1003
-from lib.data.osie import OSIE
 from lib.data.salicon import SALICON, SALICON2014
 from lib.data.saliency_store import Selection
 from lib.data.synthetic import salicon as twin
@@ -33,7 +28,7 @@ from lib.models.network import declared
 from lib.models.saliency_baselines import Released
 from lib.tables import saliency
 from lib.tables.saliency import CEILING, COLUMNS, FLOOR, LISTED, PHOTOS
-from lib.tables.table import Opened, Quoted, Row, Source, Table, Twin, opens
+from lib.tables.table import Opened, Quoted, Row, Source, Table, TablePreset, Twin, opens
 from lib.training.loop import Recipe
 from lib.training.saliency import SaliencyTask
 
@@ -52,13 +47,11 @@ def tuned(loss: str) -> Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
-    """Sizes, networks and recipes."""
+class Preset(TablePreset):
+    """Sizes, networks and recipes; `recipe` is that of the combined loss."""
 
     family: str  # of the encoders: "small", "lite0" or "paper"
     size: tuple[int, int]  # of input and output, (height, width)
-    twin: str = "demo"  # key of lib.data.synthetic.salicon.SIZES
-    recipe: Recipe  # of the combined loss
     mse: Recipe
     decoder: Recipe
     small: Recipe = released(0.01, "eml", epochs=24, schedule="wsd")  # of the small encoder beside larger ones: that of `demo`
@@ -129,8 +122,7 @@ def selections(source: Source, split: str) -> dict[str, Selection]:
         held = [i for i in range(len(train)) if i % 10 == 9]
         return {"train": Selection(train, [i for i in range(len(train)) if i % 10 != 9]), "val": Selection(train, held),
                 "test": Selection(test, range(len(test)))}
-    data = {"osie": OSIE, "mit1003": MIT1003}[source.dataset](source.root)
-    return saliency.selections(data, split)
+    return saliency.selections(source, split)
 
 
 def examples(root: Path) -> list[SALICON2014]:

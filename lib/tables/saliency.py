@@ -3,15 +3,17 @@
 import numpy as np
 
 from lib.data.mit1003 import MIT1003
+from lib.data.osie import OSIE
 from lib.data.saliency import SaliencyData, fifth_split
 from lib.data.saliency_store import Selection
 from lib.data.splits import read_split
 from lib.files import ROOT
 from lib.models.saliency_baselines import Ceiling, ConstantMap, FromBatch, OtherObservers
-from lib.tables.table import Column, Opened, Row, said_of
+from lib.tables.table import Column, Opened, Row, Source, said_of
 
 LISTED = ROOT / "results" / "reference" / "splits" / "mit1003-400.csv"  # 280, 40 and 80 photographs of which scanpaths are known
 PHOTOS = ("photos",)
+LOADERS = {"twin": MIT1003, "mit1003": MIT1003, "osie": OSIE}  # of data sets that publish no split; SALICON has a twin of its own
 
 FLOOR = (  # what a network has to beat
     Row(name="uniform", label="Uniform", network=ConstantMap, recipe=None),
@@ -47,8 +49,9 @@ def unpublished_split(data: SaliencyData, listed: str = "") -> dict[str, np.ndar
     return fifth_split(len(data))
 
 
-def selections(data: SaliencyData, listed: str = "") -> dict[str, Selection]:
+def selections(source: Source, listed: str) -> dict[str, Selection]:
     """Images to train on, to choose by and to test on, as `unpublished_split`."""
+    data = LOADERS[source.dataset](source.root)
     return {part: Selection(data, indices) for part, indices in unpublished_split(data, listed).items()}
 
 

@@ -25,6 +25,15 @@ from lib.training.progress import Progress
 from lib.versions import versions
 
 
+@dataclass(frozen=True, kw_only=True)
+class TablePreset:
+    """How rows are trained, and how large the twin and its control are: keys of SIZES in its module. Tables add sizes and networks."""
+
+    recipe: Recipe  # the same for every row, so that all had the same tuning, unless a row says otherwise
+    twin: str = "demo"
+    control: str = "control"
+
+
 @dataclass(frozen=True)
 class FromPreset:
     """An option whose value is another field of the preset: FromPreset("inception") as a row's `task`."""
@@ -187,7 +196,7 @@ class Table:
     rows: tuple[Row, ...]
     reference: str  # the row that all others are compared with
     columns: tuple[Column, ...]
-    presets: dict[str, Any]
+    presets: dict[str, TablePreset]
     open: Callable[..., Opened]  # of a `Source`, and of the preset's fields by name; below `opens`
     twin: Twin
     datasets: tuple[str, ...]

@@ -11,7 +11,6 @@ fixations.
 
 What to expect: fixation maps are smooth (24 of 800 px on OSIE), and an encoder at 120x160 is not short of pixels for that. The zoom can help
 where small things, faces and words, draw the eye, and costs where it gives up pixels. Nothing was tuned for any row here.
-The twin of `demo` leaves out two rows for their time, `demo-all` and real data have them.
 """
 
 from dataclasses import dataclass
@@ -46,7 +45,7 @@ def preset(name: str, **options) -> Preset:
 PRESETS = {"smoke": preset("smoke", trunk="small", view_size=(36, 48)), "demo": preset("demo", trunk="small", view_size=(60, 80)),
            "paper": preset("paper", trunk="resnet18", view_size=(120, 160), size=(240, 320))}
 PRESETS |= {"demo-all": PRESETS["demo"]}
-DEAR = ("demo",)  # whose twin leaves two rows out: one with a sampler takes three core minutes there
+DEAR = ("demo",)  # whose twin leaves two rows out, `demo-all` and real data do not: one with a sampler takes three core minutes there
 
 
 @declared("unzoomed_sampler", "layer", "backbones", "emlnet", "unzoom")
