@@ -281,7 +281,7 @@ def test_the_csv_holds_the_numbers_and_the_texts_every_row(run, results):
     pd.testing.assert_frame_equal(pd.read_csv(f"{stem}.csv").fillna({"versus_reference_over": ""}), run.filled.numbers())
     markdown, latex = stem.with_suffix(".md").read_text(), stem.with_suffix(".tex").read_text()
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
-    assert len({line.count("|") for line in lines}) == 1 and len(lines) == 2 + 2
+    assert len({line.count("|") for line in lines}) == 1 and len(lines) == 2 + 2 + 1  # head, rows, what ± is over
     for label in run.filled.frame().index:
         assert f"| {label} |" in markdown and f"\n{label} & " in latex
     body = [line for line in latex.splitlines() if r"\\" in line]
@@ -299,6 +299,17 @@ def test_a_twin_is_labelled_as_one_wherever_its_numbers_stand(run, results):
     record = dataclasses.replace(run.results["plain"][0].record, is_twin=False, dataset="gazecapture")
     real.results = {"plain": [dataclasses.replace(run.results["plain"][0], record=record)]}
     assert "TWIN" not in real.filled.caption and "Data: gazecapture," in real.filled.caption
+
+
+def test_notes_stand_once_below_their_column_and_others_stay_in_their_cells():
+    usual = "80 images, 3 seeds"
+    lines = [["plain", grids.Text("1", usual), "x"], ["sampler", grids.Text("2", usual), "x"], ["control", grids.Text("3", "12 images, 3 seeds"), "x"],
+             ["uniform", grids.Text("4", f"{usual} alike"), grids.Text("x", "seen")]]
+    below = grids.notes_below(grids.grid(["", "NSS", "note"], lines), "over")
+    assert [[str(cell) for cell in line] for line in below.lines] == [
+        ["plain", "1", "x"], ["sampler", "2", "x"], ["control", "3 (12 images, 3 seeds)", "x"], ["uniform", "4 (alike)", "x"], ["over", usual, "seen"]]
+    unnoted = grids.grid(["", "NSS"], [["plain", "1"]])
+    assert grids.notes_below(unnoted, "over") == unnoted and not grids.notes_below(grids.grid(["", "NSS"], []), "over")
 
 
 def test_special_characters_reach_latex_escaped():

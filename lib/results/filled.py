@@ -15,14 +15,15 @@ import pandas as pd
 
 from lib.files import write_text
 from lib.results.cells import Cell, Value, cell, versus
-from lib.results.grids import NOTHING, Grid, Mark, Text, grid, latex, markdown, minus
+from lib.results.grids import NOTHING, Grid, Mark, Text, grid, latex, markdown, minus, notes_below
 from lib.results.noise import Known, known
 from lib.results.records import Record, short
 from lib.results.statistics import FIXED, METHOD, REFERENCE
 from lib.results.store import MEANINGLESS, Group, Rows, items_of
 from lib.tables.table import Column, Table
 
-LEGEND = f"{METHOD} Beside it stands how many of them there are."
+LEGEND = f"{METHOD} The last line says over how many of them; where a cell has other numbers, or its seeds are alike, it says so itself."
+OVER = "± is over"
 
 
 @dataclass(frozen=True)
@@ -195,9 +196,9 @@ class Filled:
 
     def parts(self, *, notes: bool = True, marks: bool = True) -> list[str]:
         """The table and what stands around it, but for its caption, as paragraphs of Markdown."""
-        parts = [*self.warnings(), markdown(self.main(notes=notes, marks=marks))]
+        parts = [*self.warnings(), markdown(notes_below(self.main(notes=notes, marks=marks), OVER))]
         parts += [f"Not run: {', '.join(self.missing)}."] if self.missing else []
-        parts += ["Between rows, paired:", markdown(pairs)] if (pairs := self.comparisons(notes=notes)) else []
+        parts += ["Between rows, paired:", markdown(notes_below(pairs, OVER))] if (pairs := self.comparisons(notes=notes)) else []
         return parts + (["Published, quoted from the source named:", markdown(quoted)] if (quoted := self.quoted()) else [])
 
     def markdown(self, *, marks: bool = True) -> str:
@@ -205,7 +206,7 @@ class Filled:
 
     def write(self, folder: str | Path) -> list[Path]:
         """<folder>/<table>-<dataset>-<preset>.md, .csv and .tex, each written whole or not at all, without marks; returns the paths."""
-        tabulars = [latex(part, f"{self.caption}\n{LEGEND}") for part in (self.main(marks=False), self.comparisons()) if part]
+        tabulars = [latex(notes_below(part, OVER), f"{self.caption}\n{LEGEND}") for part in (self.main(marks=False), self.comparisons()) if part]
         written = {".md": f"{self.markdown(marks=False)}\n", ".csv": self.numbers().to_csv(index=False), ".tex": "\n".join(tabulars)}
         return [write_text(Path(folder) / f"{self.stem}{suffix}", words) for suffix, words in written.items()]
 

@@ -1,7 +1,8 @@
 """A small table of texts, and the same as Markdown, LaTeX and a DataFrame. HTML is in `lib/report/page.html`."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -74,6 +75,16 @@ def grid(head: Sequence[str | tuple[str, str]], lines: Sequence[Sequence[str | T
     kept = [i for i in range(len(head)) if i == 0 or any(line[i].text != NOTHING or line[i].marks for line in whole)]
     names = [name if isinstance(name, tuple) else ("", name) for name in head]
     return Grid(tuple(names[i] for i in kept), tuple(tuple(line[i] for i in kept) for line in whole), numeric)
+
+
+def notes_below(shown: Grid, label: str) -> Grid:
+    """The notes once for each column: its most frequent one in a last line. Cells keep what theirs has beyond it, or another whole."""
+    usual = [Counter(cell.note for cell in column if cell.note).most_common(1) for column in zip(*shown.lines, strict=True)]
+    notes = [found[0][0] if found else "" for found in usual]
+    if not any(notes):
+        return shown
+    lines = [tuple(replace(cell, note=cell.note.removeprefix(note).strip()) for cell, note in zip(line, notes, strict=True)) for line in shown.lines]
+    return replace(shown, lines=(*lines, (Text(label), *map(Text, notes[1:]))))
 
 
 def markdown(shown: Grid) -> str:
