@@ -285,7 +285,7 @@ def test_the_csv_holds_the_numbers_and_the_texts_every_row(run, results):
     for label in run.filled.frame().index:
         assert f"| {label} |" in markdown and f"\n{label} & " in latex
     body = [line for line in latex.splitlines() if r"\\" in line]
-    assert len({line.count("&") for line in body}) == 1 and len(body) == 3
+    assert len({line.count("&") for line in body}) == 1 and len(body) == 3 + 1
     assert latex.startswith("% ") and latex.count("\\begin{tabular}") == latex.count("\\end{tabular}") == 1
     assert all(line.isascii() for line in latex.splitlines() if not line.startswith("%"))
 
@@ -303,11 +303,13 @@ def test_a_twin_is_labelled_as_one_wherever_its_numbers_stand(run, results):
 
 def test_notes_stand_once_below_their_column_and_others_stay_in_their_cells():
     usual = "80 images, 3 seeds"
-    lines = [["plain", grids.Text("1", usual), "x"], ["sampler", grids.Text("2", usual), "x"], ["control", grids.Text("3", "12 images, 3 seeds"), "x"],
-             ["uniform", grids.Text("4", f"{usual} alike"), grids.Text("x", "seen")]]
+    lines = [["plain", grids.Text("1", usual), "x"], ["sampler", grids.Text("2", usual), "x"],
+             ["control", grids.Text("3", "12 images, 3 seeds"), "x"],
+             *([name, grids.Text("4", f"{usual} alike"), grids.Text("x", "seen")] for name in ("uniform", "centre", "random"))]
     below = grids.notes_below(grids.grid(["", "NSS", "note"], lines), "over")
     assert [[str(cell) for cell in line] for line in below.lines] == [
-        ["plain", "1", "x"], ["sampler", "2", "x"], ["control", "3 (12 images, 3 seeds)", "x"], ["uniform", "4 (alike)", "x"], ["over", usual, "seen"]]
+        ["plain", "1", "x"], ["sampler", "2", "x"], ["control", "3 (12 images, 3 seeds)", "x"],
+        *([name, "4 (alike)", "x"] for name in ("uniform", "centre", "random")), ["over", usual, "seen"]]
     unnoted = grids.grid(["", "NSS"], [["plain", "1"]])
     assert grids.notes_below(unnoted, "over") == unnoted and not grids.notes_below(grids.grid(["", "NSS"], []), "over")
 

@@ -79,12 +79,17 @@ def grid(head: Sequence[str | tuple[str, str]], lines: Sequence[Sequence[str | T
 
 def notes_below(shown: Grid, label: str) -> Grid:
     """The notes once for each column: its most frequent one in a last line. Cells keep what theirs has beyond it, or another whole."""
-    usual = [Counter(cell.note for cell in column if cell.note).most_common(1) for column in zip(*shown.lines, strict=True)]
-    notes = [found[0][0] if found else "" for found in usual]
+    notes = [_usual([cell.note for cell in column if cell.note]) for column in zip(*shown.lines, strict=True)]
     if not any(notes):
         return shown
     lines = [tuple(replace(cell, note=cell.note.removeprefix(note).strip()) for cell, note in zip(line, notes, strict=True)) for line in shown.lines]
     return replace(shown, lines=(*lines, (Text(label), *map(Text, notes[1:]))))
+
+
+def _usual(notes: Sequence[str]) -> str:
+    """The most frequent one, or the shortest that it begins with."""
+    often = max(notes, key=Counter(notes).get, default="")
+    return min((note for note in notes if often.startswith(note)), key=len, default="")
 
 
 def markdown(shown: Grid) -> str:
