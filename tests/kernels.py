@@ -48,7 +48,8 @@ def forked(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def hand_over(words: list[str]) -> None:
-    """Ask for a kernel, pass signals on to it, and end when it does."""
+    """Ask for a kernel, pass signals on to it, and end when it does, or whoever wanted it: then it ends too."""
+    parent = os.getppid()
     with socket.socket(socket.AF_UNIX) as kernel:
         kernel.connect(os.environ[SOCKET])
         asked = json.dumps([words, os.getcwd(), dict(os.environ)]).encode()
@@ -57,7 +58,8 @@ def hand_over(words: list[str]) -> None:
         number = int.from_bytes(kernel.recv(4))
         for sign in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sign, lambda sign, frame: os.kill(number, sign))
-        kernel.recv(1)
+        while os.getppid() == parent and not select.select([kernel], [], [], 1.0)[0]:
+            pass
 
 
 # --- the process that forks -----------------------------------------------------------------------------------------------
@@ -74,17 +76,17 @@ def serve() -> None:
         server.bind(os.environ[SOCKET])
         server.listen()
         print("ready", flush=True)
-        started = []
+        started: set[int] = set()
         while server in select.select([server, sys.stdin], [], [])[0]:
             asker, _ = server.accept()
             if (number := os.fork()) == 0:
                 server.close()
                 kernel(asker)
-            started.append(number)
             asker.close()
+            started = {one for one in (*started, number) if os.waitpid(one, os.WNOHANG)[0] == 0}  # the others have ended
     for number in started:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(number, signal.SIGTERM)
+            os.kill(number, signal.SIGKILL)
         os.waitpid(number, 0)
 
 
