@@ -1,7 +1,9 @@
 """What all tests share: one thread, figures without a display, and where real data lie."""
 
+import multiprocessing
 import os
 import shutil
+import sys
 import warnings
 from pathlib import Path
 
@@ -9,12 +11,13 @@ os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports matplotlib
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-import torch
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """On a busy machine OpenMP threads wait for one another spinning; bit-for-bit tests need a fixed count anyway."""
+    import torch  # here: the process that hands tests out to the workers runs none, and would import it too
+
     torch.set_num_threads(1)
 
 
@@ -46,6 +49,26 @@ def no_reference(monkeypatch, tmp_path):
     from lib.results import noise
 
     monkeypatch.setattr(noise, "FILE", tmp_path / "no-noise.json")
+
+
+@pytest.fixture(scope="session")
+def forkserver():
+    """A context of `multiprocessing` whose processes are forked from one that has imported what takes seconds, and nothing of lib."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "torch._dynamo", "torchvision", "pandas", "scipy.stats", "matplotlib.pyplot"])
+    return context
+
+
+@pytest.fixture(scope="session")
+def forked_kernels(tmp_path_factory):
+    """An environment in which the kernels of notebooks are forked from one process: importing what each needs takes longer than many of them."""
+    from kernels import forked, plain
+
+    if sys.platform != "linux":  # forking what has threads is nowhere else to be relied on
+        yield plain()
+        return
+    with forked(tmp_path_factory.mktemp("k")) as environment:
+        yield environment
 
 
 # --- one for all tests, and for all workers of pytest-xdist ------------------------------------------------------------
@@ -95,7 +118,7 @@ def smoke():
     return run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pythons(tmp_path_factory):
     """`pythons.run(folder, *words)`: Python in an edited copy of the code."""
     from copies import Pythons

@@ -89,8 +89,8 @@ def random_case(*, once: bool = False, coarse: bool = False) -> Case:
 
 
 @pytest.fixture(scope="module")
-def osie_case() -> tuple[Case, list[torch.Tensor]]:
-    """Local contrast of the photographs as saliency, and the fixations blurred with OSIE's own sigma as density."""
+def osie_case() -> Case:
+    """Local contrast of the photographs as saliency."""
     root = Path(os.environ.get("ZOOM_REAL_DATA", ""), "osie")
     if "ZOOM_REAL_DATA" not in os.environ or not root.is_dir():
         pytest.skip("set ZOOM_REAL_DATA to a folder that holds osie/ (github.com/NUS-VIP/predicting-human-gaze-beyond-pixels)")
@@ -100,8 +100,7 @@ def osie_case() -> tuple[Case, list[torch.Tensor]]:
     data = OSIE(root)
     chosen = range(0, len(data), max(1, len(data) // IMAGES))[:IMAGES]
     assert len(chosen) == IMAGES
-    case = Case([contrast(data.image(i)) for i in chosen], [torch.from_numpy(data.fixations(i)) for i in chosen])
-    return case, [m.density_map(f, sigma=24) for f in case.counts]
+    return Case([contrast(data.image(i)) for i in chosen], [torch.from_numpy(data.fixations(i)) for i in chosen])
 
 
 def contrast(image: np.ndarray) -> torch.Tensor:
@@ -137,8 +136,7 @@ def test_auc_is_scikit_learns(roc_auc_score, coarse):
 
 
 def test_auc_is_scikit_learns_on_osie(roc_auc_score, osie_case):
-    case, _ = osie_case
-    assert_equal(case.ours(m.auc), sklearn_auc(roc_auc_score, case))
+    assert_equal(osie_case.ours(m.auc), sklearn_auc(roc_auc_score, osie_case))
 
 
 # ---- pysaliency, random maps
@@ -221,7 +219,7 @@ def test_information_gain_is_pysaliencys(pysaliency):
 
 
 def test_osie_ranking_is_pysaliencys(pysaliency, osie_case):
-    for case in (osie_case[0], Case(osie_case[0].maps, osie_case[0].xy, once=True)):
+    for case in (osie_case, Case(osie_case.maps, osie_case.xy, once=True)):
         once = all((f <= 1).all() for f in case.counts)
         model, stimuli, fixations = case.oracle(pysaliency)
         options = {} if once else {"duplicates": True}
@@ -232,7 +230,7 @@ def test_osie_ranking_is_pysaliencys(pysaliency, osie_case):
 
 
 def test_osie_values_are_pysaliencys(pysaliency, osie_case):
-    case, densities = osie_case
+    case, densities = osie_case, [m.density_map(counts, sigma=24) for counts in osie_case.counts]  # OSIE's own sigma
     model, stimuli, fixations = case.oracle(pysaliency)
     nss = case.mean_per_image(model.NSSs(stimuli, fixations))
     assert_equal(case.ours(m.nss, duplicates=True, ddof=0), nss)

@@ -1,7 +1,5 @@
 """Several processes on one row: what one process gives, whatever does not divide, and an end that says where the run goes on."""
 
-import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,7 +14,6 @@ from torch import nn
 
 from shades import Shades
 
-from lib.__main__ import main
 from lib.models.rivals import Uniform
 from lib.models.zoomed import ZoomedNetwork
 from lib.training.checkpoint import load_checkpoint, seed_everything
@@ -70,11 +67,11 @@ def alone():
 
 
 @pytest.fixture(scope="module", params=[2, 3])
-def together(request, tmp_path_factory, free_port):
+def together(request, tmp_path_factory, free_port, forkserver):
     """What each of two, or three, processes measured."""
     folder = tmp_path_factory.mktemp("together")
-    multiprocessing.set_forkserver_preload(["torch", "torch._dynamo"])  # once for all of them: a process each would take longer than what it does
-    torch.multiprocessing.start_processes(_worker, (request.param, free_port(), folder), nprocs=request.param, start_method="forkserver")
+    torch.multiprocessing.start_processes(_worker, (request.param, free_port(), folder), nprocs=request.param,
+                                          start_method=forkserver.get_start_method())
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(request.param)]  # our own file of a moment ago
 
 
@@ -149,27 +146,7 @@ def test_all_processes_end_with_the_same_weights(together):
 
 # ----------------------------------------------------------------------------------------------------------- as users launch it
 
-
-def table(results: Path, *launcher: str) -> subprocess.Popen:
-    words = ["-m", "lib", "table", "salicon", "--preset", "smoke", "--rows", "centre_bias,encoder_a", "--device", "cpu", "--results", str(results)]
-    return subprocess.Popen([*launcher, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-@pytest.mark.slow
-def test_torchrun_fills_a_table_as_one_process_does(tmp_path):
-    """The command of the README; every row once, and the values of one process but for rounding."""
-    words = ["table", "salicon", "--preset", "smoke", "--rows", "centre_bias,encoder_a", "--device", "cpu"]
-    assert main([*words, "--results", str(tmp_path / "one")]) == 0
-    process = table(tmp_path / "two", *LAUNCH)
-    out, err = process.communicate(timeout=900)
-    assert process.returncode == 0, err
-    assert out.count("| Encoder A, combined loss |") == 1, "more than one process wrote the table"
-    for one in sorted((tmp_path / "one" / "runs").rglob("*.json")):
-        two = tmp_path / "two" / one.relative_to(tmp_path / "one")  # of the same name: the key does not depend on the launcher
-        assert json.loads(two.read_text())["provenance"]["processes"] == 2
-        with np.load(one.with_suffix(".npz")) as expected, np.load(two.with_suffix(".npz")) as found:
-            for name in expected:
-                np.testing.assert_allclose(found[name], expected[name], atol=2e-3, equal_nan=True)
+# That torchrun fills a table as one process does is asked of the page's own command, in test_readme.py.
 
 
 @pytest.mark.slow

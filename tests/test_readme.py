@@ -5,6 +5,7 @@ Not run, but looked up: make targets; what downloads (`fetch`, git, pip); accele
 """
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -60,8 +61,10 @@ def model_of(command: Command) -> str:
 class Workshop:
     """What stands for the placeholders, made when first asked for, and where commands run."""
 
-    def __init__(self, folder: Path, *, once, smoke, results_dir: Path):
+    def __init__(self, folder: Path, *, once, smoke, results_dir: Path, kernels: dict[str, str]):
         self.folder, self.results, self.once, self.smoke, self.results_dir = folder, folder / "results", once, smoke, results_dir
+        self.kernels = kernels  # the environment of a batch
+        self.launches: dict[Command, tuple[Path, str]] = {}
         (folder / "notebooks").symlink_to(ROOT / "notebooks")
 
     @cached_property
@@ -110,16 +113,25 @@ class Workshop:
         assert not (unknown := unknown_placeholders(command, set(SUBSTITUTES))), f"{command}: {UNKNOWN.format(', '.join(unknown))}"
         return [str(SUBSTITUTES[word](self, command)) if word in SUBSTITUTES else word for word in command.words]
 
-    def run(self, command: Command, words: list[str]) -> None:
-        """Run `words` in the workshop's folder; they must end with exit status 0."""
+    def launch(self, command: Command, words: list[str]) -> tuple[Path, str]:
+        """A torchrun command, run once whoever looks at it: the results that it left, and what it printed."""
+        if command not in self.launches:
+            results = self.folder / f"launched-{len(self.launches)}"
+            self.launches[command] = results, self.run(command, launched(command, words, results))
+        return self.launches[command]
+
+    def run(self, command: Command, words: list[str]) -> str:
+        """Run `words` in the workshop's folder; they must end with exit status 0. What another process printed."""
         if words[1:3] == ["-m", "lib"] and words[3] in QUICK:
             with contextlib.chdir(self.folder):
                 assert main(words[3:]) == 0, f"{command}: run as {shlex.join(words)}, see what it printed"
-            return
-        environment = os.environ | dict(variable.split("=", 1) for variable in command.variables)
+            return ""
+        environment = self.kernels if words[1:4] == ["-m", "lib", "run"] else os.environ
+        environment = environment | dict(variable.split("=", 1) for variable in command.variables)
         environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{command}: run as {shlex.join(words)}, exit status {done.returncode}\n{(done.stdout + done.stderr)[-2000:]}"
+        return done.stdout
 
 
 def write_osie(path: Path, salicon: Path) -> None:
@@ -179,13 +191,13 @@ def in_smoke(words: list[str], results: Path) -> list[str]:
 
 
 def launched(command: Command, words: list[str], results: Path) -> list[str]:
-    """torchrun with two processes on one machine, for two rows of the table."""
+    """torchrun with two processes on one machine, for the table's reference and the rows named, or the first that trains."""
     options, given = words[1 : words.index("-m")], in_smoke(words[words.index("-m") + 2 :], results)
     known = re.fullmatch(r"(--standalone )?--nproc[_-]per[_-]node[ =]\S+( --standalone)?", " ".join(options))
     assert known, f"{command}: {' '.join(options)!r} is not --nproc_per_node N, with --standalone or without; teach tests/test_readme.py"
-    if "--rows" not in given:
-        table = tables.get(given[1])
-        given = with_option(given, "--rows", f"{table.reference},{next(row.name for row in table.rows if row.trained and not row.needs)}")
+    table = tables.get(given[1])
+    rows = given[given.index("--rows") + 1] if "--rows" in given else next(row.name for row in table.rows if row.trained and not row.needs)
+    given = with_option(given, "--rows", f"{table.reference},{rows}")
     return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "lib", *given]
 
 
@@ -194,8 +206,6 @@ def as_run(command: Command, words: list[str], results: Path) -> list[str] | Non
     name = head(words)
     if name in LOOKED_UP or name == "accelerate" or (command.lib or [""])[0] == "fetch":
         return None
-    if name == "torchrun":
-        return launched(command, words, results)
     if name == "papermill":
         options = words[3:]
         for parameter, value in (("preset", "smoke"), ("results_dir", str(results))):
@@ -210,8 +220,8 @@ def as_run(command: Command, words: list[str], results: Path) -> list[str] | Non
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory, once, smoke, results_dir) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("readme"), once=once, smoke=smoke, results_dir=results_dir)
+def shop(tmp_path_factory, once, smoke, results_dir, forked_kernels) -> Workshop:
+    return Workshop(tmp_path_factory.mktemp("readme"), once=once, smoke=smoke, results_dir=results_dir, kernels=forked_kernels)
 
 
 def test_there_are_blocks_and_commands():
@@ -242,8 +252,27 @@ def test_command_in_the_prose_names_what_there_is(command):
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
 def test_command_runs(command, shop):
     words = list(command.words) if head(list(command.words)) in LOOKED_UP else shop.fill_in(command)
-    if (run := as_run(command, words, shop.results)) is not None:
+    if head(words) == "torchrun":  # what it leaves is looked at in the next test
+        shop.launch(command, words)
+    elif (run := as_run(command, words, shop.results)) is not None:
         shop.run(command, run)
+
+
+@pytest.mark.slow
+def test_torchrun_fills_a_table_as_one_process_does(shop, lend, tmp_path):
+    """The page's command, which ran above; every row once, and the values of one process but for rounding."""
+    command = next(command for command in COMMANDS if head(list(command.words)) == "torchrun")
+    together, printed = shop.launch(command, shop.fill_in(command))
+    assert printed.count("| Encoder A, combined loss |") == 1, "more than one process wrote the table"
+    alone = lend(tmp_path, "salicon", ("centre_bias", "encoder_a"))
+    records = sorted((alone / "runs").rglob("*.json"))
+    assert len(records) == 2
+    for one in records:
+        two = together / one.relative_to(alone)  # of the same name: the key does not depend on the launcher
+        assert [json.loads(path.read_text())["provenance"]["processes"] for path in (one, two)] == [1, 2]
+        with np.load(one.with_suffix(".npz")) as expected, np.load(two.with_suffix(".npz")) as found:
+            for name in expected:
+                np.testing.assert_allclose(found[name], expected[name], atol=2e-3, equal_nan=True)
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """Tables: one command fills them, a second one reads what is there, and what is printed is what was measured."""
 
 import dataclasses
-import multiprocessing
 import types
 
 import numpy as np
@@ -193,10 +192,9 @@ def _fill(folder, start, queue):
     queue.put({name: (rows[0].computed, rows[0].values["error_cm"]) for name, rows in run.results.items()})
 
 
-def test_two_processes_on_one_folder_compute_each_row_once(run, fresh):
-    context = multiprocessing.get_context("spawn")
-    start, queue = context.Event(), context.Queue()
-    processes = [context.Process(target=_fill, args=(fresh, start, queue), daemon=True) for _ in range(2)]
+def test_two_processes_on_one_folder_compute_each_row_once(run, fresh, forkserver):
+    start, queue = forkserver.Event(), forkserver.Queue()
+    processes = [forkserver.Process(target=_fill, args=(fresh, start, queue), daemon=True) for _ in range(2)]
     for process in processes:
         process.start()
     assert [queue.get(timeout=600) for _ in processes] == ["ready"] * 2

@@ -1,7 +1,6 @@
 """The training loop: the same numbers from the same seed, also after an interruption, and files that are whole or not there."""
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -120,9 +119,9 @@ def _train_and_die(path):
     train(checkpoint=path, stop_after_steps=4, stop=lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 
-def test_a_killed_process_resumes_to_the_same_bits(tmp_path, whole):
+def test_a_killed_process_resumes_to_the_same_bits(tmp_path, whole, forkserver):
     path = tmp_path / "row.ckpt"
-    process = multiprocessing.get_context("spawn").Process(target=_train_and_die, args=(path,))
+    process = forkserver.Process(target=_train_and_die, args=(path,))
     process.start()
     process.join(600)
     assert process.exitcode == -signal.SIGKILL
