@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import shutil
-import sys
 import warnings
 from pathlib import Path
 
@@ -57,18 +56,6 @@ def forkserver():
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "torch._dynamo", "torchvision", "pandas", "scipy.stats", "matplotlib.pyplot"])
     return context
-
-
-@pytest.fixture(scope="session")
-def forked_kernels(tmp_path_factory):
-    """An environment in which the kernels of notebooks are forked from one process: importing what each needs takes longer than many of them."""
-    from kernels import forked, plain
-
-    if sys.platform != "linux":  # forking what has threads is nowhere else to be relied on
-        yield plain()
-        return
-    with forked(tmp_path_factory.mktemp("k")) as environment:
-        yield environment
 
 
 # --- one for all tests, and for all workers of pytest-xdist ------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Notebooks: their form, and that they run, from the root and from notebooks/, with misspelt parameters refused."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from kernels import plain
 
 from lib import batch, tables
 from lib.batch import check_parameters
@@ -28,19 +28,23 @@ def code_cells(path: Path) -> list:
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
-def papermill(notebook: str, output: Path, *parameters: str, folder: Path = ROOT,
-              kernels: dict[str, str] | None = None) -> subprocess.CompletedProcess:
-    """One notebook executed as a reader would, `parameters` as name=value. kernels: the environment."""
+def papermill(notebook: str, output: Path, *parameters: str, folder: Path = ROOT) -> subprocess.CompletedProcess:
+    """One notebook executed as a reader would, `parameters` as name=value."""
     words = [word for given in parameters for word in ("-p", *given.split("=", 1))]
     where = FOLDER / f"{notebook}.ipynb" if folder == ROOT else f"{notebook}.ipynb"
     return subprocess.run([sys.executable, "-m", "papermill", str(where), str(output), "--no-progress-bar", *words], cwd=folder,
-                          env=kernels or plain(), capture_output=True, text=True, timeout=600)
+                          env=environment(), capture_output=True, text=True, timeout=600)
 
 
-def whole_batch(results: Path, kernels: dict[str, str], *notebooks: str) -> str:
-    """`make reproduce` in miniature: every notebook, in order, as one batch, its rows on workers; what it printed. kernels: the environment."""
+def environment() -> dict[str, str]:
+    """As outside the tests: pictures belong in the notebook."""
+    return {name: value for name, value in os.environ.items() if name != "MPLBACKEND"} | {"OMP_NUM_THREADS": "1"}
+
+
+def whole_batch(results: Path, *notebooks: str) -> str:
+    """`make reproduce` in miniature: every notebook, in order, as one batch, its rows on workers; what it printed."""
     words = [sys.executable, "-m", "lib", "run", *notebooks, "--preset", "smoke", "--device", "cpu", "--results", str(results)]
-    done = subprocess.run(words, cwd=ROOT, env=kernels, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 
@@ -127,12 +131,12 @@ class TestExecution:
         assert "unknown parameter presett" in done.stderr and all(name in done.stderr for name in NAMES)
         assert not (tmp_path / "figures").exists()
 
-    def test_the_report_on_some_rows(self, two_rows, forked_kernels, tmp_path):
+    def test_the_report_on_some_rows(self, two_rows, tmp_path):
         """The report draws nothing; it writes the ledger, pages that say what was not run, and the table that two rows tell.
 
         This is Table 2, which they are of; Table 3 beside it is the notebook's."""
         folder, _ = two_rows
-        done = papermill("99_report", tmp_path / "out.ipynb", f"results_dir={folder}", kernels=forked_kernels)
+        done = papermill("99_report", tmp_path / "out.ipynb", f"results_dir={folder}")
         assert done.returncode == 0, done.stderr[-2000:]
         assert {path.stem for path in (folder / "tables").iterdir()} == {"saliency_depth-twin-smoke", "inaturalist-twin-smoke", "ledger"}
         assert "numbers mean nothing" in (folder / "report.md").read_text() and (folder / "report.html").stat().st_size > 1e5
@@ -171,9 +175,9 @@ class TestLastScreen:
 
 
 @pytest.fixture(scope="module")
-def results(once, results_dir, forked_kernels) -> Path:
+def results(once, results_dir) -> Path:
     """The results of one batch of all notebooks, whose rows stay for whoever needs them."""
-    once("batch", lambda path: whole_batch(results_dir, forked_kernels))
+    once("batch", lambda path: whole_batch(results_dir))
     return results_dir
 
 
@@ -217,7 +221,7 @@ class TestBatch:
         ignored = subprocess.run(["git", "check-ignore", *left], cwd=ROOT, capture_output=True, text=True)
         assert left and sorted(ignored.stdout.split()) == sorted(left)
 
-    def test_a_second_batch_computes_nothing_and_writes_everything_again(self, results, forked_kernels):
+    def test_a_second_batch_computes_nothing_and_writes_everything_again(self, results):
         """Of two notebooks and the report: no record, value or weight of any table is written again, but what they show is.
 
         In a copy, with the pictures of these notebooks alone: packing those of all into the report takes longer than everything else here."""
@@ -235,7 +239,7 @@ class TestBatch:
             path.parent.mkdir(exist_ok=True)
             shutil.copy2(results / path.relative_to(again), path)
         written = {path: path.stat().st_mtime_ns for path in shown}
-        printed = whole_batch(again, forked_kernels, "03", "99")
+        printed = whole_batch(again, "03", "99")
         assert ", 0 of them to compute" in printed.splitlines()[0]
         last = printed[printed.index("[2/2] 99_report: done"):].splitlines()
         assert max(map(len, last)) <= 100 and any(line.split()[0] == "Report" and line.endswith("report.html") for line in last if line)

@@ -61,9 +61,8 @@ def model_of(command: Command) -> str:
 class Workshop:
     """What stands for the placeholders, made when first asked for, and where commands run."""
 
-    def __init__(self, folder: Path, *, once, smoke, results_dir: Path, kernels: dict[str, str]):
+    def __init__(self, folder: Path, *, once, smoke, results_dir: Path):
         self.folder, self.results, self.once, self.smoke, self.results_dir = folder, folder / "results", once, smoke, results_dir
-        self.kernels = kernels  # the environment of a batch
         self.launches: dict[Command, tuple[Path, str]] = {}
         (folder / "notebooks").symlink_to(ROOT / "notebooks")
 
@@ -126,8 +125,7 @@ class Workshop:
             with contextlib.chdir(self.folder):
                 assert main(words[3:]) == 0, f"{command}: run as {shlex.join(words)}, see what it printed"
             return ""
-        environment = self.kernels if words[1:4] == ["-m", "lib", "run"] else os.environ
-        environment = environment | dict(variable.split("=", 1) for variable in command.variables)
+        environment = os.environ | dict(variable.split("=", 1) for variable in command.variables)
         environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{command}: run as {shlex.join(words)}, exit status {done.returncode}\n{(done.stdout + done.stderr)[-2000:]}"
@@ -220,8 +218,8 @@ def as_run(command: Command, words: list[str], results: Path) -> list[str] | Non
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory, once, smoke, results_dir, forked_kernels) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("readme"), once=once, smoke=smoke, results_dir=results_dir, kernels=forked_kernels)
+def shop(tmp_path_factory, once, smoke, results_dir) -> Workshop:
+    return Workshop(tmp_path_factory.mktemp("readme"), once=once, smoke=smoke, results_dir=results_dir)
 
 
 def test_there_are_blocks_and_commands():
