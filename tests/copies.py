@@ -35,7 +35,7 @@ def program(folder, words, out, err):
         sys.argv, sys.path[:1] = words, [os.path.dirname(os.path.abspath(kind)), folder]
         runpy.run_path(kind, run_name="__main__")
 
-for line in sys.stdin:
+for line in iter(sys.stdin.readline, "\\n"):
     if (child := os.fork()) == 0:
         status = 0
         try:
@@ -69,7 +69,7 @@ class Pythons:
         return subprocess.CompletedProcess(words, int(self.server.stdout.readline()), out.read_text(), err.read_text())
 
     def close(self) -> None:
-        self.server.stdin.close()
+        print(file=self.server.stdin, flush=True)  # an empty line: processes that were forked meanwhile hold the pipe open
         self.server.wait(timeout=60)
 
 

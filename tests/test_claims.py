@@ -272,7 +272,7 @@ def test_the_reference_records_are_decided():
     found = decide(claims.ledger(), read_folder(REFERENCE).groups)
     assert {one.claim.key for one in found} == {claim.key for claim in claims.ledger()}
     for one in found:
-        absent = one.claim.key.startswith(LATER) or one.group is None or one.group.dataset == "mit1003"  # whose fixation points were not at hand
+        absent = one.claim.key.startswith(LATER) or one.group is None
         absent |= "was not run with preset" in one.reason  # of two tables, of which one has photographs
         assert one.verdict != NOT_RUN or absent, one
         assert one.claim.kind != "size" or one.found is None

@@ -117,9 +117,10 @@ def test_linearised_groups_are_welchs_test():
     one = st.estimate([st.Sample(together[None])])
     welch = stats.ttest_ind(values[mask], values[~mask], equal_var=False)
     assert together.mean() == pytest.approx(values[mask].mean() - values[~mask].mean())
-    assert one.error == pytest.approx(one.mean / welch.statistic, rel=0.02)
+    assert one.after(1).variance**0.5 == pytest.approx(one.mean / welch.statistic, rel=0.02)
     apart = st.estimate([st.Sample(piece[None]) for piece in pieces])  # as independent samples: the same test to the digit
-    assert (apart.mean / apart.error, apart.df) == pytest.approx((welch.statistic, welch.df))
+    whole = apart.after(1)
+    assert (apart.mean / whole.variance**0.5, whole.df) == pytest.approx((welch.statistic, welch.df))
     assert v.p_value(apart) == pytest.approx(welch.pvalue)
 
 
@@ -155,8 +156,8 @@ def test_what_seeds_do_to_single_samples_is_counted_once():
     over_seeds = n * ((per_seed.mean(1) - mean) ** 2).sum() / (seeds - 1)
     total = ((per_seed - mean) ** 2).sum()
     rest = (total - (n - 1) * over_samples - (seeds - 1) * over_seeds) / ((n - 1) * (seeds - 1))
-    ours = st.estimate([st.Sample(per_seed, None, st.Noise(None, st.Component(1.0, 1e-9)))]).error ** 2  # a prior that weighs nothing
-    assert ours == pytest.approx((over_samples + over_seeds - rest) / (seeds * n))
+    ours = st.estimate([st.Sample(per_seed, None, st.Noise(None, st.Component(1.0, 1e-9)))])  # a prior that weighs nothing
+    assert ours.after(seeds).variance == pytest.approx((over_samples + over_seeds - rest) / (seeds * n))
 
 
 def test_what_other_rows_tell_is_their_pooled_variance_and_how_alike_they_are():

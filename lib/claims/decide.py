@@ -131,6 +131,8 @@ def _offered(claim: Claim, group: Group) -> bool:
     """Whether the claim's table has this data set and preset, and this preset the claim's rows: tables that share records differ in that."""
     if claim.presets is not None and group.preset not in claim.presets:
         return False
+    if claim.kind != "size" and claim.datasets is not None and group.dataset not in claim.datasets:
+        return False
     if claim.table not in NAMES:
         return True
     table = get(claim.table)

@@ -15,7 +15,8 @@ def alike(row: str, seen: str) -> Claim:
 
 
 def chooses(row: str, sentence: str, source: str) -> Claim:
-    return direction(f"chooses_{row}", sentence, contrast({row: 1.0}, SHOWS), source=source, **POINTS,
+    """Of the twin, which knows its boxes."""
+    return direction(f"chooses_{row}", sentence, contrast({row: 1.0}, SHOWS), source=source, **POINTS, datasets=("twin",),
                      statistic=f"{row}: how often the crop of the greatest weight shows the object, minus the share of the crops that do")
 
 
