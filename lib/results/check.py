@@ -10,16 +10,17 @@ photographs) the noise of pictures on both sides is added. Shares are compared a
   Rows that share a training are one network.
 
 Each errs in at most 2.5 % of honest runs, so 95 of 100 pass on any machine. The first finds a row that is quite another, the second a change
-that moves many rows a little, which no single one of them could prove. A row that nothing trains may differ by rounding alone, 1e-4 of its
-value. Values that are the same bit for bit are "identical". Beside a table's columns stands where its rows look (`Table.watched`): a sampler that
-no longer zooms is found there first, for accuracy has more noise. Where the reference has one seed and no row like it has several, it cannot say
-what another training would give: not judged. Where its row is of another experiment (other options of the network, another recipe, other versions
-of the code), its numbers judge nothing: that is said, and the check fails.
+that moves many rows a little, which no single one of them could prove. A sampler that is no sampler any more needs no statistics: it magnifies
+every picture alike, which no training of the reference does, and disagrees whatever its mean. A row that nothing trains may differ by rounding
+alone, 1e-4 of its value. Values that are the same bit for bit are "identical". Beside a table's columns stands where its rows look
+(`Table.watched`). Where the reference has one seed and no row like it has several, it cannot say what another training would give: not judged.
+Where its row is of another experiment (other options of the network, another recipe, other versions of the code), its numbers judge nothing:
+that is said, and the check fails.
 
 A group (`lib.results.store`) without its counterpart is shown where something of the same table stands beside it, or listed; it is not judged.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -30,7 +31,7 @@ from lib import tables
 from lib.files import resolve
 from lib.results.cells import Value, own
 from lib.results.grids import NOTHING
-from lib.results.noise import Known, Place, measure, scale
+from lib.results.noise import Known, Place, is_magnification, measure, scale
 from lib.results.records import apart, named
 from lib.results.statistics import LEVEL, METHOD, Component, total
 from lib.results.store import Group, Item, Rows, Stored, read_folder
@@ -39,7 +40,7 @@ from lib.tables.table import Column, Table
 RULE = ("Would the reference's experiments, run again, give this? A mean is expected within t * sd * sqrt(1/seeds here + 1/seeds there) of the "
         "reference's, with sd the noise of training that its seeds show: \"allowed\" at 95 % for each network. One network in twenty lies "
         "outside by chance; a run disagrees where more do, or where one cell lies outside an interval that is widened for all cells "
-        "(at 5 % for both rules together).")
+        "(at 5 % for both rules together), or where a grid magnifies every picture alike that did not in any seed there.")
 ROUNDING = 1e-4  # of the value, or of its spread over the samples, where nothing is trained
 IDENTICAL, AGREES, OUTSIDE, DISAGREES, OTHER, NOT_JUDGED = "identical", "agrees", "outside", "DISAGREES", "OTHER", NOTHING
 EACH = (1 - LEVEL) / 2  # of honest runs, by which each of the two rules errs at most
@@ -64,6 +65,7 @@ class Cell:
     expected: Component | None = None  # on its scale, the variance of their difference, were it an honest run; None: not known
     trainings: frozenset[str] = frozenset()  # that show in the row
     other: tuple[str, ...] = ()  # by what the reference's row is of another experiment
+    still: bool = False  # a magnification: here the same in every picture, in the reference never
 
     @property
     def judged(self) -> bool:
@@ -131,6 +133,8 @@ class Judged:
     def verdict(self, cell: Cell) -> str:
         if not cell.judged:
             return OTHER if cell.other else NOT_JUDGED
+        if cell.still:
+            return DISAGREES
         if cell.same or cell.within(self.levels.get(id(cell), 1 - LEVEL)):
             return IDENTICAL if cell.same else AGREES
         return OUTSIDE if cell.within(EACH / self.count, most_df=TAILS) else DISAGREES
@@ -160,6 +164,13 @@ def _expected(reference: Value, here: Value, noise: Component | None, column: Co
     steep = scale(column, reference.samples).slope(reference.interval.mean) ** 2
     pictures = [replace(side.found.pictures, variance=steep * side.found.pictures.variance) for side in (reference, here)]
     return training if same_data else total([training, *pictures])
+
+
+def _still(seeds: Seeds, column: Column, of: Callable[[Iterable[bool]], bool]) -> bool:
+    """Whether `of` the seeds (`all`, `any`) magnify every picture alike, but for rounding; False where they have one picture."""
+    values = (column.samples(item.values) for item in seeds.values())
+    finite = [one[np.isfinite(one)] for one in values if one is not None]
+    return of(len(one) > 1 and np.ptp(one) <= ROUNDING * abs(one[0]) for one in finite)
 
 
 # --- groups -------------------------------------------------------------------------------------------------------------
@@ -198,7 +209,8 @@ class Section:
             np.array_equal(*(column.samples(side[seed].values) for side in (reference, here)), equal_nan=True) for seed in here)
         noise, same_data = self.known.of(row, column.name).one, _fingerprints(reference) == _fingerprints(here)
         expected = _expected(one, other, noise, column, same_data=same_data) if one and other else None
-        return Cell(self.group, row, column, one, other, same, expected, self.table.trainings(row), tuple(self.apart.get(row, ())))
+        still = bool(one and other and is_magnification(column) and _still(here, column, all) and not _still(reference, column, any))
+        return Cell(self.group, row, column, one, other, same, expected, self.table.trainings(row), tuple(self.apart.get(row, ())), still)
 
     def notes(self) -> list[str]:
         """What a reader must know of the two sides."""
@@ -309,5 +321,5 @@ def verdicts(judged: Judged) -> tuple[str, bool]:
     for cell in judged.bad:
         _, column, _, _, reference, here, difference, limit, _ = judged.words(cell)
         lines.append(f"  {', '.join(cell.group[:4])}: {cell.row}, {column}: {here} here, {reference} in the reference; "
-                     f"difference {difference}, allowed {limit}")
+                     f"difference {difference}, {'the same in every picture here' if cell.still else f'allowed {limit}'}")
     return "\n".join([*lines, *filter(None, [others])]), False

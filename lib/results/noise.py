@@ -86,6 +86,10 @@ def is_share(column: Column) -> bool:
     return complete and bool(np.isfinite(most))
 
 
+def is_magnification(column: Column) -> bool:
+    return column.metric.endswith("_magnification")
+
+
 class Scale(NamedTuple):
     """On which means are compared: a mean's place on it, the mean that has a place, and by how much that moves for one of the column's unit."""
 
@@ -106,7 +110,7 @@ def scale(column: Column, n: int) -> Scale:
     if is_share(column):
         return Scale(lambda value: float(special.logit(share(value))), lambda place: float((special.expit(place) * (n + 1) - 0.5) / n * column.scale),
                      lambda value: n / (n + 1) / column.scale / (share(value) * (1 - share(value))))
-    if column.metric.endswith("_magnification"):
+    if is_magnification(column):
         return Scale(lambda value: float(np.log(value + HIDDEN)), lambda place: float(np.exp(place) - HIDDEN), lambda value: 1 / (value + HIDDEN))
     return AS_IS
 
