@@ -71,6 +71,8 @@ class Pythons:
     def close(self) -> None:
         print(file=self.server.stdin, flush=True)  # an empty line: processes that were forked meanwhile hold the pipe open
         self.server.wait(timeout=60)
+        self.server.stdin.close()
+        self.server.stdout.close()
 
 
 def copied(folder: Path) -> Path:
