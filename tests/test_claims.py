@@ -53,7 +53,7 @@ def scores(mean: float, *, n: int = 100, seed: int = 0, spread: float = 1.0) -> 
 ABOUT = {"source": "a paper, Table 1", "table": "made_up", "statistic": "score of a minus score of b"}
 A_ABOVE_B = direction("above", "a is better than b.", contrast(less("a", "b"), "score"), **ABOUT)
 ALIKE = equivalence("alike", "a is as good as b.", contrast(less("a", "b"), "score"), margin=0.5, **ABOUT)
-BY_TWO = size("by_two", "a is better than b by 2.", contrast(less("a", "b"), "score"), published=2.0, datasets=("real",), **ABOUT)
+BY_TWO = size("by_two", "a is better than b by 2.", contrast(less("a", "b"), "score"), published=2.0, measured_on=("real",), **ABOUT)
 
 
 def verdicts(chosen, a: float, b: float = 0.0, **options) -> list[str]:

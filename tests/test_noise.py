@@ -39,7 +39,7 @@ def test_what_is_committed_follows_from_the_records(groups, tmp_path):
 def test_every_shown_mean_has_its_noise(groups):
     """The standard deviation over the seeds of each row and each paired difference, with its degrees of freedom; no row is left out."""
     for table, group, rows in Stored(groups=groups).filled():
-        known = noise.committed()[group[:3]]
+        known = noise.committed()[group.place]
         for name, found in rows.items():
             for column in table.columns_of(group.preset):
                 values = [column.samples(item.values) for item in found.values()]
@@ -56,7 +56,7 @@ def test_every_shown_mean_has_its_noise(groups):
 
 def test_provenance_is_told(groups):
     for group, rows in groups.items():
-        known = noise.committed()[group[:3]]
+        known = noise.committed()[group.place]
         records = [item.record for found in rows.values() for item in found.values()]
         assert set(known.seeds) == {record.seed for record in records} and set(known.commits) == {record.provenance["commit"] for record in records}
 
@@ -111,7 +111,7 @@ def test_no_verdict_of_one_seed_contradicts_the_reference_or_is_surer(by_seed, g
 def test_the_rule_binds_one_seed_and_no_more(by_seed, groups):
     """With another verdict in the reference a single seed is undecided; two seeds decide by themselves."""
     group = next(group for group in groups if group.table == "inaturalist" and group.is_twin)
-    known = {group[:3]: noise.known(group, groups[group])}
+    known = {group.place: noise.known(group, groups[group])}
     turned = {place: dataclasses.replace(one, verdicts={key: FAILS for key in one.verdicts}) for place, one in known.items()}
     key = next(one.claim.key for one in claims.decide(claims.ledger(), {group: by_seed[0][group]}, known=known) if one.verdict == HOLDS)
 

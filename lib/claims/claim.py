@@ -72,7 +72,8 @@ class Claim:
     published: float | None = None  # of a size
     unit: str = ""
     digits: int = 2
-    datasets: tuple[str, ...] | None = None  # of a size: what the paper's value was measured on; of others: what they are tested on; None: all
+    measured_on: tuple[str, ...] | None = None  # of a size: the data sets of the paper's value; None: its table's
+    datasets: tuple[str, ...] | None = None  # those that it is tested on; None: all
     presets: tuple[str, ...] | None = None  # those whose rows it is tested on; None: all
 
     @property

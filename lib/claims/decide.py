@@ -79,7 +79,7 @@ def decide(claims: Iterable[Claim], groups: dict[Group, Rows], *, known: dict[no
     could promise that. One training may come out two standard deviations off, and then the interval around it, however honest, lies elsewhere.
     """
     groups = {group: groups[group] for group in sorted(groups, key=lambda group: (group.device, group.is_twin, group))}
-    known = {group[:3]: noise.known(group, rows) for group, rows in groups.items()} if known is None else known
+    known = {group.place: noise.known(group, rows) for group, rows in groups.items()} if known is None else known
     found = [one for claim in claims for one in _everywhere(claim, groups, known)]
     families: dict[tuple, list[int]] = {}
     for i, one in enumerate(found):
@@ -87,7 +87,7 @@ def decide(claims: Iterable[Claim], groups: dict[Group, Rows], *, known: dict[no
             families.setdefault((one.claim.table, one.group), []).append(i)
     for members in families.values():
         for i, p in zip(members, holm([found[i].p for i in members]), strict=True):
-            found[i] = _decided(found[i], float(p), known[found[i].group[:3]].verdicts.get(found[i].claim.key))
+            found[i] = _decided(found[i], float(p), known[found[i].group.place].verdicts.get(found[i].claim.key))
     return found
 
 
@@ -108,7 +108,7 @@ def reference_noise(claims: Iterable[Claim], groups: dict[Group, Rows]) -> dict[
     for one in decide(claims, groups, known=known):
         if one.found is None:
             continue
-        at = known[one.group[:3]]
+        at = known[one.group.place]
         at.verdicts[one.claim.key] = one.verdict
         for i, found in enumerate(_samples(one.claim, one.group, groups, known)):
             if found.noise.seeds:
@@ -131,7 +131,7 @@ def _offered(claim: Claim, group: Group) -> bool:
     """Whether the claim's table has this data set and preset, and this preset the claim's rows: tables that share records differ in that."""
     if claim.presets is not None and group.preset not in claim.presets:
         return False
-    if claim.kind != "size" and claim.datasets is not None and group.dataset not in claim.datasets:
+    if claim.datasets is not None and group.dataset not in claim.datasets:
         return False
     if claim.table not in NAMES:
         return True
@@ -146,7 +146,7 @@ def _test(claim: Claim, group: Group, groups: dict[Group, Rows], known: dict[noi
     at = {"claim": claim, "group": group, "unit": unit}
     if claim.kind == "size" and group.is_twin:
         return Verdict(**at, verdict=NOT_A_TWIN, reason="a twin's sizes are not the paper's")
-    if claim.kind == "size" and not (group.preset.startswith("paper") and group.dataset in (claim.datasets or (group.dataset,))):
+    if claim.kind == "size" and not (group.preset.startswith("paper") and group.dataset in (claim.measured_on or (group.dataset,))):
         return Verdict(**at, verdict=NOT_COMPARABLE, reason="the published size is that of its own data set and networks")
     try:
         found = estimate(_samples(claim, group, groups, known))
@@ -157,7 +157,7 @@ def _test(claim: Claim, group: Group, groups: dict[Group, Rows], known: dict[noi
 
 def _samples(claim: Claim, group: Group, groups: dict[Group, Rows], known: dict[noise.Place, noise.Known]) -> list[Sample]:
     """The samples of a claim's contrasts, with what is known of their noise in `group` (that of another table's rows is filed there too)."""
-    at = known[group[:3]]
+    at = known[group.place]
     named, found = at.noise.get(noise.claimed(claim.key), {}), []
     for i, one in enumerate(claim.contrasts):
         table = get(one.table or claim.table) if (one.table or claim.table) in NAMES else None

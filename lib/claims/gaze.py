@@ -40,14 +40,14 @@ def beats(rival: str, name: str, printed: str) -> Claim:
 
 def by_how_much(rival: str, name: str, device: str, published: float, source: str) -> Claim:
     return size(f"gaze_size_{rival}_{device.lower()}", f"On {device} the sampler's error is {published:.2f} cm below that of {name}.",
-                error(less(rival, "sampler"), device), source=source, **CM, published=published, datasets=("gazecapture",),
+                error(less(rival, "sampler"), device), source=source, **CM, published=published, measured_on=("gazecapture",),
                 statistic=f"error of {rival} minus error of sampler, {device}")
 
 
 def level_with_itracker(device: str, ours: float, theirs: float) -> Claim:
     return size(f"gaze_level_{device.lower()}", f"On {device} the sampler comes within 0.05 cm of iTracker, or below it ({ours} against {theirs}).",
                 error(less("itracker", "sampler"), device), source=TABLE_1, **CM, published=0.0, margin=0.05,
-                one_sided=True, datasets=("gazecapture",), statistic=f"error of itracker minus error of sampler, {device}; the margin is ours")
+                one_sided=True, measured_on=("gazecapture",), statistic=f"error of itracker minus error of sampler, {device}; the margin is ours")
 
 
 RANGE = "Learning to Zoom, section 4.1: \"ranging from 0.62 to 1.92 cm for iPad and 0.17cm to 0.59 cm for iPhone\""

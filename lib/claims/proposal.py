@@ -41,10 +41,10 @@ CLAIMS = (
     finds("proposal_smallest", "On photographs, a small network that sees little can locate the object.",
           f"{DRAFT}, introduction, after Yohanandan et al."),
     size("proposal_size", "As released, the model reaches 48.24 % on imagenette.", contrast({"released": 1.0}, TOP1), published=48.24, margin=2.0,
-         source=REPORT, datasets=("imagenette",), **POINTS, statistic="top-1 of released; the margin is ours"),
+         source=REPORT, measured_on=("imagenette",), **POINTS, statistic="top-1 of released; the margin is ours"),
     size("proposal_size_smallest", "A head that sees 64 px does 0.43 points better than one that sees 32 px.",
          contrast(less("proposal", "proposal_smallest"), TOP1), published=0.43, source=REPORT,
-         datasets=("imagenette",), **POINTS, statistic="top-1 of proposal minus proposal_smallest"),
+         measured_on=("imagenette",), **POINTS, statistic="top-1 of proposal minus proposal_smallest"),
 )
 
 LEFT_OUT = (

@@ -15,7 +15,7 @@ inat = functools.partial(better, table="inaturalist", source=TABLE_2)
 def by_how_much(key: str, sentence: str, first: str, second: str, published: float, value: str = "top-1", *, table: str = "inaturalist",
                 source: str = TABLE_2) -> Claim:
     return size(key, sentence, contrast(less(first, second), RIGHT[value]), source=source, table=table, unit="points", digits=1,
-                published=published, datasets=(table,), statistic=f"{value} of {first} minus {second}")
+                published=published, measured_on=(table,), statistic=f"{value} of {first} minus {second}")
 
 
 def looks(key: str, sentence: str, rows: dict[str, float], values: dict[str, float], statistic: str, *, source: str, table: str = "inaturalist",

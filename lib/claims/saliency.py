@@ -14,7 +14,7 @@ SIMPLENET = "SALICON test, LSUN'17 edition, as read in SimpleNet's authors' tabl
 
 def about(key: str, value: str, published: float, margin: float) -> Claim:
     return size(key, f"EML-NET reaches {value.upper()} {published:.3f} on SALICON.", contrast({"decoder": 1.0}, value), source=SIMPLENET,
-                table="salicon", digits=3, published=published, margin=margin, datasets=("salicon",),
+                table="salicon", digits=3, published=published, margin=margin, measured_on=("salicon",),
                 statistic=f"{value} of decoder, on the validation images; which variant was published is not said, the margin is ours")
 
 
@@ -46,7 +46,7 @@ MRCNN_CLAIMS = (
            "auc_shuffled", table="mrcnn", source="the course's data code, as read in the copies of its students"),
     size("mrcnn_size_score", "Mr-CNN reaches 71 % on the coursework's own score, evaluated as the course does.",
          contrast({"scrambled": 1.0}, "bristol"), source="the course's brief, section 5: 71 %, passing within 5 points",
-         table="mrcnn", digits=3, published=0.71, margin=0.05, datasets=("mit1003", "coursework"),
+         table="mrcnn", digits=3, published=0.71, margin=0.05, measured_on=("mit1003", "coursework"),
          statistic="bristol of scrambled"),
 )
 

@@ -171,7 +171,7 @@ def not_run(stored: Stored, filled: list[Filled]) -> Grid:
 
 
 def _rows(one: Filled, stored: Stored) -> list[tuple[str, list[str], str]]:
-    at_work, where = stored.interrupted.get(one.group[:3], ()), one.group.where
+    at_work, where = stored.interrupted.get(one.group.place, ()), one.group.where
     return [(f"{where}: rows", [name for name in one.missing if name in at_work], "at work, or interrupted: a checkpoint lies there"),
             (f"{where}: rows", [name for name in one.missing if name not in at_work], "no record: not chosen, or not finished"),
             (f"{where}: seeds of", one.fewer, "fewer seeds than other rows: not finished, or not chosen")]

@@ -12,11 +12,10 @@ photographs) the noise of pictures on both sides is added. Shares are compared a
 Each errs in at most 2.5 % of honest runs, so 95 of 100 pass on any machine. The first finds a row that is quite another, the second a change
 that moves many rows a little, which no single one of them could prove. A sampler that is no sampler any more needs no statistics: it magnifies
 every picture alike, which no training of the reference does. One network may come to that (of ten affine transformers of Table 2 one did); two or
-more disagree, whatever their means. A row that nothing trains may differ by rounding
-alone, 1e-4 of its value. Values that are the same bit for bit are "identical". Beside a table's columns stands where its rows look
-(`Table.watched`). Where the reference has one seed and no row like it has several, it cannot say what another training would give: not judged.
-Where its row is of another experiment (other options of the network, another recipe, other versions of the code), its numbers judge nothing:
-that is said, and the check fails.
+more disagree, whatever their means. A row that nothing trains may differ by rounding alone, 1e-4 of its value. Values that are the same bit for
+bit are "identical". Beside a table's columns stands where its rows look (`Table.watched`). Where the reference has one seed and no row like it has
+several, it cannot say what another training would give: not judged. Where its row is of another experiment (other options of the network, another
+recipe, other versions of the code), its numbers judge nothing: that is said, and the check fails.
 
 A group (`lib.results.store`) without its counterpart is shown where something of the same table stands beside it, or listed; it is not judged.
 """
@@ -272,7 +271,7 @@ def sections(names: list[str], reference: Stored, here: Stored, *, known: dict[P
     for name in names:
         found = sorted((group for table, group in sides[0].keys() | sides[1].keys() if table == name and (name, *group[1:3]) in places))
         for group in found:
-            yield Section(tables.get(name), group, *(side.get((name, group), {}) for side in sides), known.get(group[:3], Known()))
+            yield Section(tables.get(name), group, *(side.get((name, group), {}) for side in sides), known.get(group.place, Known()))
 
 
 def aligned(lines: list) -> list[str]:
@@ -307,8 +306,8 @@ def report(names: list[str], *, preset: str = "demo", results_dir: str = "result
 
 def _not_run(names: list[str], reference: Stored, here: Stored) -> list[str]:
     """What the reference has of tables, data sets and devices of which nothing was run here."""
-    wanted, places = {tables.get(name).records or name for name in names}, {group[:3] for group in here.groups}
-    left = [group for group in sorted(reference.groups) if group[:3] not in places and group.table in wanted]
+    wanted, places = {tables.get(name).records or name for name in names}, {group.place for group in here.groups}
+    left = [group for group in sorted(reference.groups) if group.place not in places and group.table in wanted]
     lines = [f"  {', '.join(group[:4])}: {', '.join(reference.groups[group])}" for group in left]
     return ["\n".join(["In the reference only, nothing of it was run here:", *lines])] if left else []
 

@@ -74,7 +74,7 @@ def claimed(key: str) -> str:
 
 def known(group: Group, rows: Rows) -> Known:
     """The reference's, where it has the table, data set and preset; else what `rows` themselves tell."""
-    return committed().get(group[:3]) or measure({group: rows})[group[:3]]
+    return committed().get(group.place) or measure({group: rows})[group.place]
 
 
 # --- the scale ----------------------------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ def measure(groups: dict[Group, Rows], columns_of: Callable[[Table, str], Iterab
         records = [item.record for item in items_of(rows)]
         commits = tuple(sorted({record.provenance.get("commit") or "unknown" for record in records}))
         day = max(git("show", "-s", "--format=%cs", *(commit.removesuffix("-dirty") for commit in commits)).split(), default="")
-        found[group[:3]] = Known(noise, {}, tuple(sorted({record.seed for record in records})), commits, day, df)
+        found[group.place] = Known(noise, {}, tuple(sorted({record.seed for record in records})), commits, day, df)
     return found
 
 

@@ -35,6 +35,11 @@ class Group(NamedTuple):
     is_twin: bool
 
     @property
+    def place(self) -> tuple[str, str, str]:
+        """What the noise of training is known for, and what a run has, whatever the device."""
+        return self.table, self.dataset, self.preset
+
+    @property
     def data(self) -> str:
         """ "SYNTHETIC TWIN"; "osie"; "SYNTHETIC TWIN of gazecapture" where a twin was given as the data set."""
         return self.dataset if not self.is_twin else "SYNTHETIC TWIN" + ("" if self.dataset == "twin" else f" of {self.dataset}")
