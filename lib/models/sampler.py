@@ -129,6 +129,14 @@ def _kept_attraction(*arguments) -> tuple[Tensor, Tensor]:
         return _attraction(*arguments)
 
 
+def as_maps(saliency: Tensor) -> Tensor:
+    """`saliency` (B, 1, H, W) or (B, H, W) as (B, H, W), float32 at least; ValueError for another shape."""
+    maps = saliency[:, 0] if saliency.dim() == 4 and saliency.shape[1] == 1 else saliency
+    if maps.dim() != 3 or min(maps.shape[1:]) < 2:
+        raise ValueError(f"saliency has shape {tuple(saliency.shape)}, expected (B, 1, H, W) or (B, H, W), H and W at least 2")
+    return maps.to(torch.promote_types(maps.dtype, torch.float32))
+
+
 def saliency_grid(saliency: Tensor, *, sigma: float, padding: str = "replicate", clamp: bool = False) -> Tensor:
     """The sampling grid that a saliency map pulls towards itself: equations 2 and 3.
 
@@ -150,12 +158,7 @@ def saliency_grid(saliency: Tensor, *, sigma: float, padding: str = "replicate",
         [0.15, 0.15]
     """
     _check_attraction(sigma, padding)
-    given = tuple(saliency.shape)
-    if saliency.dim() == 4 and saliency.shape[1] == 1:
-        saliency = saliency[:, 0]
-    if saliency.dim() != 3 or min(saliency.shape[1:]) < 2:
-        raise ValueError(f"saliency has shape {given}, expected (B, 1, H, W) or (B, H, W), H and W at least 2")
-    saliency = saliency.to(torch.promote_types(saliency.dtype, torch.float32))
+    saliency = as_maps(saliency)
     make = _attraction if torch.compiler.is_compiling() or isinstance(sigma, Tensor) else _kept_attraction
     (a_y, b_y), (a_x, b_x) = (make(side, sigma, padding, saliency.dtype, saliency.device) for side in saliency.shape[1:])
     with torch.autocast(saliency.device.type, enabled=False):

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from lib.models.sampler import as_maps
+
 TINY = 1e-6  # share of the mass that is spread evenly, so that a density never vanishes and its inverse has a derivative
 
 
@@ -13,12 +15,7 @@ def as_mass(saliency: Tensor) -> Tensor:
 
     A map that holds a negative, infinite or NaN value becomes NaN everywhere, and so does its grid.
     """
-    given = tuple(saliency.shape)
-    if saliency.dim() == 4 and saliency.shape[1] == 1:
-        saliency = saliency[:, 0]
-    if saliency.dim() != 3 or min(saliency.shape[1:]) < 2:
-        raise ValueError(f"saliency has shape {given}, expected (B, 1, H, W) or (B, H, W), H and W at least 2")
-    saliency = saliency.to(torch.promote_types(saliency.dtype, torch.float32))
+    saliency = as_maps(saliency)
     peak = saliency.detach().amax(dim=(1, 2), keepdim=True)  # (B, 1, 1)
     bad = ((saliency < 0) | ~saliency.isfinite()).any(dim=2, keepdim=True).any(dim=1, keepdim=True)
     mass = torch.where(peak == 0, torch.ones_like(saliency), saliency) / torch.where(peak == 0, torch.ones_like(peak), peak)
