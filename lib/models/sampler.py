@@ -130,7 +130,12 @@ def _kept_attraction(*arguments) -> tuple[Tensor, Tensor]:
 
 
 def as_maps(saliency: Tensor) -> Tensor:
-    """`saliency` (B, 1, H, W) or (B, H, W) as (B, H, W), float32 at least; ValueError for another shape."""
+    """`saliency` (B, 1, H, W) or (B, H, W) as (B, H, W), float32 at least; ValueError for another shape.
+
+    Example:
+        >>> as_maps(torch.rand(8, 1, 31, 31)).shape
+        torch.Size([8, 31, 31])
+    """
     maps = saliency[:, 0] if saliency.dim() == 4 and saliency.shape[1] == 1 else saliency
     if maps.dim() != 3 or min(maps.shape[1:]) < 2:
         raise ValueError(f"saliency has shape {tuple(saliency.shape)}, expected (B, 1, H, W) or (B, H, W), H and W at least 2")
